@@ -1,0 +1,52 @@
+# Koboshi: what one types. `make` alone says what there is. Everything made lies in BUILD and in CACHE (images, kept).
+BUILD ?= build
+KOBOSHI_CACHE ?= $(shell test "$$(id -u)" = 0 && echo /var/cache/koboshi || echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/koboshi")
+export KOBOSHI_CACHE
+export KOBOSHI_BUILD = $(abspath $(BUILD))
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: help deps build images demo lab lab-down test bench soak format check install clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
+
+deps: ## install what is missing of packages.txt (needs root or sudo only if something is)
+	@lab/deps
+
+build: deps ## compile everything into build/
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) > /dev/null
+	@ninja -C $(BUILD) --quiet
+
+images: deps ## make the three variants (kept for the next time)
+	@images/build --cache $(KOBOSHI_CACHE)
+
+demo: build images ## the scenario: five faults, each survived; a timeline and build/demo/report.json
+	@lab/demo
+
+lab: build images ## bring up the same lab and leave it running to play with
+	@lab/up
+
+lab-down: ## end the lab that `make lab` left running
+	@lab/down
+
+test: deps ## build and run all tests; the last line counts them
+	@test/run
+
+bench: build images ## figures: 30 switches, every fault, idle cost, false alarms; build/bench/report.json (an hour)
+	@lab/bench
+
+soak: build images ## two hours of switches without a pause between them
+	@lab/bench --switches 300 --others 0 --planned 100 --idle 0 --false 0
+
+format: ## lay out the C code
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+check: build ## linters: clang-format, clang-tidy, cppcheck, shellcheck, sizes (minutes)
+	@test/lint --slow
+
+install: build ## install under the prefix (DESTDIR is obeyed)
+	@meson install -C $(BUILD) --no-rebuild
+
+clean: lab-down ## remove everything that was built here; the images stay in the cache
+	@rm -rf $(BUILD) build-gcc-san build-clang-san build-lint

@@ -1,0 +1,205 @@
+/*
+ * Checks that need more than one key: each is one function that names the place a person would change. They run after
+ * the table's own checks, so every value alone is already in its range.
+ */
+#include "conf/conf_local.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#define CONF_WANTED_MAX 16 /* of all services; the processes' messages hold 24, and the dying need room */
+
+/* Mask of a prefix, host order; a shift by 32 would be undefined. */
+static uint32_t mask4(unsigned prefix)
+{
+	return prefix == 0 ? 0 : UINT32_MAX << (32 - prefix);
+}
+
+bool conf_in_range4(const struct conf_range4 *range, struct in_addr address)
+{
+	return ((ntohl(range->address.s_addr) ^ ntohl(address.s_addr)) & mask4(range->prefix)) == 0;
+}
+
+bool conf_in_range6(const struct conf_range6 *range, const struct in6_addr *address)
+{
+	for (unsigned bit = 0; bit < range->prefix; bit += 8) {
+		uint8_t differ = range->address.s6_addr[bit / 8] ^ address->s6_addr[bit / 8];
+		if (range->prefix - bit < 8)
+			differ = (uint8_t)(differ >> (8 - (range->prefix - bit)));
+		if (differ)
+			return false;
+	}
+	return true;
+}
+
+static bool ranges_overlap4(const struct conf_range4 *a, const struct conf_range4 *b)
+{
+	return a->prefix < b->prefix ? conf_in_range4(a, b->address) : conf_in_range4(b, a->address);
+}
+
+static bool ranges_overlap6(const struct conf_range6 *a, const struct conf_range6 *b)
+{
+	return a->prefix < b->prefix ? conf_in_range6(a, &b->address) : conf_in_range6(b, &a->address);
+}
+
+struct check {
+	const struct yaml_tree *tree;
+	struct conf *conf;
+	struct conf_service *service;
+	struct err *err;
+};
+
+static const struct yaml_node *place(const struct check *c, const char *key)
+{
+	char path[2 * CONF_NAME_MAX + 64];
+	snprintf(path, sizeof(path), "services/%s/%s", c->service->name, key);
+	return yaml_tree_find(c->tree, path);
+}
+
+static int check_probe_port(const struct check *c)
+{
+	struct conf_service *s = c->service;
+	size_t first = 0;
+	while (first < s->n_ports && s->ports[first].protocol != IPPROTO_TCP)
+		first++;
+	if (first == s->n_ports)
+		return yaml_fail(place(c, "ports"), c->err, "service '%s' needs a TCP port: it is the one that is probed",
+		                 s->name);
+	if (s->probe.port == 0)
+		s->probe.port = s->ports[first].port;
+	for (size_t i = first; i < s->n_ports; i++)
+		if (s->ports[i].port == s->probe.port && s->ports[i].protocol == IPPROTO_TCP)
+			return 0;
+	return yaml_fail(place(c, "probe/port"), c->err, "'port' is %u, which is not one of the TCP ports of service '%s'",
+	                 s->probe.port, s->name);
+}
+
+static int check_probe_numbers(const struct check *c)
+{
+	const struct conf_probe *p = &c->service->probe;
+	if (p->failures > p->window)
+		return yaml_fail(place(c, "probe/failures"), c->err, "'failures' (%u) cannot be more than 'window' (%u)",
+		                 p->failures, p->window);
+	if (p->timeout_ms > p->interval_ms * p->window)
+		return yaml_fail(place(c, "probe/timeout"), c->err,
+		                 "'timeout' (%ums) cannot be longer than 'window' probes take (%u x %ums)", p->timeout_ms,
+		                 p->window, p->interval_ms);
+	if (p->challenge && p->challenge_ms < p->interval_ms)
+		return yaml_fail(place(c, "probe/challenge_every"), c->err,
+		                 "'challenge_every' (%ums) cannot be shorter than 'interval' (%ums)", p->challenge_ms,
+		                 p->interval_ms);
+	return 0;
+}
+
+static int check_variants(const struct check *c)
+{
+	const struct conf_service *s = c->service;
+	for (size_t i = 0; i < s->n_variants; i++)
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(s->variants[i], s->variants[j]) == 0) {
+				char key[32];
+				snprintf(key, sizeof(key), "variants/%zu", i);
+				return yaml_fail(place(c, key), c->err, "variant '%s' is there twice", s->variants[i]);
+			}
+	return 0;
+}
+
+/* Guests' addresses belong to guests alone: rules at the taps are written by this range. */
+static int check_addresses(const struct check *c)
+{
+	const struct conf_service *s = c->service;
+	if ((s->has_address4 && conf_in_range4(&c->conf->guests4, s->address4)) ||
+	    (s->has_address6 && conf_in_range6(&c->conf->guests6, &s->address6)))
+		return yaml_fail(place(c, "addresses"), c->err,
+		                 "service '%s' has an address in the guests' range: take another one", s->name);
+	return 0;
+}
+
+static int check_clients(const struct check *c)
+{
+	const struct conf_service *s = c->service;
+	for (size_t i = 0; i < s->n_clients4; i++)
+		if (ranges_overlap4(&s->clients4[i], &c->conf->guests4))
+			return yaml_fail(place(c, "clients"), c->err, "clients of service '%s' overlap the guests' IPv4 range",
+			                 s->name);
+	for (size_t i = 0; i < s->n_clients6; i++)
+		if (ranges_overlap6(&s->clients6[i], &c->conf->guests6))
+			return yaml_fail(place(c, "clients"), c->err, "clients of service '%s' overlap the guests' IPv6 range",
+			                 s->name);
+	if ((s->n_clients4 && !s->has_address4) || (s->n_clients6 && !s->has_address6))
+		return yaml_fail(place(c, "clients"), c->err, "service '%s' has %s clients and no %s address", s->name,
+		                 s->n_clients4 && !s->has_address4 ? "IPv4" : "IPv6",
+		                 s->n_clients4 && !s->has_address4 ? "IPv4" : "IPv6");
+	return 0;
+}
+
+static bool ports_meet(const struct conf_service *a, const struct conf_service *b)
+{
+	for (size_t i = 0; i < a->n_ports; i++)
+		for (size_t j = 0; j < b->n_ports; j++)
+			if (a->ports[i].port == b->ports[j].port && a->ports[i].protocol == b->ports[j].protocol)
+				return true;
+	return false;
+}
+
+static int check_others(const struct check *c)
+{
+	const struct conf_service *s = c->service;
+	for (const struct conf_service *other = c->conf->services; other < s; other++) {
+		bool same4 = s->has_address4 && other->has_address4 && s->address4.s_addr == other->address4.s_addr;
+		bool same6 = s->has_address6 && other->has_address6 && IN6_ARE_ADDR_EQUAL(&s->address6, &other->address6);
+		if ((same4 || same6) && ports_meet(s, other))
+			return yaml_fail(place(c, "addresses"), c->err,
+			                 "services '%s' and '%s' have the same address and port: one of them must move",
+			                 other->name, s->name);
+	}
+	return 0;
+}
+
+static int check_wanted(const struct check *c)
+{
+	unsigned wanted = 0, room = (1u << (32 - c->conf->guests4.prefix)) - 3;
+	for (size_t i = 0; i < c->conf->n_services; i++)
+		wanted += 1 + c->conf->services[i].standby + c->conf->services[i].spare;
+	if (wanted > CONF_WANTED_MAX)
+		return yaml_fail(yaml_tree_find(c->tree, "services"), c->err,
+		                 "all services together want %u instances, %d at most: lower 'standby' or 'spare'", wanted,
+		                 CONF_WANTED_MAX);
+	if (2 * wanted > room)
+		return yaml_fail(yaml_tree_find(c->tree, "guests/addresses"), c->err,
+		                 "the guests' IPv4 range has %u addresses; %u instances need twice as many, since the old keep "
+		                 "theirs for a while",
+		                 room, wanted);
+	return 0;
+}
+
+static int check_device(const struct check *c)
+{
+	const struct conf *conf = c->conf;
+	if (!conf->guests4.prefix || !conf->guests6.prefix)
+		return yaml_fail(yaml_tree_find(c->tree, "guests/addresses"), c->err,
+		                 "'addresses' must be one IPv4 range and one IPv6 range");
+	if (strlen(conf->run_dir) > CONF_RUN_DIR_MAX)
+		return yaml_fail(yaml_tree_find(c->tree, "paths/run"), c->err,
+		                 "'run' must be at most %d bytes long: sockets lie below it", CONF_RUN_DIR_MAX);
+	if (strcmp(conf->run_dir, conf->state_dir) == 0)
+		return yaml_fail(yaml_tree_find(c->tree, "paths"), c->err,
+		                 "'run' and 'state' must differ: 'run' is emptied, 'state' is kept");
+	if (conf->evidence_bytes > conf->evidence_total)
+		return yaml_fail(yaml_tree_find(c->tree, "limits"), c->err, "'evidence' cannot be more than 'evidence_total'");
+	return 0;
+}
+
+int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
+{
+	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_variants,
+	                                                      check_addresses,  check_clients,       check_others};
+	struct check c = {.tree = tree, .conf = conf, .err = err};
+	int e = check_device(&c);
+	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {
+		c.service = &conf->services[i];
+		for (size_t j = 0; e == 0 && j < countof(checks); j++)
+			e = checks[j](&c);
+	}
+	return e < 0 ? e : check_wanted(&c);
+}

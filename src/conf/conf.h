@@ -1,0 +1,136 @@
+#pragma once
+/*
+ * The device's configuration, as one plain struct: no pointers inside, so it can be compared, copied and swapped whole.
+ * Every process loads the same file by itself and trusts nothing that another tells it about it.
+ *
+ * FILE is YAML (a subset: no aliases, no merge keys, no duplicate keys); FILE.d/x.yaml are laid over it in name order
+ * (maps merge; scalars and lists replace). Durations carry a unit (100ms, 2s, 10min, 24h), sizes too (64KiB, 192MiB). An unknown
+ * key is an error with the near key.
+ */
+#include "lib/err.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONF_SERVICES_MAX 4
+#define CONF_PORTS_MAX 8
+#define CONF_VARIANTS_MAX 16
+#define CONF_RANGES_MAX 8
+#define CONF_CONTENT_MAX 8
+#define CONF_INSTANCES_MAX 8 /* wanted of one service, all roles together */
+#define CONF_NAME_MAX 32     /* with NUL; [a-z][a-z0-9-]* */
+#define CONF_PATH_MAX 192    /* with NUL */
+
+struct conf_range4 {
+	struct in_addr address; /* first of the range, network order */
+	uint8_t prefix;         /* 0..32 */
+};
+
+struct conf_range6 {
+	struct in6_addr address;
+	uint8_t prefix; /* 0..128 */
+};
+
+struct conf_port {
+	uint16_t port;    /* 1..65535, host order; the same outside and in the guest */
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+};
+
+struct conf_probe {
+	uint32_t interval_ms;               /* 20..60000, default 100 */
+	uint32_t timeout_ms;                /* 20..60000, default 250; a whole request must be through by then */
+	uint32_t failures;                  /* k: this many of the last `window` unanswered = failed; 1..window, default 3 */
+	uint32_t window;                    /* n: 1..32, default 5 */
+	uint16_t port;                      /* TCP port that is probed, default the first TCP port */
+	uint32_t body_max;                  /* bytes of an answer that are read at most; default 64 KiB, max 1 MiB */
+	bool challenge;                     /* GET challenge_path?nonce=... belongs to the mix; default true */
+	char challenge_path[CONF_PATH_MAX]; /* default /api/challenge */
+	uint32_t challenge_ms;              /* one in so many milliseconds, default 1000 */
+	char content[CONF_CONTENT_MAX][CONF_PATH_MAX]; /* paths whose bytes the manifest knows; default: "/" */
+	size_t n_content;
+};
+
+struct conf_service {
+	char name[CONF_NAME_MAX];
+	bool has_address4, has_address6; /* at least one */
+	struct in_addr address4;
+	struct in6_addr address6;
+	struct conf_port ports[CONF_PORTS_MAX];
+	size_t n_ports; /* >= 1 */
+	char variants[CONF_VARIANTS_MAX][CONF_NAME_MAX];
+	size_t n_variants;       /* >= 1 */
+	uint32_t standby, spare; /* wanted beside the one active; 0..3 each, default 1 and 1 */
+	/* Where clients come from: probes borrow sources from these ranges, so that a guest cannot tell them from clients.
+	 * None given: clients' sources are hidden from the guest instead (masquerade). */
+	struct conf_range4 clients4[CONF_RANGES_MAX];
+	size_t n_clients4;
+	struct conf_range6 clients6[CONF_RANGES_MAX];
+	size_t n_clients6;
+	struct conf_probe probe;
+	uint32_t memory_mib; /* of one guest; 0 = what the manifest asks for */
+	uint32_t drain_ms;   /* planned switch: how long old connections may go on; default 5000 */
+};
+
+struct conf {
+	char device[CONF_NAME_MAX];    /* default: host name */
+	char state_dir[CONF_PATH_MAX]; /* ledger; default /var/lib/koboshi */
+	char run_dir[CONF_PATH_MAX]; /* sockets, guests' seeds and logs; default /run/koboshi; short: libvirt's sockets are below
+	                              */
+	char image_dir[CONF_PATH_MAX]; /* DIR/<variant>/manifest.json; default /var/lib/koboshi/images */
+	char image_key[CONF_PATH_MAX]; /* PEM public key that manifests must be signed with; default /etc/koboshi/image.pub */
+	char user[CONF_NAME_MAX];      /* the engine runs as this user; name or number; default koboshi */
+	char libvirt[CONF_PATH_MAX];   /* "embed" (default) or a URI such as qemu:///system */
+	enum conf_accel {
+		CONF_ACCEL_AUTO,
+		CONF_ACCEL_TCG,
+		CONF_ACCEL_KVM
+	} accel;                    /* auto: KVM only if a guest really boots with it */
+	bool lab;                   /* guests get a command channel for staged attacks; never on a real device; default false */
+	struct conf_range4 guests4; /* each guest gets one address of it; prefix 16..28 */
+	struct conf_range6 guests6; /* prefix 64..112 */
+	struct conf_service services[CONF_SERVICES_MAX];
+	size_t n_services; /* >= 1 */
+	/* timings, all in ms */
+	uint32_t boot_ms;            /* a guest that is not proven by then is given up; default 60000 */
+	uint32_t boot_share;         /* percent of a processor a booting guest may use beside running ones; 5..100, default 50 */
+	uint32_t freeze_ms;          /* senses count as lost when the own loop was late by this; default 1000 */
+	uint32_t rebuild_backoff_ms; /* first pause after a guest that never got proven, doubled each time; default 5000 */
+	/* limits */
+	uint64_t evidence_bytes; /* memory/flow evidence of one incident at most; default 256 MiB; 0 = none */
+	uint64_t evidence_total; /* all evidence together; default 1 GiB */
+	uint32_t incidents_kept; /* closed incidents that stay in the ledger; default 1000 */
+};
+
+/* Reads `path` and its drop-ins, checks everything, fills defaults. On failure nothing is touched and `err` names
+ * file:line:column and what to do ("koboshi.yaml:12:5: unknown key 'intervall', did you mean 'interval'?"). */
+int conf_load(const char *path, struct conf *ret_conf, struct err *err) must_use;
+
+/* The same from memory, for tests and the fuzzer; `name` stands in the messages. No drop-ins. */
+int conf_parse(const char *name, const char *text, size_t size, struct conf *ret_conf, struct err *err) must_use;
+
+/* What an instance's number says about it. Every process computes it by itself; no order carries an address.
+ * Numbers start at 1 and are never used twice by one ledger. */
+struct conf_instance {
+	uint32_t number;
+	char name[CONF_NAME_MAX]; /* "kb-7": domain and host name */
+	char tap[16];             /* "kb7" */
+	uint8_t mac[6];           /* guest's side; locally administered */
+	uint8_t host_mac[6];      /* tap's side: the same for all */
+	struct in_addr address4;  /* guest; network order */
+	struct in6_addr address6;
+	struct in_addr gateway4; /* host's address on every tap (first of the range) */
+	struct in6_addr gateway6;
+};
+
+/* Never fails for number >= 1. Two living instances never share an address as long as fewer than the range's size
+ * numbers lie between them (prefix <= 28 and at most CONF_INSTANCES_MAX living: always). */
+void conf_instance(const struct conf *conf, uint32_t number, struct conf_instance *ret_instance);
+
+/* Whether two numbers share an address: whoever numbers a new instance goes on to the next number while it clashes with
+ * a living one (an instance may live while a whole range of numbers passes by). */
+bool conf_instances_clash(const struct conf *conf, uint32_t a, uint32_t b);
+
+/* NULL when there is none. */
+const struct conf_service *conf_service_named(const struct conf *conf, const char *name);

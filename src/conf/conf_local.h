@@ -1,0 +1,14 @@
+#pragma once
+/* What the files of this room share: the table, and the checks that need more than one key. */
+#include "conf/conf.h"
+#include "lib/yaml.h"
+
+#define CONF_RUN_DIR_MAX 60 /* libvirt's sockets are up to 45 bytes below it, and a socket's path ends at 107 */
+
+extern const struct yaml_key conf_keys[];
+
+/* Fills what depends on other keys, then checks keys against one another. */
+int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err) must_use;
+
+bool conf_in_range4(const struct conf_range4 *range, struct in_addr address);
+bool conf_in_range6(const struct conf_range6 *range, const struct in6_addr *address);

@@ -1,0 +1,244 @@
+/*
+ * The configuration's one table: every key with its type, range, default and help. The reader, the manual's key list and
+ * the JSON Schema come from it. Hooks are here for values that fill more than one field.
+ */
+#include "conf/conf_local.h"
+#include "conf/schema.h"
+#include "lib/bytes.h"
+
+#include <string.h>
+
+static bool address_is_usable(const struct yaml_value *value)
+{
+	if (value->family == AF_INET6)
+		return !IN6_IS_ADDR_UNSPECIFIED(&value->address6) && !IN6_IS_ADDR_MULTICAST(&value->address6) &&
+		       !IN6_IS_ADDR_LOOPBACK(&value->address6) && !IN6_IS_ADDR_LINKLOCAL(&value->address6) &&
+		       !IN6_IS_ADDR_V4MAPPED(&value->address6);
+	uint32_t address = ntohl(value->address4.s_addr);
+	return address >> 24 != 0 && address >> 24 != 127 && address >> 28 < 14;
+}
+
+static int service_address(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf_service *service = object;
+	bool six = value->family == AF_INET6, *has = six ? &service->has_address6 : &service->has_address4;
+	if (!address_is_usable(value))
+		return yaml_fail(node, err, "%s cannot be a service address: clients elsewhere cannot reach it", value->text);
+	if (*has)
+		return yaml_fail(node, err, "%s is the second %s address: a service has one at most", value->text,
+		                 six ? "IPv6" : "IPv4");
+	*has = true;
+	if (six)
+		service->address6 = value->address6;
+	else
+		service->address4 = value->address4;
+	return 0;
+}
+
+static int service_port(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf_service *service = object;
+	const struct conf_port port = {(uint16_t)value->number, value->protocol};
+	for (size_t i = 0; i < service->n_ports; i++)
+		if (service->ports[i].port == port.port && service->ports[i].protocol == port.protocol)
+			return yaml_fail(node, err, "port %s is there twice", value->text);
+	service->ports[service->n_ports++] = port;
+	return 0;
+}
+
+static int service_client(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
+                          struct err *err unused_arg)
+{
+	struct conf_service *service = object;
+	if (value->family == AF_INET6)
+		service->clients6[service->n_clients6++] = (struct conf_range6){value->address6, value->prefix};
+	else
+		service->clients4[service->n_clients4++] = (struct conf_range4){value->address4, value->prefix};
+	return 0;
+}
+
+static int probe_challenge(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf_probe *probe = &((struct conf_service *)object)->probe;
+	struct yaml_value path;
+	char want[200];
+	static const struct yaml_key as_path = {.width = CONF_PATH_MAX};
+	if (strcmp(value->text, "no") == 0 || strcmp(value->text, "off") == 0 || strcmp(value->text, "false") == 0)
+		return 0;
+	if (!yaml_value_parse(&as_path, YAML_URL_PATH, value->text, &path, want, sizeof(want)))
+		return yaml_fail(node, err, "'challenge' must be 'no' or %s, not '%.80s'", want, value->text);
+	if (strchr(value->text, '?'))
+		return yaml_fail(node, err, "'challenge' must be a path without '?': the question is put behind it");
+	probe->challenge = true;
+	text_copy(probe->challenge_path, sizeof(probe->challenge_path), value->text);
+	return 0;
+}
+
+static int guests_address(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf *conf = object;
+	bool six = value->family == AF_INET6;
+	unsigned low = six ? 64 : 16, high = six ? 112 : 28;
+	if (six ? conf->guests6.prefix : conf->guests4.prefix)
+		return yaml_fail(node, err, "%s is the second %s range: guests have one", value->text, six ? "IPv6" : "IPv4");
+	if (value->prefix < low || value->prefix > high)
+		return yaml_fail(node, err, "%s: the guests' %s range must have a prefix between /%u and /%u", value->text,
+		                 six ? "IPv6" : "IPv4", low, high);
+	if (!address_is_usable(value))
+		return yaml_fail(node, err, "%s cannot be the guests' range: packets to it are not routed", value->text);
+	if (six)
+		conf->guests6 = (struct conf_range6){value->address6, value->prefix};
+	else
+		conf->guests4 = (struct conf_range4){value->address4, value->prefix};
+	return 0;
+}
+
+static int engine_user(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	struct conf *conf = object;
+	const char *text = value->text;
+	if (text[0] == '-' || text[strspn(text, letters)] || strlen(text) >= CONF_NAME_MAX)
+		return yaml_fail(node, err, "'user' must be a user's name or number, not '%.80s'", text);
+	text_copy(conf->user, sizeof(conf->user), text);
+	return 0;
+}
+
+static int hypervisor_uri(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf *conf = object;
+	const char *text = value->text;
+	if (strcmp(text, "embed") != 0 && !strstr(text, ":///"))
+		return yaml_fail(node, err, "'uri' must be 'embed' or a libvirt URI on this host (qemu:///system), not '%.80s'",
+		                 text);
+	if (strlen(text) >= CONF_PATH_MAX)
+		return yaml_fail(node, err, "'uri' must be at most %d bytes long", CONF_PATH_MAX - 1);
+	text_copy(conf->libvirt, sizeof(conf->libvirt), text);
+	return 0;
+}
+
+/* clang-format off */
+static const char *const accelerators[] = {"auto", "tcg", "kvm", NULL};
+
+static const struct yaml_key path_keys[] = {
+	{.key = "state", .type = YAML_PATH, YAML_FIELD(struct conf, state_dir), .fallback = "/var/lib/koboshi",
+	 .help = "Folder of the ledger and the evidence. Must outlive a reboot."},
+	{.key = "run", .type = YAML_PATH, YAML_FIELD(struct conf, run_dir), .fallback = "/run/koboshi",
+	 .help = "Folder of sockets, guests' seeds and logs; at most 60 bytes long, since sockets lie below it."},
+	{.key = "images", .type = YAML_PATH, YAML_FIELD(struct conf, image_dir), .fallback = "/var/lib/koboshi/images",
+	 .help = "Folder with one folder for each variant, made by *koboshi-image*(1)."},
+	{.key = "image_key", .type = YAML_PATH, YAML_FIELD(struct conf, image_key), .fallback = "/etc/koboshi/image.pub",
+	 .help = "Public key (PEM, Ed25519) that the images' manifests must be signed with."},
+	{.key = NULL},
+};
+
+static const struct yaml_key hypervisor_keys[] = {
+	{.key = "uri", .type = YAML_TEXT, YAML_FIELD(struct conf, libvirt), .hook = hypervisor_uri, .fallback = "embed",
+	 .help = "_embed_: libvirt's QEMU driver inside our own process, no daemon needed. Or the URI of a libvirt daemon on "
+	         "this host, such as _qemu:///system_."},
+	{.key = "accelerator", .type = YAML_WORD, YAML_FIELD(struct conf, accel), .words = accelerators, .fallback = "auto",
+	 .help = "_auto_ takes KVM only when a guest has really booted with it, else software emulation (_tcg_)."},
+	{.key = "lab", .type = YAML_BOOL, YAML_FIELD(struct conf, lab), .fallback = "no",
+	 .help = "Gives guests a command channel for staged attacks. Never on a real device."},
+	{.key = NULL},
+};
+
+static const struct yaml_key guests_keys[] = {
+	{.key = "addresses", .type = YAML_LIST, .item = YAML_RANGE, .required = true, .min = 2, .limit = 2, .hook = guests_address,
+	 .help = "One IPv4 range (prefix /16 to /28) and one IPv6 range (/64 to /112). Each guest gets one address of each. "
+	         "They are seen on this host only; nothing else may use them."},
+	{.key = NULL},
+};
+
+static const struct yaml_key probe_keys[] = {
+	{.key = "interval", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.interval_ms), .min = 20, .max = 60000,
+	 .fallback = "100ms", .help = "Time from one probe to the next."},
+	{.key = "timeout", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.timeout_ms), .min = 20, .max = 60000,
+	 .fallback = "250ms", .help = "A whole answer must be there by then. At most _window_ intervals."},
+	{.key = "failures", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, probe.failures), .min = 1, .max = 32,
+	 .fallback = "3", .help = "So many unanswered probes among the last _window_ mean: failed."},
+	{.key = "window", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, probe.window), .min = 1, .max = 32,
+	 .fallback = "5", .help = "So many last probes are looked at."},
+	{.key = "port", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, probe.port), .min = 1, .max = 65535,
+	 .help = "TCP port that is probed, one of _ports_. Default: the first TCP port."},
+	{.key = "content", .type = YAML_LIST, .item = YAML_URL_PATH, YAML_ITEMS(struct conf_service, probe.content, probe.n_content),
+	 .fallback = "[/]", .help = "Paths whose bytes the image's manifest knows; other bytes mean: compromised."},
+	{.key = "challenge", .type = YAML_TEXT, YAML_FIELD(struct conf_service, probe.challenge_path), .hook = probe_challenge,
+	 .fallback = "/api/challenge", .help = "Path where the application proves that it lives and serves what it should; _no_ turns it off."},
+	{.key = "challenge_every", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.challenge_ms), .min = 20,
+	 .max = 3600000, .fallback = "1s", .help = "Time from one challenge to the next; at least _interval_."},
+	{.key = "body", .type = YAML_SIZE, YAML_FIELD(struct conf_service, probe.body_max), .min = 1024, .max = 1u << 20,
+	 .fallback = "64KiB", .help = "At most so much of an answer is read."},
+	{.key = NULL},
+};
+
+static const struct yaml_key service_keys[] = {
+	{.key = "addresses", .type = YAML_LIST, .item = YAML_ADDRESS, .required = true, .min = 1, .limit = 2, .hook = service_address,
+	 .help = "Where clients reach the service: one IPv4 address, one IPv6 address, or one of each. The host owns them."},
+	{.key = "ports", .type = YAML_LIST, .item = YAML_PORT, .required = true, .min = 1, .limit = CONF_PORTS_MAX, .hook = service_port,
+	 .help = "Ports with their protocol, the same outside and in the guest. At least one is TCP: it is probed."},
+	{.key = "variants", .type = YAML_LIST, .item = YAML_NAME, .required = true, .min = 1,
+	 YAML_ITEMS(struct conf_service, variants, n_variants),
+	 .help = "Images that can provide the service, the preferred first. Three that share little make the next attack hard."},
+	{.key = "standby", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, standby), .max = 3, .fallback = "1",
+	 .help = "Instances that run beside the active one and can take over at once."},
+	{.key = "spare", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, spare), .max = 3, .fallback = "1",
+	 .help = "Instances that were proven and then paused; they wake up in milliseconds and cost memory only."},
+	{.key = "clients", .type = YAML_LIST, .item = YAML_RANGE, .limit = CONF_RANGES_MAX, .hook = service_client, .fallback = "[]",
+	 .help = "Where clients come from. Probes borrow sources of these ranges, so that a guest cannot tell them from clients. "
+	         "Without it clients' addresses are hidden from the guest instead."},
+	{.key = "memory", .type = YAML_SIZE, YAML_FIELD(struct conf_service, memory_mib), .unit = 1u << 20, .min = 16u << 20,
+	 .max = 64ull << 30, .help = "Memory of one guest. Default: what the image's manifest asks for."},
+	{.key = "drain", .type = YAML_DURATION, YAML_FIELD(struct conf_service, drain_ms), .max = 3600000, .fallback = "5s",
+	 .help = "Planned switch: so long may old connections go on."},
+	{.key = "probe", .type = YAML_MAP, .keys = probe_keys, .help = "How the service is asked whether it lives."},
+	{.key = NULL},
+};
+
+static const struct yaml_key timing_keys[] = {
+	{.key = "boot", .type = YAML_DURATION, YAML_FIELD(struct conf, boot_ms), .min = 1000, .max = 3600000, .fallback = "60s",
+	 .help = "A guest that is not proven by then is given up."},
+	{.key = "boot_share", .type = YAML_PERCENT, YAML_FIELD(struct conf, boot_share), .min = 5, .max = 100, .fallback = "50%",
+	 .help = "Share of one processor that a booting guest may use beside running ones."},
+	{.key = "freeze", .type = YAML_DURATION, YAML_FIELD(struct conf, freeze_ms), .min = 100, .max = 60000, .fallback = "1s",
+	 .help = "When our own loop was late by this, our senses count as lost: observe, do not act."},
+	{.key = "rebuild_backoff", .type = YAML_DURATION, YAML_FIELD(struct conf, rebuild_backoff_ms), .min = 100, .max = 3600000,
+	 .fallback = "5s", .help = "First pause after a guest that was never proven; doubled each time."},
+	{.key = NULL},
+};
+
+static const struct yaml_key limit_keys[] = {
+	{.key = "evidence", .type = YAML_SIZE, YAML_FIELD(struct conf, evidence_bytes), .max = 1ull << 40, .fallback = "256MiB",
+	 .help = "Evidence (memory, flows, console) of one incident at most; 0 keeps none."},
+	{.key = "evidence_total", .type = YAML_SIZE, YAML_FIELD(struct conf, evidence_total), .max = 1ull << 44, .fallback = "1GiB",
+	 .help = "All evidence together; the oldest goes first."},
+	{.key = "incidents", .type = YAML_INTEGER, YAML_FIELD(struct conf, incidents_kept), .min = 10, .max = 1000000,
+	 .fallback = "1000", .help = "Closed incidents that stay in the ledger."},
+	{.key = NULL},
+};
+
+const struct yaml_key conf_keys[] = {
+	{.key = "device", .type = YAML_NAME, YAML_FIELD(struct conf, device), .help = "This device's name. Default: its host name."},
+	{.key = "user", .type = YAML_TEXT, YAML_FIELD(struct conf, user), .hook = engine_user, .fallback = "koboshi",
+	 .help = "The engine runs as this user (name or number), without privileges."},
+	{.key = "paths", .type = YAML_MAP, .keys = path_keys, .help = "Where things lie."},
+	{.key = "hypervisor", .type = YAML_MAP, .keys = hypervisor_keys, .help = "What runs the guests."},
+	{.key = "guests", .type = YAML_MAP, .keys = guests_keys, .required = true, .help = "What all guests have in common."},
+	{.key = "services", .type = YAML_NAMED, .keys = service_keys, .required = true, .min = 1,
+	 YAML_ITEMS(struct conf, services, n_services), .name_offset = offsetof(struct conf_service, name), .name_max = CONF_NAME_MAX,
+	 .help = "The services that are kept alive, each below its name."},
+	{.key = "timings", .type = YAML_MAP, .keys = timing_keys, .help = "How long things may take."},
+	{.key = "limits", .type = YAML_MAP, .keys = limit_keys, .help = "What is kept."},
+	{.key = NULL},
+};
+/* clang-format on */
+
+void conf_print_manual(FILE *to)
+{
+	yaml_print_manual(conf_keys, to);
+}
+
+void conf_print_json_schema(FILE *to)
+{
+	yaml_print_json_schema(conf_keys, "Koboshi's configuration", to);
+}

@@ -1,0 +1,173 @@
+/*
+ * Choices, each a numbered ladder of comparisons: the first rung on which two candidates differ decides.
+ * Everything that decides "which one" stands here, so that it can be read and tested without the rest.
+ */
+#include "plan/inside.h"
+
+static bool component_in(const struct plan_variant *v, uint32_t component)
+{
+	return v->components[component / 64] >> (component % 64) & 1;
+}
+
+uint32_t plan_shared_layers(const struct plan *p, uint32_t a, uint32_t b)
+{
+	uint32_t layers = 0;
+	if (a >= p->n_variants || b >= p->n_variants)
+		return 0;
+	for (uint32_t word = 0; word * 64 < p->n_components; word++) {
+		uint64_t both = p->variants[a].components[word] & p->variants[b].components[word];
+		for (; both; both &= both - 1)
+			layers |= 1u << p->layer[word * 64 + (uint32_t)__builtin_ctzll(both)];
+	}
+	return layers;
+}
+
+/* Suspicion of the variant's components in the layers of `mask`, added up. */
+static uint64_t suspicion_in(const struct plan *p, uint32_t variant, uint32_t mask)
+{
+	uint64_t sum = 0;
+	for (uint32_t c = 0; c < p->n_components; c++)
+		if ((mask >> p->layer[c] & 1) && component_in(&p->variants[variant], c))
+			sum += p->suspicion[c];
+	return sum;
+}
+
+uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant)
+{
+	uint32_t layers = 0;
+	if (variant >= p->n_variants)
+		return PLAN_HOLES; /* nobody knows what is in it */
+	for (uint32_t c = 0; c < p->n_components; c++)
+		if (p->suspicion[c] >= PLAN_SUSPECT && component_in(&p->variants[variant], c))
+			layers |= 1u << p->layer[c];
+	return layers;
+}
+
+void choice_suspect(struct plan *p, uint32_t variant)
+{
+	if (variant >= p->n_variants)
+		return;
+	for (uint32_t c = 0; c < p->n_components; c++) {
+		p->suspicion[c] /= 4;
+		if (component_in(&p->variants[variant], c))
+			p->suspicion[c] += PLAN_SUSPICION_FALL;
+	}
+}
+
+static int holes(uint32_t layers)
+{
+	return __builtin_popcount(layers & PLAN_HOLES);
+}
+
+static uint32_t active_variant(const struct plan *p)
+{
+	const struct plan_instance *active = plan_find(p, p->target);
+	return active ? active->variant : UINT32_MAX;
+}
+
+static int living_of(const struct plan *p, uint32_t variant)
+{
+	int n = 0;
+	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++)
+		n += p->instances[i].number && p->instances[i].variant == variant && plan_counts(p->instances[i].life);
+	return n;
+}
+
+#define RUNG(a, b)                                                                                                               \
+	do {                                                                                                                     \
+		if ((a) != (b))                                                                                                  \
+			return (a) < (b);                                                                                        \
+	} while (0)
+
+/* Is variant `a` a better choice than `b` for the next instance? */
+static bool variant_better(const struct plan *p, uint32_t a, uint32_t b)
+{
+	/* 1. rule 5: fewer layers that hold a suspect component */
+	RUNG(holes(choice_suspect_layers(p, a)), holes(choice_suspect_layers(p, b)));
+	/* 2. other software than what serves now: one hole must not open both */
+	uint32_t active = active_variant(p);
+	RUNG(holes(plan_shared_layers(p, a, active)), holes(plan_shared_layers(p, b, active)));
+	/* 3. less remembered suspicion in these layers, 4. in libc, 5. in all packages */
+	RUNG(suspicion_in(p, a, PLAN_HOLES), suspicion_in(p, b, PLAN_HOLES));
+	RUNG(suspicion_in(p, a, 1u << PLAN_LIBC), suspicion_in(p, b, 1u << PLAN_LIBC));
+	/* 6. a variant that fewer instances have already */
+	RUNG(living_of(p, a), living_of(p, b));
+	RUNG(suspicion_in(p, a, 1u << PLAN_PACKAGE), suspicion_in(p, b, 1u << PLAN_PACKAGE));
+	/* 7. fewer failed builds, 8. the order in the configuration */
+	RUNG(p->variants[a].failures, p->variants[b].failures);
+	return a < b;
+}
+
+uint32_t choice_variant(const struct plan *p, int64_t now_us)
+{
+	uint32_t best = UINT32_MAX;
+	for (uint32_t v = 0; v < p->n_variants; v++) {
+		if (!p->variants[v].usable || p->variants[v].not_before_us > now_us)
+			continue;
+		if (best == UINT32_MAX || variant_better(p, v, best))
+			best = v;
+	}
+	return best;
+}
+
+bool choice_better_beside_active(const struct plan *p, uint32_t variant, uint32_t than)
+{
+	RUNG(holes(choice_suspect_layers(p, variant)), holes(choice_suspect_layers(p, than)));
+	uint32_t active = active_variant(p);
+	RUNG(holes(plan_shared_layers(p, variant, active)), holes(plan_shared_layers(p, than, active)));
+	return false;
+}
+
+/* Is instance `a` a better one than `b` to hand the service to, or to wake up? */
+static bool instance_better(const struct plan *p, const struct plan_instance *a, const struct plan_instance *b)
+{
+	/* 1. rule 5: fewer suspect layers */
+	RUNG(holes(choice_suspect_layers(p, a->variant)), holes(choice_suspect_layers(p, b->variant)));
+	/* 2. less in common with what serves now (which is what fell, when this is asked in haste) */
+	uint32_t active = active_variant(p);
+	RUNG(holes(plan_shared_layers(p, a->variant, active)), holes(plan_shared_layers(p, b->variant, active)));
+	/* 3. fewer misses lately */
+	RUNG(__builtin_popcount(a->window.misses), __builtin_popcount(b->window.misses));
+	/* 4. the younger one: less time in the open */
+	return a->number > b->number;
+}
+
+struct plan_instance *choice_target(struct plan *p, uint32_t not_number)
+{
+	struct plan_instance *best = NULL;
+	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
+		struct plan_instance *c = &p->instances[i];
+		if (c->number == 0 || c->number == not_number || c->life != PLAN_LIFE_READY || c->verdict != PLAN_HEALTHY)
+			continue;
+		if (!best || instance_better(p, c, best))
+			best = c;
+	}
+	return best;
+}
+
+struct plan_instance *choice_spare(struct plan *p)
+{
+	struct plan_instance *best = NULL;
+	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
+		struct plan_instance *c = &p->instances[i];
+		if (c->number && c->life == PLAN_LIFE_PAUSED && (!best || instance_better(p, c, best)))
+			best = c;
+	}
+	return best;
+}
+
+/* The idle instance (never the active one) that is missed least. */
+struct plan_instance *choice_worst_idle(struct plan *p)
+{
+	struct plan_instance *worst = NULL;
+	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
+		struct plan_instance *c = &p->instances[i];
+		if (c->number == 0 || c->number == p->target || (c->life != PLAN_LIFE_PAUSED && c->life != PLAN_LIFE_READY))
+			continue;
+		if (c->role == PLAN_STANDBY && worst && worst->role == PLAN_SPARE)
+			continue;
+		if (!worst || (c->role == PLAN_SPARE && worst->role == PLAN_STANDBY) || instance_better(p, worst, c))
+			worst = c;
+	}
+	return worst;
+}

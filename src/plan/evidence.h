@@ -1,0 +1,64 @@
+#pragma once
+/*
+ * Evidence: one finding about one instance, from one vantage, at one time. *Unknown* is a value of its own.
+ * A detector only reports; what findings add up to is decided in verdict.c alone.
+ */
+#include <stdint.h>
+
+enum vantage {
+	VANTAGE_PATH,
+	VANTAGE_HYPERVISOR,
+	VANTAGE_WIRE,
+	VANTAGE_GUEST,
+	VANTAGE_PEER,
+	VANTAGE_HOST,
+	VANTAGE_FOG,
+	VANTAGE_MAX_
+};
+
+enum finding {
+	FINDING_GOOD,    /* right bytes in time */
+	FINDING_PROVEN,  /* answered the challenge rightly: good, and the application behind the port lives */
+	FINDING_UNKNOWN, /* could not look (own shortage, probe not sent): neither good nor bad */
+	FINDING_LATE,    /* a right answer after the timeout: the miss stands, but whoever answers does not hang */
+	/* by count: one of these is never a verdict (k of n) */
+	FINDING_TIMEOUT,     /* no answer within the timeout, connection or reply */
+	FINDING_SLOW,        /* answer came in dribbles or larger than allowed */
+	FINDING_ERROR,       /* 5xx, or the connection ended in the middle */
+	FINDING_UNREACHABLE, /* ICMP unreachable, no route */
+	FINDING_UNANSWERED,  /* a client's SYN got no reply for several times the usual handshake time */
+	/* at once */
+	FINDING_REFUSED,  /* RST to a new connection: the port is closed */
+	FINDING_PANICKED, /* guest kernel panic */
+	FINDING_GONE,     /* guest's process ended or it shut down, and nobody ordered that */
+	FINDING_PAUSED,   /* guest stopped running, and nobody ordered that */
+	FINDING_RESET,    /* guest rebooted by itself */
+	/* at once, and it means takeover, not fault */
+	FINDING_WRONG_CONTENT,   /* a good status with other bytes than the manifest's */
+	FINDING_WRONG_CHALLENGE, /* digest does not fit nonce, key and page */
+	FINDING_GARBAGE,         /* not HTTP at all, or breaks the protocol */
+	FINDING_WRONG_CLOCK,     /* answer's clock is off by more than allowed (after a wake-up: not yet set) */
+	FINDING_SPOOFED,         /* frames with an address that is not the instance's own: ARP, ND, VRRP, IP */
+	FINDING_MAX_
+};
+
+enum finding_class {
+	FINDING_CLASS_GOOD,
+	FINDING_CLASS_UNKNOWN,
+	FINDING_CLASS_COUNTED,
+	FINDING_CLASS_AT_ONCE,
+	FINDING_CLASS_COMPROMISE
+};
+
+struct evidence {
+	int64_t time_us;   /* CLOCK_MONOTONIC, when it was seen */
+	uint32_t instance; /* subject */
+	enum vantage vantage;
+	enum finding finding;
+	int64_t began_us; /* when the probe or the client's connection began; = time_us when not a thing that lasts */
+};
+
+enum finding_class finding_class(enum finding finding);
+const char *finding_name(enum finding finding);     /* "refused" */
+const char *finding_sentence(enum finding finding); /* "the port refused a new connection", for people */
+const char *vantage_name(enum vantage vantage);

@@ -1,0 +1,86 @@
+#pragma once
+/* What the files of plan share among themselves; nobody else includes this. */
+#include "plan/plan.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* One step's working set: the plan, the event's time and numbers, what goes out. */
+struct plan_turn {
+	struct plan *p;
+	int64_t now_us;
+	uint32_t fresh_number;
+	uint64_t fresh_incident;
+	struct plan_update *update;
+};
+
+static inline void verdict_clear(struct plan_window *window)
+{
+	memset(window, 0, sizeof(*window));
+}
+
+/* verdict.c: pure arithmetic on windows */
+void verdict_add(const struct plan *p, struct plan_window *window, const struct evidence *evidence);
+enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *instance, int64_t now_us);
+
+/* choice.c: ladders */
+struct plan_instance *choice_target(struct plan *p, uint32_t not_number);
+struct plan_instance *choice_spare(struct plan *p);
+uint32_t choice_variant(const struct plan *p, int64_t now_us); /* UINT32_MAX: none */
+struct plan_instance *choice_worst_idle(struct plan *p);
+bool choice_better_beside_active(const struct plan *p, uint32_t variant, uint32_t than);
+void choice_suspect(struct plan *p, uint32_t variant);
+uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant);
+
+/* life.c: one instance */
+enum life_event {
+	LIFE_START,  /* entered: issue the order, set the deadline */
+	LIFE_DONE,   /* the order was carried out */
+	LIFE_FAILED, /* the order failed or was not answered */
+	LIFE_PROOF,  /* enough right answers since the life began */
+	LIFE_FALL,   /* verdict failed or compromised, or no longer wanted */
+	LIFE_LATE,   /* the deadline passed without an order under way */
+	LIFE_EVENT_MAX_
+};
+void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life life);
+void life_event(struct plan_turn *t, struct plan_instance *i, enum life_event event, int32_t status);
+void life_blind(struct plan_turn *t, struct plan_instance *i); /* senses were lost, or are back */
+bool life_is_complete(void);                                   /* for the test: every cell of the table is written on purpose */
+
+/* plan.c: shared by the lives */
+void plan_note(struct plan_turn *t, enum plan_step step, uint64_t incident, const struct plan_instance *i,
+               struct plan_note extra);
+uint32_t plan_issue(struct plan_turn *t, enum plan_order_type type, uint32_t instance, uint32_t victim, uint32_t variant,
+                    uint64_t incident);
+struct plan_instance *plan_instance_at(struct plan *p, uint32_t number);
+struct plan_incident *plan_incident_at(struct plan *p, uint64_t number);
+bool plan_wants_standby(const struct plan *p);
+void plan_fall(struct plan_turn *t, struct plan_instance *i);
+bool plan_steer(struct plan_turn *t, struct plan_instance *to, uint32_t victim, uint64_t incident);
+
+/* want.c */
+void want_all(struct plan_turn *t);
+
+/* incident.c */
+struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *victim);
+uint64_t incident_current(const struct plan *p); /* the newest open one that still rebuilds, 0 none */
+void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);
+void incident_progress(struct plan_turn *t);
+
+/* world.c */
+void world_enter(struct plan_turn *t, const struct plan_event *event);
+
+static inline bool plan_is_rising(enum plan_life life) /* on its way to usefulness */
+{
+	return life >= PLAN_LIFE_TAP && life <= PLAN_LIFE_UNCAPPING;
+}
+
+static inline bool plan_is_falling(enum plan_life life)
+{
+	return life >= PLAN_LIFE_STEERING && life <= PLAN_LIFE_REMOVING;
+}
+
+static inline bool plan_counts(enum plan_life life) /* towards what is wanted */
+{
+	return life != PLAN_LIFE_NONE && life != PLAN_LIFE_DOOMED && !plan_is_falling(life);
+}

@@ -1,0 +1,437 @@
+/*
+ * The plan's step: take in one event, then compare what is with what is wanted (want.c) and start what is missing. Steering
+ * comes first in every turn, and the only thing that may delay it is the lack of a healthy instance.
+ */
+#include "plan/inside.h"
+
+#define STEER_RETRY_US 20000
+#define TIMED_OUT (-110) /* -ETIMEDOUT; the plan includes no errno */
+
+const struct plan_instance *plan_find(const struct plan *p, uint32_t number)
+{
+	for (size_t k = 0; number && k < PLAN_INSTANCES_MAX; k++)
+		if (p->instances[k].number == number)
+			return &p->instances[k];
+	return NULL;
+}
+
+struct plan_instance *plan_instance_at(struct plan *p, uint32_t number)
+{
+	return (struct plan_instance *)plan_find(p, number);
+}
+
+bool plan_order_needs_intent(enum plan_order_type type)
+{
+	return type == PLAN_DO_CREATE || type == PLAN_DO_DESTROY;
+}
+
+void plan_init(struct plan *p, const struct plan_config *config)
+{
+	memset(p, 0, sizeof(*p));
+	p->config = *config;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		p->instances[k].deadline_us = PLAN_NEVER;
+}
+
+uint32_t plan_issue(struct plan_turn *t, enum plan_order_type type, uint32_t instance, uint32_t victim, uint32_t variant,
+                    uint64_t incident)
+{
+	assert(t->update->n_orders < PLAN_ORDERS_MAX);
+	if (++t->p->last_ticket == 0)
+		t->p->last_ticket = 1;
+	t->update->orders[t->update->n_orders++] = (struct plan_order){
+	        .ticket = t->p->last_ticket,
+	        .type = type,
+	        .instance = instance,
+	        .victim = victim,
+	        .variant = variant,
+	        .incident = incident,
+	};
+	return t->p->last_ticket;
+}
+
+void plan_note(struct plan_turn *t, enum plan_step step, uint64_t incident, const struct plan_instance *i, struct plan_note extra)
+{
+	assert(t->update->n_notes < PLAN_NOTES_MAX);
+	const struct plan_incident *x = plan_incident_at(t->p, incident);
+	extra.step = step;
+	extra.incident = incident;
+	extra.phase = x ? x->phase : PLAN_ABSORB;
+	extra.time_us = t->now_us;
+	extra.instance = i ? i->number : 0;
+	extra.variant = i ? i->variant : UINT32_MAX;
+	t->update->notes[t->update->n_notes++] = extra;
+}
+
+/* --- counting */
+
+uint32_t plan_count_standby(const struct plan *p, bool ready_only)
+{
+	uint32_t n = 0;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *i = &p->instances[k];
+		if (i->number == 0 || i->number == p->target || i->role != PLAN_STANDBY ||
+		    (p->steer.ticket && i->number == p->steer.to))
+			continue;
+		bool coming = i->life == PLAN_LIFE_OPENING || i->life == PLAN_LIFE_RESUMING || i->life == PLAN_LIFE_WAKING;
+		n += i->life == PLAN_LIFE_READY || (coming && !ready_only);
+	}
+	return n;
+}
+
+uint32_t plan_count_spare(const struct plan *p)
+{
+	uint32_t n = 0;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		n += p->instances[k].life == PLAN_LIFE_PAUSED;
+	return n;
+}
+
+bool plan_wants_standby(const struct plan *p)
+{
+	return plan_count_standby(p, false) < p->config.standby;
+}
+
+/* --- steering */
+
+bool plan_steer(struct plan_turn *t, struct plan_instance *to, uint32_t victim, uint64_t incident)
+{
+	struct plan *p = t->p;
+	if (p->steer.ticket || p->steer.retry_us > t->now_us)
+		return false;
+	p->steer.ticket = plan_issue(t, PLAN_DO_STEER, to->number, victim, to->variant, incident);
+	p->steer.to = to->number;
+	p->steer.victim = victim;
+	p->steer.incident = incident;
+	p->steer.deadline_us = t->now_us + p->config.quick_us;
+	return true;
+}
+
+static void steer_done(struct plan_turn *t)
+{
+	struct plan *p = t->p;
+	struct plan_instance *old = plan_instance_at(p, p->target);
+	struct plan_instance *to = plan_instance_at(p, p->steer.to);
+	struct plan_instance *victim = plan_instance_at(p, p->steer.victim);
+	uint64_t incident = p->steer.incident;
+	bool first = p->target == 0;
+	uint32_t from = p->target;
+	memset(&p->steer, 0, sizeof(p->steer));
+	if (old && !plan_is_falling(old->life) && old != to)
+		old->role = PLAN_STANDBY;
+	if (!to) { /* it went while it was steered to: look again */
+		p->again = true;
+		return;
+	}
+	p->target = to->number;
+	if (!plan_is_falling(to->life))
+		to->role = PLAN_ACTIVE;
+	incident_steered(t, incident, to->number);
+	if (old != to)
+		plan_note(
+		        t, first ? PLAN_STEP_ACTIVE : PLAN_STEP_STEERED, incident, to,
+		        (struct plan_note){.other = from, .layers = old ? plan_shared_layers(p, old->variant, to->variant) : 0});
+	if (victim && victim->life == PLAN_LIFE_STEERING)
+		life_event(t, victim, LIFE_DONE, 0);
+}
+
+static void steer_failed(struct plan_turn *t, int32_t status)
+{
+	struct plan *p = t->p;
+	struct plan_instance *victim = plan_instance_at(p, p->steer.victim);
+	uint32_t attempts = p->steer.attempts;
+	uint32_t doubt = p->steer.to == p->target ? p->steer.doubt : p->steer.to;
+	plan_note(t, PLAN_STEP_REFUSED_ORDER, p->steer.incident, plan_find(p, p->steer.to),
+	          (struct plan_note){.order = PLAN_DO_STEER, .status = status});
+	memset(&p->steer, 0, sizeof(p->steer));
+	p->steer.attempts = attempts + 1;
+	p->steer.doubt = doubt;
+	p->steer.retry_us = t->now_us + ((int64_t)STEER_RETRY_US << (attempts < 6 ? attempts : 6));
+	if (victim && victim->life == PLAN_LIFE_STEERING)
+		life_event(t, victim, LIFE_FAILED, status); /* cut off at least */
+}
+
+/* --- evidence */
+
+/* Told once, and no matter of how quick we were to look. */
+static bool is_from_below(const struct evidence *e)
+{
+	return e->vantage == VANTAGE_HYPERVISOR || e->finding == FINDING_SPOOFED;
+}
+
+static bool listens(const struct plan_instance *i, const struct evidence *e)
+{
+	bool from_below = is_from_below(e);
+	enum finding_class class = finding_class(e->finding);
+	switch (i->life) {
+	case PLAN_LIFE_READY:
+		return e->finding != FINDING_PAUSED || e->time_us > i->life_us; /* a late echo of our own suspend is none */
+	case PLAN_LIFE_DOOMED:
+		return true;
+	case PLAN_LIFE_BOOTING:
+	case PLAN_LIFE_WAKING:
+		if (e->began_us < i->life_us && class == FINDING_CLASS_GOOD)
+			return false;
+		return class == FINDING_CLASS_GOOD || (from_below && e->finding != FINDING_PAUSED);
+	case PLAN_LIFE_TAP:
+	case PLAN_LIFE_CREATE:
+	case PLAN_LIFE_UNCAPPING:
+	case PLAN_LIFE_OPENING:
+	case PLAN_LIFE_PAUSING:
+	case PLAN_LIFE_PAUSED:
+	case PLAN_LIFE_RESUMING:
+		return from_below && e->finding != FINDING_PAUSED;
+	case PLAN_LIFE_NONE:
+	case PLAN_LIFE_STEERING:
+	case PLAN_LIFE_FENCING:
+	case PLAN_LIFE_UNLINKING:
+	case PLAN_LIFE_FREEZING:
+	case PLAN_LIFE_TRACING:
+	case PLAN_LIFE_RECORDING:
+	case PLAN_LIFE_DESTROYING:
+	case PLAN_LIFE_REMOVING:
+	case PLAN_LIFE_MAX_:
+		break;
+	}
+	return false;
+}
+
+static void take_evidence(struct plan_turn *t, const struct evidence *e)
+{
+	struct plan *p = t->p;
+	struct plan_instance *i = plan_instance_at(p, e->instance);
+	if (!i || !listens(i, e))
+		return;
+	if (p->blind && finding_class(e->finding) != FINDING_CLASS_GOOD && !is_from_below(e))
+		return;
+	verdict_add(p, &i->window, e);
+	if ((i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING) && i->window.proven && i->window.goods >= 2)
+		life_event(t, i, LIFE_PROOF, 0);
+}
+
+/* The verdict on `i` fell. Steering, then everything else; see rule 2 for what happens when nobody can take over. */
+void plan_fall(struct plan_turn *t, struct plan_instance *i)
+{
+	struct plan *p = t->p;
+	struct plan_incident *x = incident_open(t, i);
+	bool dead = i->window.worst == FINDING_GONE || i->window.worst == FINDING_PANICKED;
+	i->incident = x ? x->number : 0;
+	i->record = x && p->config.evidence && i->window.worst != FINDING_GONE; /* evidence is filed by incident */
+	i->role = PLAN_ROLE_NONE;
+	plan_note(t, PLAN_STEP_DETECTED, i->incident, i,
+	          (struct plan_note){.finding = i->window.worst, .vantage = i->window.vantage, .status = (int32_t)i->verdict});
+	bool was_target = i->number == p->target;
+	struct plan_instance *to = was_target ? choice_target(p, i->number) : NULL;
+	if (to && plan_steer(t, to, i->number, i->incident)) {
+		life_enter(t, i, PLAN_LIFE_STEERING);
+		i->deadline_us = t->now_us + 2 * p->config.quick_us;
+	} else {
+		if (was_target && !to)
+			plan_note(t, PLAN_STEP_UNSTEERABLE, i->incident, i, (struct plan_note){.status = (int32_t)i->verdict});
+		if (was_target && i->verdict != PLAN_COMPROMISED && !dead)
+			life_enter(t, i, PLAN_LIFE_DOOMED);
+		else
+			life_event(t, i, LIFE_FALL, 0);
+	}
+	choice_suspect(p, i->variant);
+	t->update->suspicion_changed = true;
+	plan_note(t, PLAN_STEP_SUSPECTED, i->incident, i, (struct plan_note){.layers = choice_suspect_layers(p, i->variant)});
+}
+
+/* What was to keep the address until somebody better comes must not keep it when it turns out to be taken over. */
+static void doom_worsened(struct plan_turn *t, struct plan_instance *i)
+{
+	struct plan_incident *x = plan_incident_at(t->p, i->incident);
+	if (x)
+		x->verdict = PLAN_COMPROMISED;
+	plan_note(t, PLAN_STEP_DETECTED, i->incident, i,
+	          (struct plan_note){.finding = i->window.worst, .vantage = i->window.vantage, .status = PLAN_COMPROMISED});
+	life_event(t, i, LIFE_FALL, 0);
+}
+
+static bool is_judged(const struct plan_instance *i)
+{
+	return i->number && !plan_is_falling(i->life) && (i->life != PLAN_LIFE_DOOMED || i->window.fell_compromised);
+}
+
+/* Verdicts of all, since one instance's good answer is the contrast that convicts another. One fall a turn. */
+static void judge(struct plan_turn *t)
+{
+	bool fell = false;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		struct plan_instance *i = &t->p->instances[k];
+		if (is_judged(i))
+			i->verdict = verdict_of(t->p, i, t->now_us);
+	}
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX && !t->p->blind; k++) {
+		struct plan_instance *i = &t->p->instances[k];
+		if (!is_judged(i) || i->verdict < PLAN_FAILED)
+			continue;
+		if (fell) {
+			t->p->again = true;
+			return;
+		}
+		fell = true;
+		if (plan_is_rising(i->life))
+			life_event(t, i, LIFE_FALL, 0);
+		else if (i->life == PLAN_LIFE_DOOMED)
+			doom_worsened(t, i);
+		else
+			plan_fall(t, i);
+	}
+}
+
+static void converge(struct plan_turn *t)
+{
+	if (!t->p->world_known)
+		return;
+	judge(t);
+	if (t->p->blind)
+		return;
+	want_all(t);
+	incident_progress(t);
+}
+
+/* --- events */
+
+static void take_answer(struct plan_turn *t, uint32_t ticket, int32_t status)
+{
+	struct plan *p = t->p;
+	if (ticket == 0)
+		return;
+	if (ticket == p->steer.ticket) {
+		if (status == 0)
+			steer_done(t);
+		else
+			steer_failed(t, status);
+		return;
+	}
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		struct plan_instance *i = &p->instances[k];
+		if (i->number && i->ticket == ticket) {
+			i->ticket = 0;
+			life_event(t, i, status == 0 ? LIFE_DONE : LIFE_FAILED, status);
+			return;
+		}
+	}
+}
+
+static void take_time(struct plan_turn *t)
+{
+	struct plan *p = t->p;
+	if (p->steer.ticket && p->steer.deadline_us <= t->now_us) {
+		plan_note(t, PLAN_STEP_LATE, p->steer.incident, plan_find(p, p->steer.to),
+		          (struct plan_note){.order = PLAN_DO_STEER});
+		steer_failed(t, TIMED_OUT);
+	}
+	if (p->steer.retry_us <= t->now_us)
+		p->steer.retry_us = 0;
+	for (uint32_t v = 0; v < p->n_variants; v++)
+		if (p->variants[v].not_before_us <= t->now_us)
+			p->variants[v].not_before_us = 0;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		struct plan_instance *i = &p->instances[k];
+		if (i->number == 0 || i->deadline_us > t->now_us)
+			continue;
+		if (i->ticket) {
+			plan_note(t, PLAN_STEP_LATE, i->incident, i, (struct plan_note){.order = i->order});
+			i->ticket = 0;
+			life_event(t, i, LIFE_FAILED, TIMED_OUT);
+		} else {
+			life_event(t, i, LIFE_LATE, TIMED_OUT);
+		}
+	}
+}
+
+static void take_switch(struct plan_turn *t)
+{
+	struct plan *p = t->p;
+	struct plan_instance *active = plan_instance_at(p, p->target);
+	t->update->refusal = PLAN_BUSY;
+	if (p->blind)
+		t->update->refusal = PLAN_BLIND_NOW;
+	if (p->blind || !active || active->life != PLAN_LIFE_READY || p->steer.ticket || p->steer.doubt)
+		return;
+	struct plan_instance *to = choice_target(p, active->number);
+	t->update->refusal = PLAN_NO_STANDBY;
+	if (!to)
+		return;
+	enum plan_verdict verdict = active->verdict;
+	active->verdict = PLAN_HEALTHY;
+	struct plan_incident *x = incident_open(t, active);
+	active->verdict = verdict;
+	t->update->refusal = PLAN_BUSY;
+	if (!x)
+		return;
+	plan_steer(t, to, 0, x->number);
+	t->update->refusal = PLAN_ACCEPTED;
+	t->update->switch_incident = x->number;
+}
+
+static void take_senses(struct plan_turn *t, bool lost)
+{
+	t->p->blind = lost;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		struct plan_window *w = &t->p->instances[k].window;
+		life_blind(t, &t->p->instances[k]);
+		if (!w->fell_at_once)
+			verdict_clear(w); /* what was seen around then proves nothing, either way */
+	}
+}
+
+void plan_step(struct plan *p, const struct plan_event *event, struct plan_update *update)
+{
+	struct plan_turn turn = {p, event->now_us, event->fresh_number, event->fresh_incident, update};
+	memset(update, 0, sizeof(*update));
+	p->again = false;
+	switch (event->type) {
+	case PLAN_EV_TIME:
+		break;
+	case PLAN_EV_EVIDENCE:
+		take_evidence(&turn, &event->evidence);
+		break;
+	case PLAN_EV_ANSWER:
+		take_answer(&turn, event->answer.ticket, event->answer.status);
+		break;
+	case PLAN_EV_WORLD:
+		world_enter(&turn, event);
+		break;
+	case PLAN_EV_SWITCH:
+		take_switch(&turn);
+		break;
+	case PLAN_EV_SENSES:
+		take_senses(&turn, event->flag);
+		break;
+	case PLAN_EV_LEDGER:
+		p->unwritable = event->flag;
+		break;
+	case PLAN_EV_BUSY:
+		p->busy = event->flag;
+		break;
+	case PLAN_EVENT_MAX_:
+		assert(!"no such event");
+	}
+	take_time(&turn);
+	converge(&turn);
+}
+
+int64_t plan_deadline(const struct plan *p)
+{
+	int64_t deadline_us = PLAN_NEVER;
+	if (p->again)
+		return 0;
+	if (p->steer.ticket)
+		deadline_us = p->steer.deadline_us;
+	else if (p->steer.retry_us)
+		deadline_us = p->steer.retry_us;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (p->instances[k].number && p->instances[k].deadline_us < deadline_us)
+			deadline_us = p->instances[k].deadline_us;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && !p->blind; k++)
+		if (p->incidents[k].number && p->incidents[k].drain_us < deadline_us)
+			deadline_us = p->incidents[k].drain_us;
+	for (size_t k = 0; k < p->n_variants; k++)
+		if (p->variants[k].not_before_us && p->variants[k].not_before_us < deadline_us)
+			deadline_us = p->variants[k].not_before_us;
+	return deadline_us;
+}

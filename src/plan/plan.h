@@ -1,0 +1,321 @@
+#pragma once
+/*
+ * The plan: evidence in, orders out. One plan decides for one service and its instances.
+ *
+ * Pure: time comes in with the event, deadlines and orders go out as data; no clock, no I/O, no heap. The same code runs
+ * in koboshi-engine and, in virtual time with faults and crashes, in test/sim.
+ *
+ * How it works. Each instance walks through a table of lives (life.c): build, prove, serve, fall, be removed. Every life
+ * that acts has exactly one order under way, and every wait has a deadline. After each event plan.c compares what is
+ * with what is wanted (one active, so many standbys and spares) and starts what is missing: it does not remember how far
+ * a playbook was, it looks. That is why a crash at any point converges: the world is read again (PLAN_EV_WORLD) and
+ * compared again. Choices are ladders of comparisons (choice.c); what evidence adds up to is in verdict.c.
+ *
+ * Thread: one. Ownership: `struct plan` is plain data of the caller.
+ */
+#include "plan/evidence.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLAN_INSTANCES_MAX 12 /* living ones of one service, the dying included */
+#define PLAN_VARIANTS_MAX 16
+#define PLAN_COMPONENTS_MAX 2048
+#define PLAN_INCIDENTS_MAX 8
+#define PLAN_ORDERS_MAX 32
+#define PLAN_NOTES_MAX 64
+#define PLAN_NEVER INT64_MAX
+
+/* Layers in which a shared component counts as "the same hole"; the rest are packages. Same order as image_layer. */
+enum plan_layer { PLAN_KERNEL, PLAN_LIBC, PLAN_SERVER, PLAN_RUNTIME, PLAN_PACKAGE, PLAN_LAYER_MAX_ };
+
+/* Suspicion of a component, in thousandths. The fall of an instance adds PLAN_SUSPICION_FALL to each of its components
+ * after all older suspicion was quartered: what fell last weighs most, and only that is suspect, so that the memory of older
+ * falls does not leave one variant for all roles. At or above PLAN_SUSPECT a component is suspect. */
+#define PLAN_SUSPICION_FALL 1000u
+#define PLAN_SUSPECT 750u
+
+enum plan_role { PLAN_ROLE_NONE, PLAN_ACTIVE, PLAN_STANDBY, PLAN_SPARE, PLAN_ROLE_MAX_ };
+enum plan_verdict { PLAN_UNKNOWN, PLAN_HEALTHY, PLAN_FAILED, PLAN_COMPROMISED, PLAN_VERDICT_MAX_ };
+enum plan_phase { PLAN_ABSORB, PLAN_RECOVER, PLAN_ADAPT, PLAN_CLOSED, PLAN_PHASE_MAX_ };
+
+enum plan_order_type {
+	PLAN_DO_TAP_ADD,
+	PLAN_DO_TAP_DEL,
+	PLAN_DO_FENCE, /* gate = fenced */
+	PLAN_DO_OPEN,  /* gate = open */
+	PLAN_DO_STEER, /* service -> instance, victim fenced and cut in the same transaction */
+	PLAN_DO_CUT,   /* old flows end */
+	PLAN_DO_FLOWS, /* flow evidence */
+	PLAN_DO_CREATE,
+	PLAN_DO_UNCAP,
+	PLAN_DO_SUSPEND,
+	PLAN_DO_RESUME,
+	PLAN_DO_LINK_DOWN,
+	PLAN_DO_RECORD, /* memory and console evidence */
+	PLAN_DO_DESTROY,
+	PLAN_ORDER_MAX_
+};
+
+struct plan_order {
+	uint32_t ticket; /* > 0; comes back with the answer */
+	enum plan_order_type type;
+	uint32_t instance;
+	uint32_t victim; /* steer: 0 = planned, old flows go on */
+	uint32_t variant;
+	uint64_t incident;
+};
+
+/* Which orders must be in the ledger before they start (rule 7). Steering and fencing never wait for the disk. */
+bool plan_order_needs_intent(enum plan_order_type type);
+
+enum plan_life {
+	PLAN_LIFE_NONE,
+	PLAN_LIFE_TAP,        /* order under way: tap add */
+	PLAN_LIFE_CREATE,     /* order: create */
+	PLAN_LIFE_BOOTING,    /* waits for its proof */
+	PLAN_LIFE_UNCAPPING,  /* order: uncap */
+	PLAN_LIFE_OPENING,    /* order: gate open */
+	PLAN_LIFE_READY,      /* serves or could */
+	PLAN_LIFE_PAUSING,    /* order: suspend */
+	PLAN_LIFE_PAUSED,     /* proven spare */
+	PLAN_LIFE_RESUMING,   /* order: resume */
+	PLAN_LIFE_WAKING,     /* waits for its proof */
+	PLAN_LIFE_DOOMED,     /* failed, but nothing better can serve yet: keeps the address */
+	PLAN_LIFE_STEERING,   /* fallen; the steer under way fences it */
+	PLAN_LIFE_FENCING,    /* order: gate fenced */
+	PLAN_LIFE_UNLINKING,  /* order: link down */
+	PLAN_LIFE_FREEZING,   /* order: suspend */
+	PLAN_LIFE_TRACING,    /* order: flow evidence */
+	PLAN_LIFE_RECORDING,  /* order: memory evidence */
+	PLAN_LIFE_DESTROYING, /* order: destroy */
+	PLAN_LIFE_REMOVING,   /* order: tap del */
+	PLAN_LIFE_MAX_
+};
+
+enum plan_step {
+	PLAN_STEP_DETECTED,    /* verdict fell: instance, finding, vantage */
+	PLAN_STEP_STEERED,     /* service -> instance, away from other */
+	PLAN_STEP_UNSTEERABLE, /* nothing healthy to steer to: instance keeps the address (or, compromised, is cut off) */
+	PLAN_STEP_FENCED,
+	PLAN_STEP_LINK_DOWN,
+	PLAN_STEP_FROZEN,
+	PLAN_STEP_RECORDED,
+	PLAN_STEP_SUSPECTED, /* variant's components are suspect now */
+	PLAN_STEP_WAKING,    /* spare instance wakes up */
+	PLAN_STEP_PROVEN,
+	PLAN_STEP_STANDBY, /* instance is standby now */
+	PLAN_STEP_CHOSEN,  /* variant for the next instance; layers = shared with the fallen, shared = with the active one */
+	PLAN_STEP_BUILDING,
+	PLAN_STEP_SPARE,  /* instance is spare now */
+	PLAN_STEP_ACTIVE, /* instance is active now (first start) */
+	PLAN_STEP_REMOVED,
+	PLAN_STEP_RETIRED, /* idle instance that is no longer wanted */
+	PLAN_STEP_DRAINED,
+	PLAN_STEP_REFUSED_ORDER, /* an order failed: order, status */
+	PLAN_STEP_LATE,          /* an order was not answered in time: order */
+	PLAN_STEP_GIVEN_UP,      /* never got proven */
+	PLAN_STEP_RESUMED,       /* incident taken up again after a restart */
+	PLAN_STEP_CLOSED,
+	PLAN_STEP_MAX_
+};
+
+struct plan_note {
+	uint64_t incident; /* 0: outside of any */
+	enum plan_step step;
+	enum plan_phase phase;
+	int64_t time_us;
+	uint32_t instance, other;
+	uint32_t variant;
+	uint32_t layers; /* bit per plan_layer */
+	uint32_t shared; /* bit per plan_layer */
+	enum finding finding;
+	enum vantage vantage;
+	enum plan_order_type order;
+	int32_t status;
+};
+
+struct plan_window {
+	uint32_t misses;      /* bit 0 = newest probe; 1 = missed */
+	uint32_t filled;      /* how many bits mean something, at most 32 */
+	int64_t began_us[32]; /* beside the bits: when each probe began; index = age */
+	int64_t last_good_us; /* when the last right answer was seen; 0: never */
+	int64_t late_us;      /* when a right answer last came after its timeout; 0: never */
+	uint32_t goods;       /* since the life began */
+	bool proven;          /* challenge answered rightly since the life began */
+	enum finding worst;   /* what made the verdict fall */
+	enum vantage vantage;
+	bool fell_at_once, fell_compromised;
+	int64_t fell_us; /* when that was seen */
+};
+
+struct plan_instance {
+	uint32_t number; /* 0: free slot */
+	uint32_t variant;
+	enum plan_role role;
+	enum plan_life life;
+	enum plan_verdict verdict;
+	struct plan_window window;
+	uint32_t ticket; /* order under way, 0: none */
+	enum plan_order_type order;
+	uint32_t attempts;   /* of the order in this life */
+	int64_t deadline_us; /* of the order, the proof or the retry; PLAN_NEVER: none */
+	int64_t life_us;     /* since when in this life */
+	uint64_t incident;   /* it fell in, or was woken or built for */
+	bool fenced;         /* read back as fenced */
+	bool record;         /* evidence is wanted before it goes */
+	bool waiting;        /* retry: the deadline starts the order again */
+};
+
+struct plan_incident {
+	uint64_t number; /* 0: free */
+	uint32_t victim;
+	uint32_t victim_variant;
+	enum plan_verdict verdict; /* PLAN_HEALTHY: planned switch */
+	enum plan_phase phase;
+	int64_t evidence_us;                                  /* first evidence */
+	int64_t verdict_us, steered_us, standby_us, spare_us; /* 0: not yet */
+	uint32_t active_before, active_after;
+	bool removed;     /* victim is gone */
+	int64_t drain_us; /* planned: when the old flows are cut; PLAN_NEVER none */
+};
+
+struct plan_variant {
+	uint64_t components[PLAN_COMPONENTS_MAX / 64];
+	bool usable;           /* image there and right, as far as known */
+	uint32_t failures;     /* in a row: never proven, create refused */
+	int64_t not_before_us; /* backoff */
+};
+
+struct plan_config {
+	uint32_t standby, spare;
+	int64_t interval_us, timeout_us; /* of probes */
+	uint32_t failures, window;       /* k of n */
+	int64_t boot_us, wake_us, drain_us, backoff_us;
+	int64_t quick_us; /* deadline of orders that take milliseconds */
+	int64_t slow_us;  /* of create, destroy, evidence */
+	bool evidence;    /* take memory and flow evidence of what fell */
+};
+
+struct plan {
+	struct plan_config config;
+	struct plan_variant variants[PLAN_VARIANTS_MAX];
+	uint32_t n_variants;
+	uint8_t layer[PLAN_COMPONENTS_MAX]; /* enum plan_layer of each component */
+	uint32_t n_components;
+	uint32_t suspicion[PLAN_COMPONENTS_MAX];
+
+	struct plan_instance instances[PLAN_INSTANCES_MAX];
+	struct plan_incident incidents[PLAN_INCIDENTS_MAX];
+	uint32_t target; /* instance the service points at, as read back; 0 none */
+	struct {
+		uint32_t ticket; /* 0: none under way */
+		uint32_t to, victim;
+		uint64_t incident;
+		int64_t deadline_us;
+		int64_t retry_us; /* not before; 0 at once */
+		uint32_t attempts;
+		uint32_t doubt; /* a steer to this one failed, or nobody knows: the service may point at it; 0: none */
+	} steer;
+	uint32_t last_ticket;
+	bool world_known; /* nothing is ordered before */
+	bool blind;       /* senses lost: observe, do not act */
+	bool unwritable;  /* ledger: no destructive orders */
+	bool busy;        /* the host's processors are overrun: misses mean little */
+	bool again;       /* more to do at once: call with PLAN_EV_TIME */
+};
+
+enum plan_event_type {
+	PLAN_EV_TIME,
+	PLAN_EV_EVIDENCE,
+	PLAN_EV_ANSWER,
+	PLAN_EV_WORLD,
+	PLAN_EV_SWITCH, /* somebody asks for a planned switch */
+	PLAN_EV_SENSES, /* flag: lost (true) or back */
+	PLAN_EV_LEDGER, /* flag: unwritable (true) or writable again */
+	PLAN_EV_BUSY,   /* flag: the host's processors are overrun (true) or not */
+	PLAN_EVENT_MAX_
+};
+
+enum plan_guest { PLAN_GUEST_ABSENT, PLAN_GUEST_RUNNING, PLAN_GUEST_PAUSED, PLAN_GUEST_CRASHED };
+enum plan_gate { PLAN_GATE_NONE, PLAN_GATE_QUARANTINE, PLAN_GATE_OPEN, PLAN_GATE_FENCED };
+
+/* One instance as the world and the ledger know it after a start. */
+struct plan_sighting {
+	uint32_t number;
+	uint32_t variant; /* UINT32_MAX: nobody knows: not ours to keep */
+	enum plan_guest guest;
+	enum plan_gate gate;
+	/* from the ledger; role NONE and life NONE: no row */
+	enum plan_role role;
+	enum plan_life life;
+	uint64_t incident;
+};
+
+struct plan_event {
+	int64_t now_us;        /* CLOCK_MONOTONIC, never backwards */
+	uint32_t fresh_number; /* an instance number that was never given out, reserved for good; 0: none to be had, do not build
+	                        */
+	uint64_t fresh_incident; /* likewise */
+	enum plan_event_type type;
+	union {
+		struct evidence evidence;
+		struct {
+			uint32_t ticket;
+			int32_t status;
+		} answer;
+		struct {
+			const struct plan_sighting *sightings;
+			size_t n_sightings;
+			const struct plan_incident *incidents; /* open ones */
+			size_t n_incidents;
+			uint32_t target;
+		} world;
+		bool flag;
+	};
+};
+
+enum plan_refusal { PLAN_ACCEPTED, PLAN_NO_STANDBY, PLAN_BUSY, PLAN_BLIND_NOW };
+
+struct plan_update {
+	struct plan_order orders[PLAN_ORDERS_MAX];
+	size_t n_orders;
+	struct plan_note notes[PLAN_NOTES_MAX];
+	size_t n_notes;
+	bool number_used, incident_used; /* fetch fresh ones before the next step */
+	bool suspicion_changed;
+	enum plan_refusal refusal; /* answer to PLAN_EV_SWITCH */
+	uint64_t switch_incident;
+};
+
+/* Zero-fills and takes the configuration. Variants, components and suspicion are filled in by the caller afterwards. */
+void plan_init(struct plan *p, const struct plan_config *config);
+
+/* One event. `update` is overwritten. Orders are to be carried out in order; answers may come in any order or never. */
+void plan_step(struct plan *p, const struct plan_event *event, struct plan_update *update);
+
+/* When to call with PLAN_EV_TIME at the latest; PLAN_NEVER. */
+int64_t plan_deadline(const struct plan *p);
+
+const struct plan_instance *plan_find(const struct plan *p, uint32_t number);
+
+/* Instances that could take over at once (`ready_only`) or soon; proven spares that sleep; incidents that are open. */
+uint32_t plan_count_standby(const struct plan *p, bool ready_only);
+uint32_t plan_count_spare(const struct plan *p);
+uint32_t plan_open_incidents(const struct plan *p);
+
+/* Layers (bits) in which two variants have a component in common. */
+uint32_t plan_shared_layers(const struct plan *p, uint32_t a, uint32_t b);
+
+const char *plan_role_name(enum plan_role role);
+const char *plan_life_name(enum plan_life life);
+const char *plan_verdict_name(enum plan_verdict verdict);
+const char *plan_phase_name(enum plan_phase phase);
+const char *plan_order_name(enum plan_order_type type);
+const char *plan_step_name(enum plan_step step);
+enum plan_life plan_life_named(const char *name); /* NONE when unknown */
+enum plan_role plan_role_named(const char *name);
+
+/* Bits of the layers that make "the same hole". */
+#define PLAN_HOLES (1u << PLAN_KERNEL | 1u << PLAN_SERVER | 1u << PLAN_RUNTIME)

@@ -1,0 +1,158 @@
+/*
+ * What the evidence on one instance adds up to. A window of the last probes, k of n, so that one lost packet is never a
+ * verdict; findings that cannot be chance count at once. Three-valued: no fresh evidence is *unknown*, and unknown
+ * never triggers anything.
+ *
+ * A busy host must not look like an attack: misses alone convict only in contrast, when another instance answered all
+ * its probes that began between the first and the last of these misses. (What it answered after them proves nothing: a host
+ * that stood still lets everybody answer as soon as it goes on.) If all are slow together, if there is nothing to compare
+ * with, or if the host knows that its processors are overrun (then chance decides who is slow), it takes eight times the
+ * misses, without a good answer in between. The same holds for whoever still answers, only late: it is slow, a hung
+ * server is silent. Many connections that were tried in one moment are one miss, or a crowd of
+ * clients would make a verdict out of a hiccup.
+ */
+#include "plan/inside.h"
+
+static void window_shift(struct plan_window *window, bool missed, int64_t began_us)
+{
+	memmove(window->began_us + 1, window->began_us, sizeof(window->began_us) - sizeof(window->began_us[0]));
+	window->began_us[0] = began_us;
+	window->misses = window->misses << 1 | (missed ? 1 : 0);
+	if (window->filled < 32)
+		window->filled++;
+}
+
+static void window_fall(struct plan_window *window, const struct evidence *evidence, bool compromised)
+{
+	if (window->fell_compromised || (window->fell_at_once && !compromised))
+		return; /* the first reason stands, unless a graver one comes */
+	window->fell_at_once = true;
+	window->fell_compromised = compromised;
+	window->fell_us = evidence->time_us;
+	window->worst = evidence->finding;
+	window->vantage = evidence->vantage;
+}
+
+/* Is there a miss already that began at about the same time? */
+static bool window_knows(const struct plan_window *window, int64_t began_us, int64_t apart_us)
+{
+	for (uint32_t age = 0; age < window->filled; age++) {
+		int64_t between_us = began_us - window->began_us[age];
+		if ((window->misses >> age & 1) && between_us < apart_us && between_us > -apart_us)
+			return true;
+	}
+	return false;
+}
+
+static void window_miss(struct plan_window *window, const struct evidence *evidence, int64_t apart_us)
+{
+	if (window_knows(window, evidence->began_us, apart_us))
+		return;
+	window_shift(window, true, evidence->began_us);
+	if (window->fell_at_once)
+		return;
+	window->worst = evidence->finding;
+	window->vantage = evidence->vantage;
+}
+
+/* A patient probe (proving) that was answered late says no more than one with the usual patience that began later. */
+static int64_t good_began_us(const struct plan *p, const struct evidence *evidence)
+{
+	int64_t at_least_us = evidence->time_us - p->config.timeout_us;
+	return evidence->began_us > at_least_us ? evidence->began_us : at_least_us;
+}
+
+void verdict_add(const struct plan *p, struct plan_window *window, const struct evidence *evidence)
+{
+	switch (finding_class(evidence->finding)) {
+	case FINDING_CLASS_GOOD:
+		window_shift(window, false, good_began_us(p, evidence));
+		window->last_good_us = evidence->time_us;
+		window->goods++;
+		if (evidence->finding == FINDING_PROVEN)
+			window->proven = true;
+		break;
+	case FINDING_CLASS_UNKNOWN:
+		if (evidence->finding == FINDING_LATE)
+			window->late_us = evidence->time_us;
+		break;
+	case FINDING_CLASS_COUNTED:
+		window_miss(window, evidence, p->config.interval_us / 2);
+		break;
+	case FINDING_CLASS_AT_ONCE:
+		window_fall(window, evidence, false);
+		break;
+	case FINDING_CLASS_COMPROMISE:
+		window_fall(window, evidence, true);
+		break;
+	}
+}
+
+/* Did all go well with the probes that began in this span, and something at all that did not begin only at its end? */
+static bool window_clean(const struct plan_window *window, int64_t first_us, int64_t last_us, int64_t margin_us)
+{
+	uint32_t goods = 0;
+	for (uint32_t age = 0; age < window->filled; age++) {
+		if (window->began_us[age] < first_us || window->began_us[age] > last_us)
+			continue;
+		if (window->misses >> age & 1)
+			return false;
+		goods += window->began_us[age] <= last_us - margin_us;
+	}
+	return goods > 0;
+}
+
+/* Has somebody else answered between these times? */
+static bool verdict_contrast(const struct plan *p, const struct plan_instance *me, int64_t first_us, int64_t last_us)
+{
+	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
+		const struct plan_instance *other = &p->instances[i];
+		if (other == me || other->number == 0 || (other->life != PLAN_LIFE_READY && other->life != PLAN_LIFE_DOOMED))
+			continue;
+		if (window_clean(&other->window, first_us, last_us, p->config.interval_us / 2))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t misses_in_row(const struct plan_window *window)
+{
+	uint32_t n = 0;
+	while (n < window->filled && (window->misses >> n & 1))
+		n++;
+	return n;
+}
+
+static bool verdict_missed(const struct plan *p, const struct plan_instance *i)
+{
+	uint32_t n = p->config.window < i->window.filled ? p->config.window : i->window.filled;
+	uint32_t count = 0;
+	int64_t first_us = PLAN_NEVER, last_us = 0;
+	for (uint32_t age = 0; age < n && count < p->config.failures; age++) {
+		int64_t began_us = i->window.began_us[age];
+		if (!(i->window.misses >> age & 1))
+			continue;
+		count++;
+		first_us = began_us < first_us ? began_us : first_us;
+		last_us = began_us > last_us ? began_us : last_us;
+	}
+	if (count < p->config.failures)
+		return false;
+	bool silent = i->window.late_us < first_us && i->window.last_good_us < last_us;
+	if (silent && !p->busy && verdict_contrast(p, i, first_us, last_us))
+		return true;
+	uint32_t enough = 8 * p->config.failures;
+	return misses_in_row(&i->window) >= (enough < 32 ? enough : 32);
+}
+
+enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *i, int64_t now_us)
+{
+	if (i->window.fell_compromised)
+		return PLAN_COMPROMISED;
+	if (i->window.fell_at_once || verdict_missed(p, i))
+		return PLAN_FAILED;
+	int64_t fresh_us = p->config.interval_us * p->config.window + p->config.timeout_us;
+	if (i->window.last_good_us == 0 || now_us - i->window.last_good_us > fresh_us)
+		return PLAN_UNKNOWN;
+	return PLAN_HEALTHY;
+}

@@ -1,0 +1,119 @@
+/*
+ * After a start: what the hypervisor, the kernel's rules and the ledger say of each instance is turned into the life in
+ * which it goes on. The kernel's word counts most (a fence that is there was decided), the ledger's least.
+ */
+#include "plan/inside.h"
+
+static void seen_fallen(struct plan_instance *i, enum finding finding)
+{
+	i->life = PLAN_LIFE_READY; /* plan_fall takes it from here, one at a time */
+	i->window.fell_at_once = true;
+	i->window.worst = finding;
+	i->window.vantage = finding == FINDING_UNKNOWN ? VANTAGE_HOST : VANTAGE_HYPERVISOR;
+}
+
+static void enter_running(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
+{
+	if (s->number == target || s->life == PLAN_LIFE_READY || s->life == PLAN_LIFE_OPENING || s->life == PLAN_LIFE_DOOMED)
+		life_enter(t, i, s->gate == PLAN_GATE_OPEN ? PLAN_LIFE_READY : PLAN_LIFE_OPENING);
+	else if (s->life == PLAN_LIFE_PAUSING || s->life == PLAN_LIFE_PAUSED)
+		life_enter(t, i, PLAN_LIFE_PAUSING);
+	else if (s->life == PLAN_LIFE_RESUMING || s->life == PLAN_LIFE_WAKING)
+		life_enter(t, i, PLAN_LIFE_WAKING);
+	else if (plan_is_rising(s->life))
+		life_enter(t, i, PLAN_LIFE_BOOTING);
+	else
+		life_enter(t, i, PLAN_LIFE_FENCING);
+}
+
+static void enter_paused(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
+{
+	/* A standby that sleeps was put to sleep, most likely: the row comes after the order. */
+	bool ours = s->life == PLAN_LIFE_READY || s->life == PLAN_LIFE_PAUSED || s->life == PLAN_LIFE_PAUSING ||
+	            s->life == PLAN_LIFE_RESUMING || s->life == PLAN_LIFE_WAKING;
+	if (s->number == target)
+		seen_fallen(i, FINDING_PAUSED);
+	else
+		life_enter(t, i, ours ? PLAN_LIFE_PAUSING : PLAN_LIFE_FENCING); /* a late order may wake it up yet */
+}
+
+static bool once_useful(enum plan_life life)
+{
+	return life >= PLAN_LIFE_OPENING && life <= PLAN_LIFE_DOOMED;
+}
+
+/* The verdict on it stands, whatever its own row says: the open incident of which it is the victim. */
+static const struct plan_incident *incident_of(const struct plan *p, uint32_t number)
+{
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
+		if (p->incidents[k].number && p->incidents[k].victim == number && p->incidents[k].verdict != PLAN_HEALTHY)
+			return &p->incidents[k];
+	return NULL;
+}
+
+/* What was decided before the crash is not decided a second time. */
+static void enter_fallen(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, enum plan_verdict verdict)
+{
+	bool kept = i->number == t->p->target && s->life < PLAN_LIFE_STEERING && s->guest == PLAN_GUEST_RUNNING && !i->fenced;
+	i->role = PLAN_ROLE_NONE;
+	i->verdict = verdict;
+	life_enter(t, i, kept && verdict != PLAN_COMPROMISED ? PLAN_LIFE_DOOMED : PLAN_LIFE_FENCING);
+}
+
+static void enter_standing(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
+{
+	bool useful = once_useful(s->life) || s->number == target;
+	if (useful && s->gate == PLAN_GATE_FENCED)
+		seen_fallen(i, FINDING_UNKNOWN);
+	else if (useful && s->guest == PLAN_GUEST_CRASHED)
+		seen_fallen(i, FINDING_PANICKED);
+	else if (useful && (s->guest == PLAN_GUEST_ABSENT || s->gate == PLAN_GATE_NONE))
+		seen_fallen(i, FINDING_GONE);
+	else if (!i->fenced && s->guest == PLAN_GUEST_RUNNING)
+		enter_running(t, i, s, target);
+	else if (!i->fenced && s->guest == PLAN_GUEST_PAUSED)
+		enter_paused(t, i, s, target);
+	else
+		life_enter(t, i, PLAN_LIFE_FENCING);
+}
+
+static void enter_one(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
+{
+	const struct plan_incident *x = incident_of(t->p, s->number);
+	bool strange = s->variant >= t->p->n_variants || s->life == PLAN_LIFE_NONE;
+	*i = (struct plan_instance){.number = s->number,
+	                            .variant = s->variant,
+	                            .incident = x                                     ? x->number
+	                                        : plan_incident_at(t->p, s->incident) ? s->incident
+	                                                                              : 0,
+	                            .deadline_us = PLAN_NEVER};
+	i->fenced = s->gate == PLAN_GATE_FENCED || s->gate == PLAN_GATE_NONE;
+	i->record = s->incident && t->p->config.evidence && s->life < PLAN_LIFE_DESTROYING;
+	i->role = s->number == target ? PLAN_ACTIVE : s->role == PLAN_SPARE ? PLAN_SPARE : PLAN_STANDBY;
+	i->life_us = t->now_us;
+	if (x || plan_is_falling(s->life) || s->life == PLAN_LIFE_DOOMED)
+		enter_fallen(t, i, s, x ? x->verdict : PLAN_FAILED);
+	else if (strange && s->number != target)
+		enter_fallen(t, i, s, PLAN_UNKNOWN);
+	else
+		enter_standing(t, i, s, target);
+}
+
+void world_enter(struct plan_turn *t, const struct plan_event *event)
+{
+	struct plan *p = t->p;
+	p->target = event->world.target;
+	p->world_known = true;
+	size_t n = 0;
+	for (size_t k = 0; k < event->world.n_incidents && n < PLAN_INCIDENTS_MAX; k++) {
+		p->incidents[n] = event->world.incidents[k];
+		plan_note(t, PLAN_STEP_RESUMED, p->incidents[n].number, NULL,
+		          (struct plan_note){.other = p->incidents[n].victim});
+		n++;
+	}
+	for (size_t k = 0; k < event->world.n_sightings && k < PLAN_INSTANCES_MAX; k++)
+		enter_one(t, &p->instances[k], &event->world.sightings[k], p->target);
+	for (size_t k = 0; k < n; k++)
+		if (!plan_find(p, p->incidents[k].victim))
+			p->incidents[k].removed = true;
+}

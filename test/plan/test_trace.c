@@ -1,0 +1,219 @@
+/*
+ * Stories. Each file in trace/ tells one: lines with "> " are what happens, the lines below are what the plan ordered ("->")
+ * and noted until the next. Time is virtual and nothing is left to chance, so the log is the same to the millisecond. After a
+ * change that is meant, `test-plan-trace --bless FILE...` writes the files anew: read the difference before committing it.
+ */
+#include "made.h"
+#include "sim.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static const char *const fates[SIM_FATE_MAX_] = {"done", "refused", "false-refusal", "lost", "hung", "slow", "tardy", "twice"};
+
+static int word_in(const char *const *words, int n, const char *word)
+{
+	for (int k = 0; k < n; k++)
+		if (strcmp(words[k], word) == 0)
+			return k;
+	fail_msg("no such word: %s", word);
+	return 0;
+}
+
+static enum plan_order_type order_named(const char *name)
+{
+	for (unsigned k = 0; k < PLAN_ORDER_MAX_; k++)
+		if (strcmp(plan_order_name((enum plan_order_type)k), name) == 0)
+			return (enum plan_order_type)k;
+	fail_msg("no such order: %s", name);
+	return PLAN_ORDER_MAX_;
+}
+
+static void run_seconds(struct sim *s, const char *seconds)
+{
+	sim_run(s, s->now_us + (int64_t)(strtod(seconds, NULL) * 1e6 + 0.5));
+}
+
+static void ask_switch(struct sim *s)
+{
+	static const char *const replies[] = {"accepted", "refused: no standby", "refused: busy", "refused: blind"};
+	sim_log(s, "switch %s", replies[sim_switch(s)]);
+}
+
+static void settled(struct sim *s)
+{
+	const char *why;
+	if (check_settled(s, &why))
+		sim_log(s, "all is well: kb-%u serves, %u standby, %u spare", s->target, plan_count_standby(&s->plan, true),
+		        plan_count_spare(&s->plan));
+	else
+		sim_log(s, "not at rest: %s", why);
+}
+
+static void config(struct sim *s, const char *key, const char *value)
+{
+	uint32_t number = (uint32_t)strtoul(value, NULL, 10);
+	if (strcmp(key, "standby") == 0)
+		s->config.standby = number;
+	else if (strcmp(key, "spare") == 0)
+		s->config.spare = number;
+	else
+		fail_msg("no such setting: %s", key);
+}
+
+static void play(struct sim *s, const char *line)
+{
+	char verb[32] = "", one[32] = "", two[32] = "";
+	sscanf(line, "%31s %31s %31s", verb, one, two);
+	bool on = strcmp(one, "lost") == 0;
+	if (strcmp(verb, "start") == 0)
+		sim_start(s);
+	else if (strcmp(verb, "run") == 0)
+		run_seconds(s, one);
+	else if (strcmp(verb, "hurt") == 0)
+		sim_hurt(s, (uint32_t)strtoul(one, NULL, 10), two);
+	else if (strcmp(verb, "next") == 0)
+		s->next_fate[order_named(one)] = (enum sim_fate)word_in(fates, SIM_FATE_MAX_, two);
+	else if (strcmp(verb, "kill") == 0)
+		sim_kill_hand(s, strcmp(one, "net") == 0 ? SIM_NET : SIM_VM);
+	else if (strcmp(verb, "crash") == 0)
+		sim_crash(s, 200000);
+	else if (strcmp(verb, "switch") == 0)
+		ask_switch(s);
+	else if (strcmp(verb, "senses") == 0)
+		sim_set_blind(s, on);
+	else if (strcmp(verb, "ledger") == 0)
+		s->unwritable = on;
+	else if (strcmp(verb, "stall") == 0)
+		s->stall_until_us = s->now_us + (int64_t)(strtod(one, NULL) * 1e6);
+	else if (strcmp(verb, "never-boots") == 0)
+		s->never_boots[strtoul(one, NULL, 10)] = (uint32_t)strtoul(two, NULL, 10);
+	else if (strcmp(verb, "config") == 0)
+		config(s, one, two);
+	else if (strcmp(verb, "settled") == 0)
+		settled(s);
+	else
+		fail_msg("no such verb: %s", verb);
+}
+
+/* --- files */
+
+static char *file_text(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	if (!file)
+		fail_msg("%s cannot be opened", path);
+	char *text = calloc(1, 1 << 18);
+	assert_non_null(text);
+	size_t size = fread(text, 1, (1 << 18) - 1, file);
+	text[size] = '\0';
+	fclose(file);
+	return text;
+}
+
+/* The story as it is told now. */
+static char *told(const char *script)
+{
+	static struct sim s;
+	struct plan_config plain = made_config();
+	char *text = NULL;
+	size_t size = 0;
+	sim_init(&s, 1, &plain);
+	s.log = open_memstream(&text, &size);
+	for (const char *line = script, *end; *line; line = end) {
+		end = strchr(line, '\n');
+		end = end ? end + 1 : line + strlen(line);
+		if (line[0] != '>' && line[0] != '#')
+			continue;
+		fprintf(s.log, "%.*s", (int)(end - line), line);
+		if (line[0] == '>')
+			play(&s, line + 2);
+	}
+	fclose(s.log);
+	s.log = NULL;
+	if (s.failure[0])
+		print_message("%s\n%s\n", text, s.failure);
+	return text;
+}
+
+static void story(void **state)
+{
+	char *expected = file_text(*state), *is = told(expected);
+	if (strcmp(expected, is) != 0) {
+		size_t at = 0;
+		while (expected[at] == is[at])
+			at++;
+		while (at && is[at - 1] != '\n')
+			at--;
+		print_message("told now, from the first line that differs:\n%s\nexpected:\n%.600s\n", is + at, expected + at);
+		fail_msg("%s is told differently", (const char *)*state);
+	}
+	assert_null(strstr(is, "BROKEN"));
+	free(expected);
+	free(is);
+}
+
+static int bless(char **paths)
+{
+	for (; *paths; paths++) {
+		char *script = file_text(*paths), *is = told(script);
+		FILE *file = fopen(*paths, "w");
+		if (!file)
+			return 1;
+		fputs(is, file);
+		fclose(file);
+		free(script);
+		free(is);
+	}
+	return 0;
+}
+
+/* --- a restart in each life */
+
+/* The engine dies as soon as an instance's new life is on disk; whatever that life was, all is well in the end. */
+static void restart_in(enum plan_life life)
+{
+	static struct sim s;
+	struct plan_config c = made_config();
+	if (life == PLAN_LIFE_DOOMED)
+		c.standby = c.spare = 0;
+	sim_init(&s, 7, &c);
+	sim_start(&s);
+	bool from_start = life <= PLAN_LIFE_PAUSED;
+	if (from_start)
+		s.crash_life = life;
+	sim_run(&s, 20000000);
+	if (!from_start) {
+		s.crash_life = life;
+		sim_hurt(&s, s.target, life == PLAN_LIFE_FENCING ? "spoof" : "hang");
+		if (life == PLAN_LIFE_FENCING)
+			s.next_fate[PLAN_DO_STEER] = SIM_REFUSED;
+	}
+	sim_run(&s, 80000000);
+	const char *why = "";
+	if (s.failure[0] || s.n_crashes != 1 || !check_settled(&s, &why))
+		fail_msg("%s: %u crashes, %s%s", plan_life_name(life), s.n_crashes, s.failure, why);
+}
+
+static void restart_in_each_life(void **state)
+{
+	(void)state;
+	for (unsigned life = PLAN_LIFE_TAP; life < PLAN_LIFE_MAX_; life++)
+		restart_in((enum plan_life)life);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--bless") == 0)
+		return bless(argv + 2);
+	struct CMUnitTest tests[64] = {{"restart in each life", restart_in_each_life, NULL, NULL, NULL}};
+	int n = 1;
+	for (int k = 1; k < argc && n < 64; k++) {
+		const char *name = strrchr(argv[k], '/');
+		tests[n++] = (struct CMUnitTest){name ? name + 1 : argv[k], story, NULL, NULL, argv[k]};
+	}
+	return _cmocka_run_group_tests("stories", tests, (size_t)n, NULL, NULL);
+}

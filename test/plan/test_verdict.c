@@ -1,0 +1,199 @@
+/*
+ * Verdicts by table. Each row is what two instances' probes found, one letter an interval; the first instance is the one
+ * that is judged, the second is there to compare with ("-": nobody is).
+ *   g good   P proven   m missed (known after the timeout)   u unknown   . not probed
+ *   l missed, and answered a little later
+ *   r refused   w wrong content   p panicked
+ */
+#include "made.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+static const struct {
+	const char *why;
+	const char *mine, *other;
+	enum plan_verdict verdict;
+} rows[] = {
+        {"nothing was ever seen", "", "gggg", PLAN_UNKNOWN},
+        {"right answers", "ggggg", "ggggg", PLAN_HEALTHY},
+        {"a proof is a right answer", "P", "-", PLAN_HEALTHY},
+        {"one lost packet", "ggggm", "ggggg", PLAN_HEALTHY},
+        {"two lost packets", "gggmm", "ggggg", PLAN_HEALTHY},
+        {"three of five", "ggmmm", "ggggg", PLAN_FAILED},
+        {"three of five, not in a row", "mgmgm", "ggggg", PLAN_FAILED},
+        {"three of six", "mggmgm", "gggggg", PLAN_HEALTHY},
+        {"three, and the other is slow too", "ggmmm", "ggmmm", PLAN_HEALTHY},
+        {"three, and the other was slow until just now", "ggmmmg", "ggmmmg", PLAN_HEALTHY},
+        {"the other lost one in the same time: a shaky host", "ggmmm", "gggmg", PLAN_HEALTHY},
+        {"the other lost one before", "ggggmmm", "gmggggg", PLAN_FAILED},
+        {"alone: three is not enough", "ggmmm", "-", PLAN_HEALTHY},
+        {"alone: seven times as many", "gmmmmmmmmmmmmmmmmmmmmm", "-", PLAN_UNKNOWN},
+        {"alone: eight times as many", "gmmmmmmmmmmmmmmmmmmmmmmmm", "-", PLAN_FAILED},
+        {"alone: twelve, broken once", "gmmmmmmmmmmmmgmmmmmmmmmmmm", "-", PLAN_UNKNOWN},
+        {"both: seven times as many", "gmmmmmmmmmmmmmmmmmmmmm", "gmmmmmmmmmmmmmmmmmmmmm", PLAN_UNKNOWN},
+        {"both: eight times as many", "gmmmmmmmmmmmmmmmmmmmmmmmm", "gmmmmmmmmmmmmmmmmmmmmmmmm", PLAN_FAILED},
+        {"late each time: slow, not hung", "gglllll", "ggggggg", PLAN_HEALTHY},
+        {"late at first, then silent", "glmmmmmmm", "ggggggggg", PLAN_FAILED},
+        {"unknown is no miss", "gguuuu", "gggggg", PLAN_HEALTHY},
+        {"only unknown for long is unknown", "gguuuuuuuuuuuuu", "ggggggggggggggg", PLAN_UNKNOWN},
+        {"unknown heals nothing", "gmumum", "gggggg", PLAN_FAILED},
+        {"a closed port counts at once", "ggggr", "-", PLAN_FAILED},
+        {"and stays, whatever comes after", "ggggrgggggg", "-", PLAN_FAILED},
+        {"a panic counts at once", "p", "ggg", PLAN_FAILED},
+        {"another page is takeover", "ggggw", "ggggg", PLAN_COMPROMISED},
+        {"takeover outweighs a fault", "gggrw", "ggggg", PLAN_COMPROMISED},
+        {"a fault does not make takeover less", "gggwr", "ggggg", PLAN_COMPROMISED},
+};
+
+static enum finding finding_of(char letter)
+{
+	switch (letter) {
+	case 'g':
+		return FINDING_GOOD;
+	case 'P':
+		return FINDING_PROVEN;
+	case 'm':
+	case 'l':
+		return FINDING_TIMEOUT;
+	case 'r':
+		return FINDING_REFUSED;
+	case 'w':
+		return FINDING_WRONG_CONTENT;
+	case 'p':
+		return FINDING_PANICKED;
+	default:
+		return FINDING_UNKNOWN;
+	}
+}
+
+/* The two are probed a bit after one another, as in life. Returns when the last was known. */
+static int64_t play(struct plan *p, struct plan_instance *i, const char *letters, int64_t offset_us)
+{
+	int64_t known_us = 0;
+	for (size_t n = 0; letters[n]; n++) {
+		int64_t began_us = 1000000 + (int64_t)n * MADE_INTERVAL_US + offset_us;
+		known_us = began_us + (letters[n] == 'm' || letters[n] == 'l' ? MADE_TIMEOUT_US : 3000);
+		if (letters[n] == '.')
+			continue;
+		struct evidence e = made_evidence(i->number, finding_of(letters[n]), began_us, known_us);
+		verdict_add(p, &i->window, &e);
+		e = made_evidence(i->number, FINDING_LATE, began_us, known_us + 100000);
+		if (letters[n] == 'l')
+			verdict_add(p, &i->window, &e);
+	}
+	return known_us;
+}
+
+static enum plan_verdict verdict_of_row(size_t row)
+{
+	static struct plan p;
+	made_plan(&p);
+	struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	bool alone = rows[row].other[0] == '-';
+	if (!alone)
+		play(&p, made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY), rows[row].other, 30000);
+	int64_t now_us = play(&p, mine, rows[row].mine, 0);
+	return verdict_of(&p, mine, now_us);
+}
+
+static void rows_hold(void **state)
+{
+	(void)state;
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		enum plan_verdict is = verdict_of_row(row);
+		if (is != rows[row].verdict)
+			fail_msg("%s (%s beside %s): is %s, not %s", rows[row].why, rows[row].mine, rows[row].other,
+			         plan_verdict_name(is), plan_verdict_name(rows[row].verdict));
+	}
+}
+
+/* Clients in haste: many connections that were tried in one moment are one miss, not many. */
+static void burst_is_one_miss(void **state)
+{
+	(void)state;
+	static struct plan p;
+	made_plan(&p);
+	struct plan_instance *i = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	play(&p, i, "ggg", 0);
+	for (int n = 0; n < 40; n++) {
+		struct evidence e = made_evidence(1, FINDING_UNANSWERED, 1300000 + n * 1000, 1500000 + n * 1000);
+		verdict_add(&p, &i->window, &e);
+	}
+	assert_int_equal(__builtin_popcount(i->window.misses), 1);
+	assert_int_equal(verdict_of(&p, i, 1540000), PLAN_HEALTHY);
+}
+
+static void asleep_is_nobody_to_compare_with(void **state)
+{
+	static const struct {
+		const char *mine;
+		enum plan_verdict verdict;
+	} cases[] = {{"ggmmm", PLAN_HEALTHY}, {"gmmmmmmmmmmmmmmmmmmmmmmmm", PLAN_FAILED}};
+	(void)state;
+	for (size_t n = 0; n < 2; n++) {
+		static struct plan p;
+		made_plan(&p);
+		struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+		play(&p, made_instance(&p, 2, BIRCH, PLAN_SPARE, PLAN_LIFE_PAUSED), "ggggg", 0);
+		assert_int_equal(verdict_of(&p, mine, play(&p, mine, cases[n].mine, 0)), cases[n].verdict);
+	}
+}
+
+/* Proving probes wait longer. What they were told late is no proof that the host was quick when we missed. */
+static void patience_is_no_contrast(void **state)
+{
+	(void)state;
+	static struct plan p;
+	made_plan(&p);
+	struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	struct plan_instance *other = made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+	int64_t now_us = play(&p, mine, "ggmmm", 0);
+	for (int n = 2; n < 5; n++) {
+		struct evidence e = made_evidence(2, FINDING_GOOD, 1030000 + n * MADE_INTERVAL_US, now_us);
+		verdict_add(&p, &other->window, &e);
+	}
+	assert_int_equal(verdict_of(&p, mine, now_us), PLAN_HEALTHY);
+}
+
+/* The host itself says that its processors are overrun: chance decides who is slow. */
+static void busy_host_needs_more(void **state)
+{
+	(void)state;
+	static struct plan p;
+	made_plan(&p);
+	struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	play(&p, made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY), "gggggg", 30000);
+	int64_t now_us = play(&p, mine, "gggmmm", 0);
+	p.busy = true;
+	assert_int_equal(verdict_of(&p, mine, now_us), PLAN_HEALTHY);
+	p.busy = false;
+	assert_int_equal(verdict_of(&p, mine, now_us), PLAN_FAILED);
+}
+
+static void every_finding_has_a_class_and_words(void **state)
+{
+	(void)state;
+	for (unsigned f = 0; f < FINDING_MAX_; f++) {
+		assert_non_null(finding_name((enum finding)f));
+		assert_non_null(finding_sentence((enum finding)f));
+		assert_true(finding_class((enum finding)f) <= FINDING_CLASS_COMPROMISE);
+	}
+	for (unsigned v = 0; v < VANTAGE_MAX_; v++)
+		assert_non_null(vantage_name((enum vantage)v));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(rows_hold),
+	        cmocka_unit_test(burst_is_one_miss),
+	        cmocka_unit_test(asleep_is_nobody_to_compare_with),
+	        cmocka_unit_test(patience_is_no_contrast),
+	        cmocka_unit_test(busy_host_needs_more),
+	        cmocka_unit_test(every_finding_has_a_class_and_words),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,233 @@
+/*
+ * Messages in and out of bytes. Decoding is the gate between processes that do not trust each other, so it checks every
+ * field, also those that no receiver reads today, and copies out only what passed. Pure: the fuzzer lives on it.
+ */
+#include "wire/order.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define HEAD_SIZE offsetof(struct wire_message, order)
+
+/* A body with hidden padding would send bytes that nobody wrote. */
+static_assert(sizeof(struct wire_order) == 48, "no padding");
+static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no padding");
+static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
+                                                    WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
+              "no padding");
+static_assert(sizeof(struct wire_note) == 24 + WIRE_TEXT_MAX, "no padding");
+
+#define ERRNO_MAX 4095
+
+enum { NEEDS_INSTANCE = 1, NEEDS_INCIDENT = 2, NEEDS_GATE = 4, TAKES_VICTIM = 8 };
+
+static const unsigned order_needs[ORDER_TYPE_MAX_] = {
+        [ORDER_NET_OBSERVE] = 0,
+        [ORDER_NET_TAP_ADD] = NEEDS_INSTANCE,
+        [ORDER_NET_TAP_DEL] = NEEDS_INSTANCE,
+        [ORDER_NET_GATE] = NEEDS_INSTANCE | NEEDS_GATE,
+        [ORDER_NET_STEER] = TAKES_VICTIM,
+        [ORDER_NET_CUT] = NEEDS_INSTANCE,
+        [ORDER_NET_FLOWS] = NEEDS_INSTANCE | NEEDS_INCIDENT,
+        [ORDER_VM_OBSERVE] = 0,
+        [ORDER_VM_CREATE] = NEEDS_INSTANCE,
+        [ORDER_VM_SUSPEND] = NEEDS_INSTANCE,
+        [ORDER_VM_RESUME] = NEEDS_INSTANCE,
+        [ORDER_VM_LINK] = NEEDS_INSTANCE,
+        [ORDER_VM_UNCAP] = NEEDS_INSTANCE,
+        [ORDER_VM_EVIDENCE] = NEEDS_INSTANCE | NEEDS_INCIDENT,
+        [ORDER_VM_DESTROY] = NEEDS_INSTANCE,
+};
+
+static bool all_zero(const void *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (((const uint8_t *)bytes)[i])
+			return false;
+	return true;
+}
+
+/* The text ends, and nothing is hidden behind its end. */
+static bool text_ends(const char text[static WIRE_TEXT_MAX])
+{
+	size_t length = strnlen(text, WIRE_TEXT_MAX);
+	return length < WIRE_TEXT_MAX && all_zero(text + length, WIRE_TEXT_MAX - length);
+}
+
+/* Each check returns NULL, or what is wrong. */
+static const char *order_ranges_wrong(const struct wire_order *order)
+{
+	if (order->id == 0)
+		return "an order without id";
+	if (order->type == 0 || order->type >= ORDER_TYPE_MAX_)
+		return "an unknown order type";
+	if (order->service >= WIRE_SERVICES_MAX)
+		return "a service out of range";
+	if (order->variant >= WIRE_VARIANTS_MAX)
+		return "a variant out of range";
+	if (order->gate >= WIRE_GATE_MAX_)
+		return "an unknown gate";
+	if (order->flag > 1)
+		return "a flag that is neither 0 nor 1";
+	return order->zero ? "a spare field in use" : NULL;
+}
+
+static const char *order_wrong(const struct wire_message *message)
+{
+	const struct wire_order *order = &message->order;
+	const char *wrong = order_ranges_wrong(order);
+	if (wrong)
+		return wrong;
+	unsigned needs = order_needs[order->type];
+	if ((needs & NEEDS_INSTANCE) && order->instance == 0)
+		return "an order that names no instance";
+	if ((needs & NEEDS_INCIDENT) && order->incident == 0)
+		return "an order that names no incident";
+	if ((needs & NEEDS_GATE) && order->gate == WIRE_GATE_NONE)
+		return "an order that names no gate";
+	if (order->victim && !(needs & TAKES_VICTIM))
+		return "a victim in an order that takes none";
+	if (order->victim && order->victim == order->instance)
+		return "an instance that is its own victim";
+	return NULL;
+}
+
+static bool index_or_unknown(uint32_t index, uint32_t max)
+{
+	return index < max || index == UINT32_MAX;
+}
+
+static const char *observed_wrong(const struct wire_answer *answer, size_t index)
+{
+	const struct wire_observed_instance *seen = &answer->observed[index];
+	if (seen->instance == 0)
+		return "an observed instance without number";
+	if (!index_or_unknown(seen->service, WIRE_SERVICES_MAX) || !index_or_unknown(seen->variant, WIRE_VARIANTS_MAX))
+		return "an observed service or variant out of range";
+	if (seen->guest >= WIRE_GUEST_MAX_ || seen->gate >= WIRE_GATE_MAX_)
+		return "an unknown state of a guest or gate";
+	for (size_t i = 0; i < index; i++)
+		if (answer->observed[i].instance == seen->instance)
+			return "an instance observed twice";
+	return NULL;
+}
+
+static const char *answer_wrong(const struct wire_message *message)
+{
+	const struct wire_answer *answer = &message->answer;
+	if (answer->id == 0)
+		return "an answer to no order";
+	if (answer->status > 0 || answer->status < -ERRNO_MAX)
+		return "a status that is no errno";
+	if (!text_ends(answer->text))
+		return "a text without end";
+	if (answer->n_observed > WIRE_INSTANCES_MAX)
+		return "more observed instances than there can be";
+	for (size_t i = 0; i < answer->n_observed; i++) {
+		const char *wrong = observed_wrong(answer, i);
+		if (wrong)
+			return wrong;
+	}
+	size_t unused = WIRE_INSTANCES_MAX - answer->n_observed;
+	if (answer->zero || !all_zero(answer->observed + answer->n_observed, unused * sizeof(answer->observed[0])))
+		return "a spare field in use";
+	return NULL;
+}
+
+static const char *note_wrong(const struct wire_message *message)
+{
+	const struct wire_note *note = &message->note;
+	/* The engine makes NOTICE_LINK_RESTARTED for itself; from a peer it would be a lie. */
+	if (note->type == 0 || note->type >= NOTICE_MAX_ || note->type == NOTICE_LINK_RESTARTED)
+		return "an unknown notice";
+	if (note->type != NOTICE_READY && note->instance == 0)
+		return "a notice about no instance";
+	if (note->time_us < 0)
+		return "a time before the start";
+	if (note->accelerator > 2)
+		return "an unknown accelerator";
+	if (!text_ends(note->text))
+		return "a text without end";
+	return note->zero ? "a spare field in use" : NULL;
+}
+
+static const char *link_wrong(const struct wire_message *message)
+{
+	if (message->link.role >= WIRE_ROLE_MAX_)
+		return "an unknown role";
+	return message->link.zero ? "a spare field in use" : NULL;
+}
+
+static const char *progress_wrong(unused_arg const struct wire_message *message)
+{
+	return NULL; /* any count is a count */
+}
+
+static const char *replace_wrong(const struct wire_message *message)
+{
+	if (message->replace.role < WIRE_NET || message->replace.role >= WIRE_ROLE_MAX_)
+		return "a role that is no actuator";
+	return message->replace.zero ? "a spare field in use" : NULL;
+}
+
+static const struct {
+	size_t size;
+	const char *(*wrong)(const struct wire_message *message);
+} kinds[WIRE_KIND_MAX_] = {
+        [WIRE_ORDER] = {HEAD_SIZE + sizeof(struct wire_order), order_wrong},
+        [WIRE_ANSWER] = {HEAD_SIZE + sizeof(struct wire_answer), answer_wrong},
+        [WIRE_NOTICE] = {HEAD_SIZE + sizeof(struct wire_note), note_wrong},
+        [WIRE_LINK] = {HEAD_SIZE + sizeof(struct wire_link), link_wrong},
+        [WIRE_PROGRESS] = {HEAD_SIZE + sizeof(struct wire_progress), progress_wrong},
+        [WIRE_REPLACE] = {HEAD_SIZE + sizeof(struct wire_replace), replace_wrong},
+};
+
+int wire_decode(const void *packet, size_t size, struct wire_message *ret_message, struct err *err)
+{
+	struct wire_message message = {0};
+	if (size < HEAD_SIZE || size > sizeof(message))
+		return err_set(err, -EBADMSG, "the peer sent a message of %zu bytes, which no kind has", size);
+	memcpy(&message, packet, size);
+	if (message.version != WIRE_VERSION)
+		return err_set(err, -EBADMSG, "the peer speaks version %u, this is version %d: restart koboshid after an update",
+		               message.version, WIRE_VERSION);
+	if (message.kind == 0 || message.kind >= WIRE_KIND_MAX_)
+		return err_set(err, -EBADMSG, "the peer sent a message of the unknown kind %u", message.kind);
+	if (size != kinds[message.kind].size || message.size != size)
+		return err_set(err, -EBADMSG, "the peer sent %zu bytes (says %u) of kind %u, which has %zu", size, message.size,
+		               message.kind, kinds[message.kind].size);
+	const char *wrong = kinds[message.kind].wrong(&message);
+	if (wrong)
+		return err_set(err, -EBADMSG, "the peer sent %s", wrong);
+	memcpy(ret_message, &message, sizeof(message));
+	return 0;
+}
+
+/* The end is written too: a text that fills its field is cut. */
+static void text_seal(char text[static WIRE_TEXT_MAX])
+{
+	text[WIRE_TEXT_MAX - 1] = '\0';
+	size_t length = strlen(text);
+	memset(text + length, 0, WIRE_TEXT_MAX - length);
+}
+
+static void answer_seal(struct wire_answer *answer)
+{
+	assert(answer->n_observed <= WIRE_INSTANCES_MAX);
+	text_seal(answer->text);
+	size_t unused = WIRE_INSTANCES_MAX - answer->n_observed;
+	memset(answer->observed + answer->n_observed, 0, unused * sizeof(answer->observed[0]));
+}
+
+size_t wire_encode(struct wire_message *message)
+{
+	assert(message->kind > 0 && message->kind < WIRE_KIND_MAX_);
+	if (message->kind == WIRE_ANSWER)
+		answer_seal(&message->answer);
+	else if (message->kind == WIRE_NOTICE)
+		text_seal(message->note.text);
+	message->version = WIRE_VERSION;
+	message->size = (uint32_t)kinds[message->kind].size;
+	return message->size;
+}

@@ -1,0 +1,172 @@
+#pragma once
+/*
+ * What the processes say to each other: fixed-size messages over SOCK_SEQPACKET, one per packet, native byte order
+ * (both ends are the same build on the same host). A message that does not decode ends the link: the sender is
+ * broken or taken over. No message carries an address, a path or a command: only numbers of things that every
+ * process knows from the configuration that it loaded itself.
+ *
+ *   engine -> actuator   ORDER     carry this out; at most WIRE_PENDING_MAX unanswered
+ *   actuator -> engine   ANSWER    what was read back from the world afterwards
+ *   actuator -> engine   NOTICE    what happened by itself (ready, guest crashed); may bring descriptors
+ *   supervisor -> child  LINK      here is your new end of a link to `role` (one descriptor)
+ *   engine -> supervisor PROGRESS  the loop turns and decides; withheld = the supervisor acts
+ *   engine -> supervisor REPLACE   this actuator missed its deadline: kill it and start a new one (at most one a second each)
+ */
+#include "lib/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_VERSION 1
+#define WIRE_PENDING_MAX 64
+#define WIRE_INSTANCES_MAX 24 /* of all services, the dying included */
+#define WIRE_SERVICES_MAX 4
+#define WIRE_VARIANTS_MAX 16 /* of one service */
+#define WIRE_TEXT_MAX 200
+#define WIRE_FDS_MAX 4
+#define WIRE_KEY_SIZE 32
+
+enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_ROLE_MAX_ };
+
+enum wire_kind { WIRE_ORDER = 1, WIRE_ANSWER, WIRE_NOTICE, WIRE_LINK, WIRE_PROGRESS, WIRE_REPLACE, WIRE_KIND_MAX_ };
+
+enum order_type {
+	/* net */
+	ORDER_NET_OBSERVE = 1, /* -> answer.observed: taps and their gates, what each service points at */
+	ORDER_NET_TAP_ADD,     /* instance: tap, addresses, permanent neighbours, anti-spoofing; gate = quarantine. Idempotent */
+	ORDER_NET_TAP_DEL,     /* instance: tap and every rule about it. Idempotent */
+	ORDER_NET_GATE,        /* instance, gate */
+	ORDER_NET_STEER,       /* service, instance (0: nowhere), victim (0: none): map moved and victim's gate = fenced in ONE
+	                          transaction, then the victim's flows cut. Without victim old flows go on (planned switch) */
+	ORDER_NET_CUT,         /* instance: cut all its flows in conntrack (end of a drain) */
+	ORDER_NET_FLOWS,       /* instance, incident: write its conntrack entries as evidence, bounded */
+	/* vm */
+	ORDER_VM_OBSERVE,  /* -> answer.observed: guests, state, variant, key */
+	ORDER_VM_CREATE,   /* instance, service, variant (index in the service's list): verify image, seed, start (capped) ->
+	                      answer.key */
+	ORDER_VM_SUSPEND,  /* instance */
+	ORDER_VM_RESUME,   /* instance */
+	ORDER_VM_LINK,     /* instance, flag: carrier up (1) or down (0) */
+	ORDER_VM_UNCAP,    /* instance: the boot's processor cap ends */
+	ORDER_VM_EVIDENCE, /* instance, incident: memory image and console, bounded, hashed */
+	ORDER_VM_DESTROY,  /* instance: guest, seed, overlay, keys gone. Idempotent; slow (1-2 s) */
+	ORDER_TYPE_MAX_
+};
+
+/* What may pass a tap. */
+enum wire_gate {
+	WIRE_GATE_NONE,       /* no tap */
+	WIRE_GATE_QUARANTINE, /* only the host's own probes and their answers */
+	WIRE_GATE_OPEN,       /* probes, and clients' flows that the map or conntrack brings */
+	WIRE_GATE_FENCED,     /* nothing, in both directions */
+	WIRE_GATE_MAX_
+};
+
+enum wire_guest { /* a guest as the hypervisor sees it */
+	          WIRE_GUEST_ABSENT,
+	          WIRE_GUEST_RUNNING,
+	          WIRE_GUEST_PAUSED,
+	          WIRE_GUEST_CRASHED, /* panicked, still there */
+	          WIRE_GUEST_OFF,     /* defined or dying, not running */
+	          WIRE_GUEST_MAX_
+};
+
+enum wire_notice {
+	NOTICE_READY = 1,     /* actuator has loaded its configuration and can take orders; net brings the NFLOG descriptor */
+	NOTICE_GUEST_STARTED, /* the vm notices name the instance */
+	NOTICE_GUEST_PAUSED,
+	NOTICE_GUEST_RESUMED,
+	NOTICE_GUEST_PANICKED,
+	NOTICE_GUEST_GONE, /* process ended, shut down, destroyed; text says which */
+	NOTICE_GUEST_RESET,
+	NOTICE_LINK_RESTARTED, /* to the engine, from its own link code: the actuator was replaced */
+	NOTICE_MAX_
+};
+
+struct wire_order {
+	uint64_t id;       /* chosen by the engine, > 0, rising */
+	uint64_t incident; /* 0: none */
+	uint32_t type;     /* enum order_type */
+	uint32_t service;  /* index in conf.services */
+	uint32_t instance; /* instance number; 0: none */
+	uint32_t victim;   /* instance number; 0: none */
+	uint32_t variant;  /* index in conf.services[service].variants */
+	uint32_t gate;     /* enum wire_gate */
+	uint32_t flag;     /* 0 or 1 */
+	uint32_t zero;
+};
+
+struct wire_observed_instance {
+	uint32_t instance;
+	uint32_t service, variant;  /* vm only; UINT32_MAX: not known */
+	uint32_t guest;             /* enum wire_guest; vm only */
+	uint32_t gate;              /* enum wire_gate; net only */
+	uint8_t key[WIRE_KEY_SIZE]; /* challenge key; vm only */
+};
+
+struct wire_answer {
+	uint64_t id;    /* the order's */
+	int32_t status; /* 0 or -errno */
+	uint32_t took_us;
+	char text[WIRE_TEXT_MAX];           /* sentence when status != 0, else what was done; NUL-terminated */
+	uint8_t key[WIRE_KEY_SIZE];         /* ORDER_VM_CREATE */
+	uint32_t target[WIRE_SERVICES_MAX]; /* ORDER_NET_OBSERVE: instance that each service points at, 0 none */
+	uint32_t n_observed;                /* *_OBSERVE */
+	struct wire_observed_instance observed[WIRE_INSTANCES_MAX];
+	uint32_t zero;
+};
+
+struct wire_note {       /* a NOTICE */
+	int64_t time_us; /* CLOCK_MONOTONIC */
+	uint32_t type;   /* enum wire_notice */
+	uint32_t instance;
+	uint32_t accelerator; /* NOTICE_READY from vm: 0 unknown yet, 1 software emulation, 2 KVM */
+	uint32_t zero;
+	char text[WIRE_TEXT_MAX];
+};
+
+struct wire_link {
+	uint32_t role; /* enum wire_role of the peer */
+	uint32_t zero;
+};
+
+struct wire_progress {
+	uint64_t beats; /* rises while the engine really decides */
+};
+
+struct wire_replace {
+	uint32_t role; /* WIRE_NET, WIRE_VM or WIRE_HOST */
+	uint32_t zero;
+};
+
+struct wire_message {
+	uint16_t version; /* WIRE_VERSION */
+	uint16_t kind;    /* enum wire_kind */
+	uint32_t size;    /* of the whole packet, header included */
+	union {
+		struct wire_order order;
+		struct wire_answer answer;
+		struct wire_note note;
+		struct wire_link link;
+		struct wire_progress progress;
+		struct wire_replace replace;
+	};
+};
+
+/* Checks a received packet of `size` bytes completely (version, kind, exact size, every enum's range, NUL in texts,
+ * booleans, counts, what each order type needs) and copies it out. Pure; the fuzzer's target. An order that takes no
+ * service, variant, gate or flag may carry one (in range); a victim belongs to ORDER_NET_STEER alone. What is behind a
+ * text's NUL or behind `n_observed` must be zero. NOTICE_LINK_RESTARTED is never on the wire. 0 or -EBADMSG. */
+int wire_decode(const void *packet, size_t size, struct wire_message *ret_message, struct err *err) must_use;
+
+/* Fills version and size for `message->kind`, clears what is behind texts' ends and counts (so that nothing of the
+ * sender's memory leaks); returns the bytes to send. */
+size_t wire_encode(struct wire_message *message);
+
+const char *order_type_name(enum order_type type);
+const char *wire_gate_name(enum wire_gate gate);
+const char *wire_guest_name(enum wire_guest guest);
+const char *wire_notice_name(enum wire_notice notice);
+const char *wire_role_name(enum wire_role role);
+bool order_is_for(enum order_type type, enum wire_role role); /* net or vm: which actuator carries it out */

@@ -1,0 +1,278 @@
+/* A table of messages: each row starts from a good one, breaks one thing, and says what the decoder must answer. */
+#include "wire/order.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct wire_message good(enum wire_kind kind)
+{
+	struct wire_message m = {.kind = kind};
+	switch (kind) {
+	case WIRE_ORDER:
+		m.order = (struct wire_order){.id = 7, .type = ORDER_NET_GATE, .instance = 3, .gate = WIRE_GATE_OPEN};
+		break;
+	case WIRE_ANSWER:
+		m.answer = (struct wire_answer){.id = 7, .status = -ENOENT, .text = "no such guest", .n_observed = 2};
+		m.answer.observed[0] = (struct wire_observed_instance){.instance = 3, .guest = WIRE_GUEST_PAUSED};
+		m.answer.observed[1] = (struct wire_observed_instance){
+		        .instance = 4, .service = UINT32_MAX, .variant = UINT32_MAX, .gate = WIRE_GATE_FENCED};
+		break;
+	case WIRE_NOTICE:
+		m.note = (struct wire_note){.time_us = 5, .type = NOTICE_GUEST_GONE, .instance = 3, .text = "shut down"};
+		break;
+	case WIRE_LINK:
+		m.link = (struct wire_link){.role = WIRE_VM};
+		break;
+	case WIRE_PROGRESS:
+		m.progress = (struct wire_progress){.beats = 9};
+		break;
+	case WIRE_REPLACE:
+		m.replace = (struct wire_replace){.role = WIRE_VM};
+		break;
+	case WIRE_KIND_MAX_:
+	default:
+		break;
+	}
+	return m;
+}
+
+struct row {
+	const char *name;
+	enum wire_kind kind;
+	void (*change)(struct wire_message *m);
+	const char *wrong; /* a part of the sentence; NULL: decodes */
+};
+
+/* One function per row, named after its line. */
+#define CHANGE(name, ...)                                                                                                        \
+	static void name(struct wire_message *m)                                                                                 \
+	{                                                                                                                        \
+		__VA_ARGS__;                                                                                                     \
+	}
+
+CHANGE(nothing, (void)m)
+CHANGE(version, m->version = 2)
+CHANGE(kind_zero, m->kind = 0)
+CHANGE(kind_beyond, m->kind = WIRE_KIND_MAX_)
+CHANGE(kind_other, m->kind = WIRE_NOTICE)
+CHANGE(size_says_less, m->size--)
+CHANGE(order_no_id, m->order.id = 0)
+CHANGE(order_type_zero, m->order.type = 0)
+CHANGE(order_type_beyond, m->order.type = ORDER_TYPE_MAX_)
+CHANGE(order_service, m->order.service = WIRE_SERVICES_MAX)
+CHANGE(order_variant, m->order.variant = WIRE_VARIANTS_MAX)
+CHANGE(order_gate, m->order.gate = WIRE_GATE_MAX_)
+CHANGE(order_gate_none, m->order.gate = WIRE_GATE_NONE)
+CHANGE(order_flag, m->order.flag = 2)
+CHANGE(order_zero, m->order.zero = 1)
+CHANGE(order_no_instance, m->order.instance = 0)
+CHANGE(order_victim, m->order.victim = 9)
+CHANGE(steer, m->order.type = ORDER_NET_STEER; m->order.gate = 0; m->order.victim = 9)
+CHANGE(steer_nowhere, m->order.type = ORDER_NET_STEER; m->order.gate = 0; m->order.instance = 0)
+CHANGE(steer_itself, m->order.type = ORDER_NET_STEER; m->order.victim = m->order.instance)
+CHANGE(evidence, m->order.type = ORDER_VM_EVIDENCE; m->order.incident = 1)
+CHANGE(evidence_no_incident, m->order.type = ORDER_VM_EVIDENCE)
+CHANGE(flows_no_incident, m->order.type = ORDER_NET_FLOWS)
+CHANGE(observe, m->order = (struct wire_order){.id = 1, .type = ORDER_VM_OBSERVE})
+CHANGE(answer_no_id, m->answer.id = 0)
+CHANGE(answer_positive, m->answer.status = 1)
+CHANGE(answer_too_negative, m->answer.status = INT32_MIN)
+CHANGE(answer_text_endless, memset(m->answer.text, 'a', WIRE_TEXT_MAX))
+CHANGE(answer_text_full, memset(m->answer.text, 'a', WIRE_TEXT_MAX - 1))
+CHANGE(answer_text_hidden, m->answer.text[WIRE_TEXT_MAX - 1] = 'x'; m->answer.text[0] = '\0')
+CHANGE(answer_many, m->answer.n_observed = WIRE_INSTANCES_MAX + 1)
+CHANGE(answer_huge, m->answer.n_observed = UINT32_MAX)
+CHANGE(answer_hidden_row, m->answer.n_observed = 1)
+CHANGE(answer_no_instance, m->answer.observed[1].instance = 0)
+CHANGE(answer_twice, m->answer.observed[1].instance = 3)
+CHANGE(answer_guest, m->answer.observed[0].guest = WIRE_GUEST_MAX_)
+CHANGE(answer_gate, m->answer.observed[0].gate = WIRE_GATE_MAX_)
+CHANGE(answer_service, m->answer.observed[0].service = WIRE_SERVICES_MAX)
+CHANGE(answer_variant, m->answer.observed[0].variant = UINT32_MAX - 1)
+CHANGE(answer_zero, m->answer.zero = 1)
+CHANGE(note_type_zero, m->note.type = 0)
+CHANGE(note_type_beyond, m->note.type = NOTICE_MAX_)
+CHANGE(note_restarted, m->note.type = NOTICE_LINK_RESTARTED)
+CHANGE(note_no_instance, m->note.instance = 0)
+CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.accelerator = 2)
+CHANGE(note_time, m->note.time_us = -1)
+CHANGE(note_accelerator, m->note.accelerator = 3)
+CHANGE(note_text, memset(m->note.text, 'a', WIRE_TEXT_MAX))
+CHANGE(note_zero, m->note.zero = 1)
+CHANGE(link_role, m->link.role = WIRE_ROLE_MAX_)
+CHANGE(link_zero, m->link.zero = 1)
+CHANGE(replace_engine, m->replace.role = WIRE_ENGINE)
+CHANGE(replace_supervisor, m->replace.role = WIRE_SUPERVISOR)
+CHANGE(replace_beyond, m->replace.role = WIRE_ROLE_MAX_)
+CHANGE(replace_zero, m->replace.zero = 1)
+
+static const struct row rows[] = {
+        {"order", WIRE_ORDER, nothing, NULL},
+        {"answer", WIRE_ANSWER, nothing, NULL},
+        {"notice", WIRE_NOTICE, nothing, NULL},
+        {"link", WIRE_LINK, nothing, NULL},
+        {"progress", WIRE_PROGRESS, nothing, NULL},
+        {"replace", WIRE_REPLACE, nothing, NULL},
+        {"replace the engine", WIRE_REPLACE, replace_engine, "no actuator"},
+        {"replace the supervisor", WIRE_REPLACE, replace_supervisor, "no actuator"},
+        {"replace nobody known", WIRE_REPLACE, replace_beyond, "no actuator"},
+        {"replace spare", WIRE_REPLACE, replace_zero, "spare field"},
+        {"other version", WIRE_ORDER, version, "speaks version 2"},
+        {"kind 0", WIRE_ORDER, kind_zero, "unknown kind 0"},
+        {"kind beyond", WIRE_ORDER, kind_beyond, "unknown kind"},
+        {"an order that says notice", WIRE_ORDER, kind_other, "of kind 3"},
+        {"size says less", WIRE_ORDER, size_says_less, "(says 55)"},
+        {"order without id", WIRE_ORDER, order_no_id, "without id"},
+        {"order type 0", WIRE_ORDER, order_type_zero, "order type"},
+        {"order type beyond", WIRE_ORDER, order_type_beyond, "order type"},
+        {"order service", WIRE_ORDER, order_service, "service out of range"},
+        {"order variant", WIRE_ORDER, order_variant, "variant out of range"},
+        {"order gate", WIRE_ORDER, order_gate, "unknown gate"},
+        {"order names no gate", WIRE_ORDER, order_gate_none, "names no gate"},
+        {"order flag", WIRE_ORDER, order_flag, "neither 0 nor 1"},
+        {"order spare field", WIRE_ORDER, order_zero, "spare field"},
+        {"order names no instance", WIRE_ORDER, order_no_instance, "names no instance"},
+        {"victim of a gate order", WIRE_ORDER, order_victim, "takes none"},
+        {"steer", WIRE_ORDER, steer, NULL},
+        {"steer nowhere", WIRE_ORDER, steer_nowhere, NULL},
+        {"steer to the victim", WIRE_ORDER, steer_itself, "its own victim"},
+        {"evidence", WIRE_ORDER, evidence, NULL},
+        {"evidence of no incident", WIRE_ORDER, evidence_no_incident, "names no incident"},
+        {"flows of no incident", WIRE_ORDER, flows_no_incident, "names no incident"},
+        {"observe", WIRE_ORDER, observe, NULL},
+        {"answer to nothing", WIRE_ANSWER, answer_no_id, "no order"},
+        {"answer with status 1", WIRE_ANSWER, answer_positive, "no errno"},
+        {"answer with the least status", WIRE_ANSWER, answer_too_negative, "no errno"},
+        {"answer with endless text", WIRE_ANSWER, answer_text_endless, "without end"},
+        {"answer with the longest text", WIRE_ANSWER, answer_text_full, NULL},
+        {"answer that hides bytes behind its text", WIRE_ANSWER, answer_text_hidden, "without end"},
+        {"answer with 25 rows", WIRE_ANSWER, answer_many, "more observed"},
+        {"answer with 4 billion rows", WIRE_ANSWER, answer_huge, "more observed"},
+        {"answer that hides a row", WIRE_ANSWER, answer_hidden_row, "spare field"},
+        {"answer with row of no instance", WIRE_ANSWER, answer_no_instance, "without number"},
+        {"answer with an instance twice", WIRE_ANSWER, answer_twice, "twice"},
+        {"answer with a wrong guest", WIRE_ANSWER, answer_guest, "unknown state"},
+        {"answer with a wrong gate", WIRE_ANSWER, answer_gate, "unknown state"},
+        {"answer with a wrong service", WIRE_ANSWER, answer_service, "out of range"},
+        {"answer with a wrong variant", WIRE_ANSWER, answer_variant, "out of range"},
+        {"answer with a spare field", WIRE_ANSWER, answer_zero, "spare field"},
+        {"notice type 0", WIRE_NOTICE, note_type_zero, "unknown notice"},
+        {"notice type beyond", WIRE_NOTICE, note_type_beyond, "unknown notice"},
+        {"notice that only the engine makes", WIRE_NOTICE, note_restarted, "unknown notice"},
+        {"notice about nobody", WIRE_NOTICE, note_no_instance, "no instance"},
+        {"notice ready", WIRE_NOTICE, note_ready, NULL},
+        {"notice before time", WIRE_NOTICE, note_time, "before the start"},
+        {"notice with accelerator 3", WIRE_NOTICE, note_accelerator, "accelerator"},
+        {"notice with endless text", WIRE_NOTICE, note_text, "without end"},
+        {"notice with a spare field", WIRE_NOTICE, note_zero, "spare field"},
+        {"link to nobody", WIRE_LINK, link_role, "unknown role"},
+        {"link with a spare field", WIRE_LINK, link_zero, "spare field"},
+};
+
+static void row_check(const struct row *row)
+{
+	struct wire_message sent = good(row->kind), untouched, got;
+	struct err err = {0};
+	size_t size = wire_encode(&sent);
+	row->change(&sent);
+	memset(&got, 0x5a, sizeof(got));
+	untouched = got;
+	int r = wire_decode(&sent, size, &got, &err);
+	if (!row->wrong) {
+		if (r != 0)
+			fail_msg("%s: refused: %s", row->name, err.text);
+		assert_memory_equal(&got, &sent, size);
+		return;
+	}
+	if (r != -EBADMSG || !strstr(err.text, row->wrong))
+		fail_msg("%s: %d, '%s' does not say '%s'", row->name, r, err.text, row->wrong);
+	assert_memory_equal(&got, &untouched, sizeof(got));
+}
+
+static void test_rows(unused_arg void **state)
+{
+	for (size_t i = 0; i < countof(rows); i++)
+		row_check(&rows[i]);
+}
+
+static void test_every_other_size_is_refused(unused_arg void **state)
+{
+	for (unsigned kind = 1; kind < WIRE_KIND_MAX_; kind++) {
+		uint8_t packet[sizeof(struct wire_message) + 64] = {0};
+		struct wire_message sent = good(kind), got;
+		size_t size = wire_encode(&sent);
+		memcpy(packet, &sent, size);
+		for (size_t cut = 0; cut <= sizeof(packet); cut++)
+			assert_int_equal(wire_decode(packet, cut, &got, NULL), cut == size ? 0 : -EBADMSG);
+	}
+}
+
+static void test_every_order_that_names_an_instance_needs_it(unused_arg void **state)
+{
+	for (unsigned type = 1; type < ORDER_TYPE_MAX_; type++) {
+		struct wire_message got, sent = {.kind = WIRE_ORDER};
+		sent.order = (struct wire_order){.id = 1, .type = type, .incident = 1, .gate = WIRE_GATE_FENCED};
+		size_t size = wire_encode(&sent);
+		bool alone = type == ORDER_NET_OBSERVE || type == ORDER_VM_OBSERVE || type == ORDER_NET_STEER;
+		assert_int_equal(wire_decode(&sent, size, &got, NULL), alone ? 0 : -EBADMSG);
+		sent.order.instance = UINT32_MAX;
+		assert_int_equal(wire_decode(&sent, size, &got, NULL), 0);
+	}
+}
+
+static void test_encode_clears_what_is_not_said(unused_arg void **state)
+{
+	struct wire_message sent, got;
+	memset(&sent, 0xee, sizeof(sent));
+	sent.kind = WIRE_ANSWER;
+	sent.answer.id = 1;
+	sent.answer.status = 0;
+	strcpy(sent.answer.text, "done");
+	sent.answer.n_observed = 0;
+	sent.answer.zero = 0;
+	assert_int_equal(wire_decode(&sent, wire_encode(&sent), &got, NULL), 0);
+	memset(sent.answer.text, 'b', WIRE_TEXT_MAX);
+	assert_int_equal(wire_decode(&sent, wire_encode(&sent), &got, NULL), 0);
+	assert_int_equal(strlen(got.answer.text), WIRE_TEXT_MAX - 1);
+}
+
+static void test_names(unused_arg void **state)
+{
+	for (unsigned type = 1; type < ORDER_TYPE_MAX_; type++) {
+		const char *name = order_type_name(type);
+		assert_string_not_equal(name, "?");
+		assert_true(order_is_for(type, strncmp(name, "net-", 4) == 0 ? WIRE_NET : WIRE_VM));
+		assert_false(order_is_for(type, strncmp(name, "net-", 4) == 0 ? WIRE_VM : WIRE_NET));
+	}
+	for (unsigned i = 0; i < WIRE_GATE_MAX_; i++)
+		assert_string_not_equal(wire_gate_name(i), "?");
+	for (unsigned i = 0; i < WIRE_GUEST_MAX_; i++)
+		assert_string_not_equal(wire_guest_name(i), "?");
+	for (unsigned i = 1; i < NOTICE_MAX_; i++)
+		assert_string_not_equal(wire_notice_name(i), "?");
+	for (unsigned i = 0; i < WIRE_ROLE_MAX_; i++)
+		assert_string_not_equal(wire_role_name(i), "?");
+	assert_string_equal(order_type_name(0), "?");
+	assert_string_equal(order_type_name(ORDER_TYPE_MAX_), "?");
+	assert_string_equal(wire_notice_name(0), "?");
+	assert_string_equal(wire_role_name(99), "?");
+	assert_false(order_is_for(0, WIRE_SUPERVISOR));
+	assert_false(order_is_for(ORDER_TYPE_MAX_, WIRE_NET));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_rows),
+	        cmocka_unit_test(test_every_other_size_is_refused),
+	        cmocka_unit_test(test_every_order_that_names_an_instance_needs_it),
+	        cmocka_unit_test(test_encode_clears_what_is_not_said),
+	        cmocka_unit_test(test_names),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+#pragma once
+/*
+ * The ledger: the crash-safe local record. SQLite in WAL mode, synchronous=FULL: when a call has returned 0 the fact
+ * survives a power cut. One process, one thread at a time. Times: microseconds, real clock, unless named monotonic.
+ * Intent before a destructive act, outcome after it; after a crash the open intents say where to go on.
+ *
+ * Errors of every call: -ENOSPC disk full, -EROFS cannot be written (nothing that was recorded is lost by either, and calls
+ * work again when there is room), -EBUSY another process has it, -EBADMSG damaged (open it again: the file is then moved
+ * aside), -EIO. Texts longer than their field are the caller's to cut. A walk ends early when its callback returns nonzero,
+ * and still returns 0; callbacks may not call the ledger. Damage that keeps the file's form, such as a flipped letter inside
+ * a text, is not noticed: SQLite has no checksums over its pages.
+ */
+#include "lib/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LEDGER_TEXT_MAX 512
+
+struct ledger;
+
+/* Opens or creates; applies migrations (user_version); refuses a file of another application (-EMEDIUMTYPE) or of a newer
+ * version (-EPROTO) with a sentence and leaves it alone. A damaged file is moved aside to PATH.damaged-<time> (kept, never
+ * deleted) and a fresh one begun: `ret_fresh_because` then holds why, else "". A file that became empty counts as damaged, with
+ * nothing to keep. Instance numbers then start beyond all that were given before, as far as the clock can tell; see
+ * ledger_instance_floor too. PATH ":memory:" for tests. */
+int ledger_open(const char *path, struct ledger **ret_ledger, char ret_fresh_because[static LEDGER_TEXT_MAX],
+                struct err *err) must_use;
+void ledger_close(struct ledger *ledger);
+
+struct ledger_instance {
+	uint32_t number;
+	char service[32], variant[32];
+	char role[16];                /* active standby spare none */
+	char state[16];               /* building ready paused condemned ended ... (plan's words) */
+	char components[512];         /* "kernel linux 6.1; server nginx 1.22": for people, also when the image is gone */
+	int64_t created_us, ended_us; /* ended 0: living */
+	uint64_t incident;            /* the one it fell in, 0 none */
+};
+
+/* Reserves the next instance number for good (never given twice, even after a crash). Between begin and commit it is the
+ * caller's only once the commit has returned 0. */
+int ledger_instance_number(struct ledger *l, uint32_t *ret_number, struct err *err) must_use;
+/* The next number will be `at_least` or more. For an engine that finds living instances which the ledger does not know. */
+int ledger_instance_floor(struct ledger *l, uint32_t at_least, struct err *err) must_use;
+int ledger_instance_put(struct ledger *l, const struct ledger_instance *row, struct err *err) must_use; /* insert or update */
+/* Living ones first, by number, then the newest `limit` ended. */
+typedef int ledger_instance_fn(void *arg, const struct ledger_instance *row);
+int ledger_instance_each(struct ledger *l, unsigned limit, ledger_instance_fn *fn, void *arg, struct err *err) must_use;
+
+struct ledger_incident {
+	uint64_t number;
+	char service[32];
+	uint32_t victim, active_before, active_after; /* instance numbers, 0: none */
+	char victim_variant[32], active_variant[32];  /* active: the one that took over */
+	char verdict[16];                             /* failed compromised planned */
+	char phase[16];                               /* absorb recover adapt closed */
+	char cause[LEDGER_TEXT_MAX];                  /* first evidence in one sentence */
+	char shared[LEDGER_TEXT_MAX]; /* layers that victim and successor have in common: "libc, packages"; "" nothing */
+	int64_t opened_us, closed_us; /* closed 0: open */
+	/* CLOCK_MONOTONIC of the boot that `boot_id` names; 0: not (yet) */
+	int64_t first_evidence_us, verdict_us, steered_us, standby_us, spare_us;
+	char boot_id[40];
+	char outcome[LEDGER_TEXT_MAX];
+};
+
+/* Inserts or updates the row with this number (> 0, chosen by the caller: ledger_incident_last() + 1, ...). */
+int ledger_incident_put(struct ledger *l, const struct ledger_incident *row, struct err *err) must_use;
+/* The highest incident number ever given; 0: none. Pruning never lowers it. */
+int ledger_incident_last(struct ledger *l, uint64_t *ret_number, struct err *err) must_use;
+typedef int ledger_incident_fn(void *arg, const struct ledger_incident *row);
+int ledger_incident_each(struct ledger *l, unsigned limit, ledger_incident_fn *fn, void *arg,
+                         struct err *err) must_use; /* newest first */
+int ledger_incident_get(struct ledger *l, uint64_t number, struct ledger_incident *ret_row,
+                        struct err *err) must_use; /* -ENOENT */
+/* Deletes the oldest closed ones beyond `keep` with their steps; also ended instances and intents beyond LEDGER_ENDED_KEPT. */
+#define LEDGER_ENDED_KEPT 4096
+int ledger_incident_prune(struct ledger *l, unsigned keep, struct err *err) must_use;
+
+struct ledger_step {
+	uint64_t incident;
+	int64_t time_us;            /* real */
+	int64_t since_us;           /* since the incident's first evidence, from the monotonic clock */
+	char phase[16];             /* absorb recover adapt */
+	char step[32];              /* detected steered fenced frozen woken proven evidence built closed ... */
+	char text[LEDGER_TEXT_MAX]; /* the reason or result, one sentence */
+};
+#define LEDGER_STEPS_MAX 1000 /* of one incident; -E2BIG beyond */
+/* -ENOENT: no such incident. */
+int ledger_step_add(struct ledger *l, const struct ledger_step *row, struct err *err) must_use;
+typedef int ledger_step_fn(void *arg, const struct ledger_step *row);
+int ledger_step_each(struct ledger *l, uint64_t incident, ledger_step_fn *fn, void *arg, struct err *err) must_use; /* in order */
+
+struct ledger_intent {
+	uint64_t number;
+	char order[32]; /* order_type_name */
+	uint32_t service, instance, variant;
+	uint64_t incident;
+	int64_t begun_us, ended_us; /* ended 0: open */
+	int32_t status;             /* of the outcome */
+	char text[LEDGER_TEXT_MAX];
+};
+int ledger_intent_begin(struct ledger *l, struct ledger_intent *intent, struct err *err) must_use; /* fills number, begun_us */
+/* -ENOENT: no open intent has this number. */
+int ledger_intent_end(struct ledger *l, uint64_t number, int32_t status, const char *text, struct err *err) must_use;
+typedef int ledger_intent_fn(void *arg, const struct ledger_intent *row);
+int ledger_intent_each_open(struct ledger *l, ledger_intent_fn *fn, void *arg, struct err *err) must_use;
+
+struct ledger_suspicion {
+	char component[192]; /* "layer name version", e.g. "server nginx 1.22.1-9+deb12u3" */
+	double value;        /* >= 0; at `since_us` */
+	int64_t since_us;    /* real */
+	uint64_t incident;   /* the last that raised it */
+};
+/* A value of 0 takes the row away. */
+int ledger_suspicion_put(struct ledger *l, const struct ledger_suspicion *row, struct err *err) must_use;
+typedef int ledger_suspicion_fn(void *arg, const struct ledger_suspicion *row);
+int ledger_suspicion_each(struct ledger *l, ledger_suspicion_fn *fn, void *arg, struct err *err) must_use;
+
+/* Several puts as one commit: all or nothing, one fsync. begin/commit do not nest; rollback on any failure between (a commit
+ * after a failed put rolls back and returns -ECANCELED). Rollback without begin does nothing. */
+int ledger_begin(struct ledger *l, struct err *err) must_use;
+int ledger_commit(struct ledger *l, struct err *err) must_use;
+void ledger_rollback(struct ledger *l);

@@ -1,0 +1,475 @@
+/* Every call of the ledger, each followed by closing and opening again where a fact must have stayed. */
+#include "folder.h"
+#include "lib/bytes.h"
+
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static struct folder folder;
+static struct ledger *ledger;
+static struct err err;
+
+#define MUST(call)                                                                                                               \
+	do {                                                                                                                     \
+		if ((call) < 0)                                                                                                  \
+			fail_msg("%s", err.text);                                                                                \
+	} while (0)
+
+static int setup(unused_arg void **state)
+{
+	folder_new(&folder);
+	ledger = folder_open(&folder, false);
+	return 0;
+}
+
+static int teardown(unused_arg void **state)
+{
+	ledger_close(ledger);
+	folder_remove(&folder);
+	return 0;
+}
+
+static void reopen(void)
+{
+	ledger_close(ledger);
+	ledger = folder_open(&folder, false);
+}
+
+static void test_numbers_rise_for_ever(unused_arg void **state)
+{
+	uint32_t number;
+	for (uint32_t i = 1; i <= 5; i++) {
+		MUST(ledger_instance_number(ledger, &number, &err));
+		assert_int_equal(number, i);
+		if (i == 3)
+			reopen();
+	}
+	MUST(ledger_instance_floor(ledger, 3, &err));
+	MUST(ledger_instance_number(ledger, &number, &err));
+	assert_int_equal(number, 6);
+	MUST(ledger_instance_floor(ledger, 100, &err));
+	MUST(ledger_instance_floor(ledger, 0, &err));
+	reopen();
+	MUST(ledger_instance_number(ledger, &number, &err));
+	assert_int_equal(number, 100);
+	MUST(ledger_instance_floor(ledger, UINT32_MAX, &err));
+	MUST(ledger_instance_number(ledger, &number, &err));
+	assert_int_equal(number, UINT32_MAX);
+	assert_int_equal(ledger_instance_number(ledger, &number, &err), -EOVERFLOW);
+}
+
+/* Between begin and commit a number is the caller's only with the commit: a rollback gives it to the next. */
+static void test_a_number_in_a_batch(unused_arg void **state)
+{
+	uint32_t number;
+	MUST(ledger_begin(ledger, &err));
+	MUST(ledger_instance_number(ledger, &number, &err));
+	ledger_rollback(ledger);
+	MUST(ledger_begin(ledger, &err));
+	MUST(ledger_instance_number(ledger, &number, &err));
+	MUST(ledger_commit(ledger, &err));
+	assert_int_equal(number, 1);
+	MUST(ledger_instance_number(ledger, &number, &err));
+	assert_int_equal(number, 2);
+}
+
+struct list {
+	unsigned count, stop_after;
+	char text[512]; /* what was seen, in order */
+};
+
+static int add_item(struct list *list, const char *format, ...) printf_like(2, 3);
+static int add_item(struct list *list, const char *format, ...)
+{
+	va_list args;
+	size_t length = strlen(list->text);
+	va_start(args, format);
+	vsnprintf(list->text + length, sizeof(list->text) - length, format, args);
+	va_end(args);
+	return ++list->count == list->stop_after;
+}
+
+static int see_instance(void *arg, const struct ledger_instance *row)
+{
+	return add_item(arg, "%u %s %s %s %s %s %lld %lld %llu;", row->number, row->service, row->variant, row->role, row->state,
+	                row->components, (long long)row->created_us, (long long)row->ended_us, (unsigned long long)row->incident);
+}
+
+static void test_instances(unused_arg void **state)
+{
+	struct ledger_instance row = {.service = "web",
+	                              .variant = "birch",
+	                              .role = "active",
+	                              .state = "ready",
+	                              .components = "kernel linux 6; server nginx 1",
+	                              .created_us = 10,
+	                              .incident = 0};
+	for (row.number = 1; row.number <= 4; row.number++)
+		MUST(ledger_instance_put(ledger, &row, &err));
+	row.number = 3;
+	strcpy(row.role, "none");
+	strcpy(row.state, "ended");
+	row.ended_us = 50;
+	row.incident = 7;
+	MUST(ledger_instance_put(ledger, &row, &err));
+	row.number = 1;
+	row.ended_us = 60;
+	MUST(ledger_instance_put(ledger, &row, &err));
+	reopen();
+	static const char living[] = "2 web birch active ready kernel linux 6; server nginx 1 10 0 0;"
+	                             "4 web birch active ready kernel linux 6; server nginx 1 10 0 0;";
+	static const char first_ended[] = "1 web birch none ended kernel linux 6; server nginx 1 10 60 7;";
+	struct list all = {0}, one = {0}, none = {0}, stopped = {.stop_after = 1};
+	MUST(ledger_instance_each(ledger, 10, see_instance, &all, &err));
+	assert_int_equal(all.count, 4);
+	assert_int_equal(strncmp(all.text, living, strlen(living)), 0);
+	assert_int_equal(strncmp(all.text + strlen(living), first_ended, strlen(first_ended)), 0);
+	MUST(ledger_instance_each(ledger, 1, see_instance, &one, &err));
+	assert_int_equal(one.count, 3);
+	MUST(ledger_instance_each(ledger, 0, see_instance, &none, &err));
+	assert_string_equal(none.text, living);
+	assert_int_equal(ledger_instance_each(ledger, 10, see_instance, &stopped, &err), 0);
+	assert_int_equal(stopped.count, 1);
+	row.number = 0;
+	assert_int_equal(ledger_instance_put(ledger, &row, &err), -EINVAL);
+}
+
+static void test_the_longest_texts(unused_arg void **state)
+{
+	struct ledger_incident row = {.number = 9, .verdict = "compromised123", .phase = "absorb"}, got;
+	memset(row.cause, 'c', sizeof(row.cause) - 1);
+	memset(row.outcome, 'o', sizeof(row.outcome) - 1);
+	memset(row.service, 's', sizeof(row.service) - 1);
+	memset(row.shared, 'h', sizeof(row.shared) - 1);
+	memset(row.boot_id, 'b', sizeof(row.boot_id) - 1);
+	memset(row.victim_variant, 'v', sizeof(row.victim_variant) - 1);
+	memset(row.active_variant, 'a', sizeof(row.active_variant) - 1);
+	MUST(ledger_incident_put(ledger, &row, &err));
+	MUST(ledger_incident_get(ledger, row.number, &got, &err));
+	assert_memory_equal(&got, &row, sizeof(row)); /* both were zero behind the texts' ends */
+}
+
+static int see_incident(void *arg, const struct ledger_incident *row)
+{
+	return add_item(arg, "%llu %s;", (unsigned long long)row->number, row->phase);
+}
+
+static uint64_t incident_new(const char *phase, int64_t closed_us)
+{
+	struct ledger_incident row = {.service = "web", .victim = 3, .verdict = "failed", .opened_us = 5, .closed_us = closed_us};
+	strcpy(row.phase, phase);
+	MUST(ledger_incident_last(ledger, &row.number, &err));
+	row.number++;
+	MUST(ledger_incident_put(ledger, &row, &err));
+	return row.number;
+}
+
+/* Each field has a value of its own, so that two columns that changed places show. */
+static void test_every_field_of_an_incident(unused_arg void **state)
+{
+	struct ledger_incident got, row = {.number = 4,
+	                                   .service = "web",
+	                                   .victim = 11,
+	                                   .active_before = 12,
+	                                   .active_after = 13,
+	                                   .victim_variant = "amber",
+	                                   .active_variant = "birch",
+	                                   .verdict = "failed",
+	                                   .phase = "absorb",
+	                                   .cause = "refused a new connection",
+	                                   .shared = "libc",
+	                                   .opened_us = 21,
+	                                   .closed_us = 22,
+	                                   .first_evidence_us = 31,
+	                                   .verdict_us = 32,
+	                                   .steered_us = 33,
+	                                   .standby_us = 34,
+	                                   .spare_us = 35,
+	                                   .boot_id = "9c5e1e5a",
+	                                   .outcome = "stood up again"};
+	MUST(ledger_incident_put(ledger, &row, &err));
+	MUST(ledger_incident_get(ledger, 4, &got, &err));
+	assert_memory_equal(&got, &row, sizeof(row));
+	row = (struct ledger_incident){.number = 4,
+	                               .service = "dns",
+	                               .victim = 41,
+	                               .active_before = 42,
+	                               .active_after = 43,
+	                               .victim_variant = "cedar",
+	                               .active_variant = "amber",
+	                               .verdict = "planned",
+	                               .phase = "closed",
+	                               .cause = "asked for",
+	                               .shared = "kernel",
+	                               .opened_us = 51,
+	                               .closed_us = 52,
+	                               .first_evidence_us = 61,
+	                               .verdict_us = 62,
+	                               .steered_us = 63,
+	                               .standby_us = 64,
+	                               .spare_us = 65,
+	                               .boot_id = "0d11",
+	                               .outcome = "switched"};
+	MUST(ledger_incident_put(ledger, &row, &err));
+	reopen();
+	MUST(ledger_incident_get(ledger, 4, &got, &err));
+	assert_memory_equal(&got, &row, sizeof(row));
+}
+
+static void test_incidents(unused_arg void **state)
+{
+	struct ledger_incident row;
+	uint64_t last = 99;
+	MUST(ledger_incident_last(ledger, &last, &err));
+	assert_int_equal(last, 0);
+	assert_int_equal(incident_new("absorb", 0), 1);
+	assert_int_equal(incident_new("absorb", 0), 2);
+	MUST(ledger_incident_get(ledger, 1, &row, &err));
+	strcpy(row.phase, "closed");
+	row.closed_us = 9;
+	MUST(ledger_incident_put(ledger, &row, &err));
+	reopen();
+	struct list list = {0}, one = {0};
+	MUST(ledger_incident_each(ledger, 10, see_incident, &list, &err));
+	assert_string_equal(list.text, "2 absorb;1 closed;");
+	MUST(ledger_incident_each(ledger, 1, see_incident, &one, &err));
+	assert_string_equal(one.text, "2 absorb;");
+	assert_int_equal(ledger_incident_get(ledger, 3, &row, &err), -ENOENT);
+	row.number = 0;
+	assert_int_equal(ledger_incident_put(ledger, &row, &err), -EINVAL);
+}
+
+static int see_step(void *arg, const struct ledger_step *row)
+{
+	return add_item(arg, "%llu %lld %lld %s %s %s;", (unsigned long long)row->incident, (long long)row->time_us,
+	                (long long)row->since_us, row->phase, row->step, row->text);
+}
+
+static void test_steps(unused_arg void **state)
+{
+	struct ledger_step row = {.incident = 1, .time_us = 9, .phase = "absorb", .step = "detected", .text = "refused"};
+	struct list list = {0}, other = {0};
+	assert_int_equal(ledger_step_add(ledger, &row, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "no incident 1"));
+	incident_new("absorb", 0);
+	incident_new("absorb", 0);
+	MUST(ledger_step_add(ledger, &row, &err));
+	row.time_us = 3; /* the clock was set back: the order stays the order of writing */
+	row.since_us = 800;
+	strcpy(row.step, "steered");
+	MUST(ledger_step_add(ledger, &row, &err));
+	reopen();
+	MUST(ledger_step_each(ledger, 1, see_step, &list, &err));
+	assert_string_equal(list.text, "1 9 0 absorb detected refused;1 3 800 absorb steered refused;");
+	MUST(ledger_step_each(ledger, 2, see_step, &other, &err));
+	assert_int_equal(other.count, 0);
+}
+
+/* An update of the incident must not take its steps away. */
+static void test_steps_stay_with_an_updated_incident(unused_arg void **state)
+{
+	struct ledger_incident row;
+	struct ledger_step step = {.incident = 1, .phase = "absorb", .step = "detected"};
+	struct list list = {0};
+	incident_new("absorb", 0);
+	MUST(ledger_step_add(ledger, &step, &err));
+	MUST(ledger_incident_get(ledger, 1, &row, &err));
+	strcpy(row.phase, "recover");
+	MUST(ledger_incident_put(ledger, &row, &err));
+	MUST(ledger_step_each(ledger, 1, see_step, &list, &err));
+	assert_int_equal(list.count, 1);
+}
+
+static void test_steps_are_bounded(unused_arg void **state)
+{
+	struct ledger_step row = {.incident = 1, .phase = "absorb", .step = "detected"};
+	incident_new("absorb", 0);
+	MUST(ledger_begin(ledger, &err));
+	for (unsigned i = 0; i < LEDGER_STEPS_MAX; i++)
+		MUST(ledger_step_add(ledger, &row, &err));
+	assert_int_equal(ledger_step_add(ledger, &row, &err), -E2BIG);
+	MUST(ledger_commit(ledger, &err));
+}
+
+static void test_prune(unused_arg void **state)
+{
+	struct ledger_step step = {.phase = "absorb", .step = "detected"};
+	for (unsigned i = 0; i < 6; i++) {
+		step.incident = incident_new(i == 1 ? "recover" : "closed", i == 1 ? 0 : 7);
+		MUST(ledger_step_add(ledger, &step, &err));
+	}
+	MUST(ledger_incident_prune(ledger, 2, &err));
+	reopen();
+	struct list list = {0}, gone = {0}, kept = {0};
+	MUST(ledger_incident_each(ledger, 10, see_incident, &list, &err));
+	assert_string_equal(list.text, "6 closed;5 closed;2 recover;");
+	MUST(ledger_step_each(ledger, 4, see_step, &gone, &err));
+	MUST(ledger_step_each(ledger, 5, see_step, &kept, &err));
+	assert_int_equal(gone.count, 0);
+	assert_int_equal(kept.count, 1);
+	MUST(ledger_incident_prune(ledger, 0, &err));
+	reopen();
+	assert_int_equal(incident_new("absorb", 0), 7); /* a pruned number does not come back */
+	MUST(ledger_begin(ledger, &err));
+	MUST(ledger_incident_prune(ledger, 0, &err));
+	MUST(ledger_commit(ledger, &err));
+}
+
+static int see_intent(void *arg, const struct ledger_intent *row)
+{
+	return add_item(arg, "%llu %s %u %u %u %llu %d %s;", (unsigned long long)row->number, row->order, row->service,
+	                row->instance, row->variant, (unsigned long long)row->incident, row->status, row->text);
+}
+
+static void test_ended_rows_are_bounded(unused_arg void **state)
+{
+	struct ledger_instance instance = {.ended_us = 5};
+	struct ledger_intent intent = {.order = "vm-destroy"};
+	struct list list = {.stop_after = UINT32_MAX}, open = {0};
+	MUST(ledger_begin(ledger, &err));
+	for (instance.number = 1; instance.number <= LEDGER_ENDED_KEPT + 10; instance.number++) {
+		MUST(ledger_instance_put(ledger, &instance, &err));
+		MUST(ledger_intent_begin(ledger, &intent, &err));
+		if (instance.number != 4)
+			MUST(ledger_intent_end(ledger, intent.number, 0, "", &err));
+	}
+	MUST(ledger_commit(ledger, &err));
+	MUST(ledger_incident_prune(ledger, 0, &err));
+	MUST(ledger_instance_each(ledger, UINT32_MAX, see_instance, &list, &err));
+	assert_int_equal(list.count, LEDGER_ENDED_KEPT);
+	assert_int_equal(atoi(list.text), LEDGER_ENDED_KEPT + 10);
+	MUST(ledger_intent_each_open(ledger, see_intent, &open, &err));
+	assert_string_equal(open.text, "4 vm-destroy 0 0 0 0 0 ;"); /* open ones are never pruned */
+}
+
+static void test_intents(unused_arg void **state)
+{
+	struct ledger_intent a = {.order = "vm-destroy", .service = 1, .instance = 2, .variant = 3, .incident = 4, .text = "why"};
+	struct ledger_intent b = {.order = "vm-create"};
+	int64_t before = clock_real_us();
+	MUST(ledger_intent_begin(ledger, &a, &err));
+	MUST(ledger_intent_begin(ledger, &b, &err));
+	assert_int_equal(a.number, 1);
+	assert_int_equal(b.number, 2);
+	assert_true(a.begun_us >= before && a.begun_us <= b.begun_us);
+	reopen();
+	struct list both = {0}, one = {0}, none = {0};
+	MUST(ledger_intent_each_open(ledger, see_intent, &both, &err));
+	assert_string_equal(both.text, "1 vm-destroy 1 2 3 4 0 why;2 vm-create 0 0 0 0 0 ;");
+	MUST(ledger_intent_end(ledger, 1, -ENOENT, "was gone", &err));
+	assert_int_equal(ledger_intent_end(ledger, 1, 0, "", &err), -ENOENT);
+	assert_int_equal(ledger_intent_end(ledger, 9, 0, "", &err), -ENOENT);
+	reopen();
+	MUST(ledger_intent_each_open(ledger, see_intent, &one, &err));
+	assert_string_equal(one.text, "2 vm-create 0 0 0 0 0 ;");
+	char endless[2000];
+	memset(endless, 'x', sizeof(endless));
+	endless[sizeof(endless) - 1] = '\0';
+	MUST(ledger_intent_end(ledger, 2, 0, endless, &err));
+	MUST(ledger_intent_each_open(ledger, see_intent, &none, &err));
+	assert_int_equal(none.count, 0);
+}
+
+static int see_suspicion(void *arg, const struct ledger_suspicion *row)
+{
+	return add_item(arg, "%s %.3f %lld %llu;", row->component, row->value, (long long)row->since_us,
+	                (unsigned long long)row->incident);
+}
+
+static void test_suspicions(unused_arg void **state)
+{
+	struct ledger_suspicion row = {.component = "server nginx 1.22", .value = 1.5, .since_us = 7, .incident = 3};
+	struct list list = {0}, rest = {0};
+	MUST(ledger_suspicion_put(ledger, &row, &err));
+	row.value = 2.25;
+	MUST(ledger_suspicion_put(ledger, &row, &err));
+	strcpy(row.component, "kernel linux 6");
+	MUST(ledger_suspicion_put(ledger, &row, &err));
+	reopen();
+	MUST(ledger_suspicion_each(ledger, see_suspicion, &list, &err));
+	assert_string_equal(list.text, "kernel linux 6 2.250 7 3;server nginx 1.22 2.250 7 3;");
+	row.value = 0;
+	MUST(ledger_suspicion_put(ledger, &row, &err));
+	MUST(ledger_suspicion_put(ledger, &row, &err));
+	MUST(ledger_suspicion_each(ledger, see_suspicion, &rest, &err));
+	assert_string_equal(rest.text, "server nginx 1.22 2.250 7 3;");
+	row.value = -1;
+	assert_int_equal(ledger_suspicion_put(ledger, &row, &err), -EINVAL);
+	row.value = NAN;
+	assert_int_equal(ledger_suspicion_put(ledger, &row, &err), -EINVAL);
+}
+
+static void test_all_or_nothing(unused_arg void **state)
+{
+	struct list list = {0};
+	struct ledger_instance wrong = {.number = 0};
+	MUST(ledger_begin(ledger, &err));
+	incident_new("absorb", 0);
+	ledger_rollback(ledger);
+	MUST(ledger_begin(ledger, &err));
+	incident_new("recover", 0);
+	assert_int_equal(ledger_instance_put(ledger, &wrong, &err), -EINVAL);
+	incident_new("adapt", 0);
+	assert_int_equal(ledger_commit(ledger, &err), -ECANCELED);
+	MUST(ledger_begin(ledger, &err));
+	incident_new("closed", 1);
+	MUST(ledger_commit(ledger, &err));
+	MUST(ledger_begin(ledger, &err));
+	incident_new("absorb", 0);
+	reopen();
+	ledger_rollback(ledger);
+	MUST(ledger_incident_each(ledger, 10, see_incident, &list, &err));
+	assert_int_equal(list.count, 1);
+	assert_non_null(strstr(list.text, "closed;"));
+}
+
+static void test_in_memory(unused_arg void **state)
+{
+	struct ledger *other;
+	char because[LEDGER_TEXT_MAX] = "x";
+	uint32_t number;
+	MUST(ledger_open(":memory:", &other, because, &err));
+	assert_string_equal(because, "");
+	MUST(ledger_instance_number(other, &number, &err));
+	assert_int_equal(number, 1);
+	ledger_close(other);
+	ledger_close(NULL);
+}
+
+static void test_only_the_owner_may_read_it(unused_arg void **state)
+{
+	struct stat status;
+	assert_int_equal(stat(folder.path, &status), 0);
+	assert_int_equal(status.st_mode & 0777, 0600);
+}
+
+int main(void)
+{
+#define LEDGER_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+	        LEDGER_TEST(test_numbers_rise_for_ever),
+	        LEDGER_TEST(test_a_number_in_a_batch),
+	        LEDGER_TEST(test_instances),
+	        LEDGER_TEST(test_the_longest_texts),
+	        LEDGER_TEST(test_every_field_of_an_incident),
+	        LEDGER_TEST(test_incidents),
+	        LEDGER_TEST(test_steps),
+	        LEDGER_TEST(test_steps_stay_with_an_updated_incident),
+	        LEDGER_TEST(test_steps_are_bounded),
+	        LEDGER_TEST(test_prune),
+	        LEDGER_TEST(test_ended_rows_are_bounded),
+	        LEDGER_TEST(test_intents),
+	        LEDGER_TEST(test_suspicions),
+	        LEDGER_TEST(test_all_or_nothing),
+	        LEDGER_TEST(test_in_memory),
+	        LEDGER_TEST(test_only_the_owner_may_read_it),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

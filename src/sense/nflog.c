@@ -1,0 +1,321 @@
+/*
+ * NFLOG's messages by hand: a header, a small header, then attributes. libmnl or libnetfilter_log would save half of this file
+ * and bring callbacks whose bounds checks we would have to trust, on bytes that a guest chose. Every field is read by memcpy
+ * from a place whose size was checked just before.
+ */
+#include "sense/nflog.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_log.h>
+#include <linux/netlink.h>
+#include <net/ethernet.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TYPE_PACKET (NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET)
+#define EXTENSIONS_MAX 8 /* IPv6 headers before the TCP header */
+#define PROTOCOL_VRRP 112
+
+static uint16_t big16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static uint32_t big32(const uint8_t *at)
+{
+	return (uint32_t)big16(at) << 16 | big16(at + 2);
+}
+
+static uint64_t big64(const uint8_t *at)
+{
+	return (uint64_t)big32(at) << 32 | big32(at + 4);
+}
+
+/* ---- netlink */
+
+static void read_prefix(struct nflog_packet *packet, const uint8_t *value, size_t size)
+{
+	if (size >= sizeof(packet->prefix))
+		size = sizeof(packet->prefix) - 1;
+	memcpy(packet->prefix, value, size);
+	packet->prefix[size] = '\0';
+}
+
+static void read_time(struct nflog_packet *packet, const uint8_t *value)
+{
+	uint64_t seconds = big64(value), micros = big64(value + 8);
+	if (seconds < INT64_MAX / 2000000 && micros < 1000000)
+		packet->real_us = (int64_t)(seconds * 1000000 + micros);
+}
+
+static void read_attribute(struct nflog_packet *packet, uint16_t type, const uint8_t *value, size_t size)
+{
+	if (type == NFULA_PACKET_HDR && size >= 2) {
+		packet->protocol = big16(value);
+	} else if (type == NFULA_TIMESTAMP && size >= 16) {
+		read_time(packet, value);
+	} else if (type == NFULA_IFINDEX_INDEV && size >= 4) {
+		packet->in_index = big32(value);
+	} else if (type == NFULA_PREFIX) {
+		read_prefix(packet, value, size);
+	} else if (type == NFULA_PAYLOAD) {
+		packet->payload = value;
+		packet->payload_size = size;
+	} else if (type == NFULA_HWHEADER) {
+		packet->link = value;
+		packet->link_size = size;
+	}
+}
+
+static int read_attributes(struct nflog_packet *packet, const uint8_t *at, size_t left)
+{
+	while (left >= sizeof(struct nlattr)) {
+		struct nlattr attribute;
+		memcpy(&attribute, at, sizeof(attribute));
+		if (attribute.nla_len < sizeof(attribute) || attribute.nla_len > left)
+			return -EBADMSG;
+		read_attribute(packet, attribute.nla_type & NLA_TYPE_MASK, at + sizeof(attribute),
+		               attribute.nla_len - sizeof(attribute));
+		size_t step = NLA_ALIGN(attribute.nla_len);
+		if (step > left)
+			step = left;
+		at += step;
+		left -= step;
+	}
+	return 1;
+}
+
+int nflog_next(struct nflog_reader *reader, struct nflog_packet *ret_packet)
+{
+	while (reader->left >= sizeof(struct nlmsghdr)) {
+		const uint8_t *message = reader->at;
+		struct nlmsghdr header;
+		memcpy(&header, message, sizeof(header));
+		if (header.nlmsg_len < sizeof(header) || header.nlmsg_len > reader->left)
+			break;
+		size_t step = NLMSG_ALIGN((size_t)header.nlmsg_len);
+		if (step > reader->left)
+			step = reader->left;
+		reader->at += step;
+		reader->left -= step;
+		if (header.nlmsg_type != TYPE_PACKET) /* NLMSG_DONE ends each batch */
+			continue;
+		size_t skip = sizeof(header) + sizeof(struct nfgenmsg);
+		*ret_packet = (struct nflog_packet){0};
+		if (header.nlmsg_len < skip)
+			return -EBADMSG;
+		return read_attributes(ret_packet, message + skip, header.nlmsg_len - skip);
+	}
+	if (reader->left == 0)
+		return 0;
+	reader->left = 0;
+	return -EBADMSG;
+}
+
+/* ---- TCP */
+
+static uint8_t ip_version(const struct nflog_packet *packet)
+{
+	return packet->payload_size > 0 ? packet->payload[0] >> 4 : 0;
+}
+
+static bool find_tcp4(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp, size_t *ret_at)
+{
+	const uint8_t *ip = packet->payload;
+	if (packet->payload_size < 20)
+		return false;
+	size_t header = (size_t)(ip[0] & 15) * 4;
+	if (header < 20 || ip[9] != IPPROTO_TCP || (big16(ip + 6) & 0x1fff) != 0)
+		return false;
+	memcpy(ret_tcp->source.bytes, ip + 12, 4);
+	memcpy(ret_tcp->destination.bytes, ip + 16, 4);
+	*ret_at = header;
+	return true;
+}
+
+/* Where the transport header of an IPv6 packet is: walks the extension headers, each of which must be there whole. 0: nowhere. */
+static size_t find_transport6(const struct nflog_packet *packet, uint8_t *ret_protocol)
+{
+	const uint8_t *ip = packet->payload;
+	size_t at = 40;
+	if (packet->payload_size < at)
+		return 0;
+	uint8_t next = ip[6];
+	for (int i = 0; i < EXTENSIONS_MAX; i++) {
+		bool extension = next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
+		if (!extension) {
+			*ret_protocol = next;
+			return at;
+		}
+		if (packet->payload_size < at + 8)
+			return 0;
+		next = ip[at];
+		at += 8 + (size_t)ip[at + 1] * 8;
+	}
+	return 0;
+}
+
+static bool find_tcp6(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp, size_t *ret_at)
+{
+	uint8_t protocol;
+	*ret_at = find_transport6(packet, &protocol);
+	if (*ret_at == 0 || protocol != IPPROTO_TCP)
+		return false;
+	ret_tcp->source.ipv6 = ret_tcp->destination.ipv6 = true;
+	memcpy(ret_tcp->source.bytes, packet->payload + 8, 16);
+	memcpy(ret_tcp->destination.bytes, packet->payload + 24, 16);
+	return true;
+}
+
+bool nflog_tcp(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp)
+{
+	struct nflog_tcp tcp = {0};
+	size_t at = 0;
+	uint8_t version = ip_version(packet);
+	bool found = version == 4 ? find_tcp4(packet, &tcp, &at) : version == 6 && find_tcp6(packet, &tcp, &at);
+	if (!found || packet->payload_size < at + 20)
+		return false;
+	const uint8_t *header = packet->payload + at;
+	tcp.source_port = big16(header);
+	tcp.destination_port = big16(header + 2);
+	tcp.sequence = big32(header + 4);
+	tcp.flags = header[13];
+	*ret_tcp = tcp;
+	return true;
+}
+
+/* Ports of the quoted packet, which went from the client to the guest, so they are the other way round. */
+static void read_quoted(struct nflog_tcp *tcp, const uint8_t *quoted, size_t size, bool ipv6)
+{
+	size_t header = ipv6 ? 40 : size > 0 ? (size_t)(quoted[0] & 15) * 4 : 0;
+	if (header < 20 || size < header + 4)
+		return;
+	tcp->destination_port = big16(quoted + header);
+	tcp->source_port = big16(quoted + header + 2);
+}
+
+bool nflog_refusal(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp)
+{
+	struct nflog_tcp tcp = {.flags = NFLOG_RST | NFLOG_ACK};
+	const uint8_t *ip = packet->payload;
+	bool ipv6 = ip_version(packet) == 6;
+	uint8_t protocol = 0;
+	if (packet->payload_size < 20 || (!ipv6 && ip_version(packet) != 4))
+		return false;
+	size_t at = ipv6 ? find_transport6(packet, &protocol) : (size_t)(ip[0] & 15) * 4;
+	if (at < 20 || packet->payload_size < at + 8)
+		return false;
+	const uint8_t *icmp = ip + at;
+	bool refusal = ipv6 ? protocol == IPPROTO_ICMPV6 && icmp[0] == 1
+	                    : ip[9] == IPPROTO_ICMP && (big16(ip + 6) & 0x1fff) == 0 && icmp[0] == 3 && icmp[1] != 4;
+	if (!refusal)
+		return false;
+	tcp.source.ipv6 = tcp.destination.ipv6 = ipv6;
+	memcpy(tcp.source.bytes, ip + (ipv6 ? 8 : 12), ipv6 ? 16 : 4);
+	memcpy(tcp.destination.bytes, ip + (ipv6 ? 24 : 16), ipv6 ? 16 : 4);
+	read_quoted(&tcp, icmp + 8, packet->payload_size - at - 8, ipv6);
+	*ret_tcp = tcp;
+	return true;
+}
+
+void nflog_address_text(const struct nflog_address *address, char ret_text[static INET6_ADDRSTRLEN])
+{
+	inet_ntop(address->ipv6 ? AF_INET6 : AF_INET, address->bytes, ret_text, INET6_ADDRSTRLEN);
+}
+
+/* ---- claims */
+
+static void mac_text(const uint8_t *mac, char ret_text[static 18])
+{
+	snprintf(ret_text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+/* " from MAC" when the link header is there. */
+static void sender_text(const struct nflog_packet *packet, char ret_text[static 32])
+{
+	char mac[18];
+	ret_text[0] = '\0';
+	if (packet->link_size < ETH_HLEN)
+		return;
+	mac_text(packet->link + ETH_ALEN, mac);
+	snprintf(ret_text, 32, " from %s", mac);
+}
+
+static void claim_arp(const struct nflog_packet *packet, char ret_text[static NFLOG_CLAIM_MAX])
+{
+	const uint8_t *arp = packet->payload;
+	char mac[18], ip[INET_ADDRSTRLEN];
+	if (packet->payload_size < 28 || big16(arp) != ARPHRD_ETHER || big16(arp + 2) != ETHERTYPE_IP || arp[4] != 6 ||
+	    arp[5] != 4) {
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "sent ARP that is not ARP");
+		return;
+	}
+	mac_text(arp + 8, mac);
+	inet_ntop(AF_INET, arp + 14, ip, sizeof(ip));
+	snprintf(ret_text, NFLOG_CLAIM_MAX, "claimed by ARP that %s is at %s", ip, mac);
+}
+
+static void claim_ip4(const struct nflog_packet *packet, const char *sender, char ret_text[static NFLOG_CLAIM_MAX])
+{
+	const uint8_t *ip = packet->payload;
+	char source[INET_ADDRSTRLEN];
+	if (packet->payload_size < 20) {
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "sent a piece of an IPv4 packet%s", sender);
+		return;
+	}
+	inet_ntop(AF_INET, ip + 12, source, sizeof(source));
+	size_t header = (size_t)(ip[0] & 15) * 4;
+	if (ip[9] == PROTOCOL_VRRP && header >= 20 && packet->payload_size >= header + 3)
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "claimed by VRRP to be router %u with priority %u, as %s%s", ip[header + 1],
+		         ip[header + 2], source, sender);
+	else
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "sent as %s%s", source, sender);
+}
+
+static void claim_ip6(const struct nflog_packet *packet, const char *sender, char ret_text[static NFLOG_CLAIM_MAX])
+{
+	const uint8_t *ip = packet->payload;
+	char source[INET6_ADDRSTRLEN], about[INET6_ADDRSTRLEN];
+	uint8_t protocol = 0;
+	size_t at = find_transport6(packet, &protocol);
+	if (packet->payload_size < 40) {
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "sent a piece of an IPv6 packet%s", sender);
+		return;
+	}
+	inet_ntop(AF_INET6, ip + 8, source, sizeof(source));
+	const uint8_t *message = ip + at;
+	size_t left = packet->payload_size > at ? packet->payload_size - at : 0;
+	if (at > 0 && protocol == IPPROTO_ICMPV6 && left >= 24 && (message[0] == 135 || message[0] == 136)) {
+		inet_ntop(AF_INET6, message + 8, about, sizeof(about));
+		snprintf(ret_text, NFLOG_CLAIM_MAX,
+		         message[0] == 136 ? "claimed by ND to have %s, as %s%s" : "asked by ND for %s, as %s%s", about, source,
+		         sender);
+	} else if (at > 0 && protocol == IPPROTO_ICMPV6 && left >= 4 && message[0] == 134) {
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "claimed by ND to be a router, as %s%s", source, sender);
+	} else if (at > 0 && protocol == PROTOCOL_VRRP && left >= 3) {
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "claimed by VRRP to be router %u with priority %u, as %s%s", message[1],
+		         message[2], source, sender);
+	} else {
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "sent as %s%s", source, sender);
+	}
+}
+
+void nflog_claim(const struct nflog_packet *packet, char ret_text[static NFLOG_CLAIM_MAX])
+{
+	char sender[32];
+	sender_text(packet, sender);
+	uint16_t protocol = packet->protocol;
+	if (protocol == 0) /* some hooks do not say */
+		protocol = ip_version(packet) == 4 ? ETHERTYPE_IP : ip_version(packet) == 6 ? ETHERTYPE_IPV6 : 0;
+	if (protocol == ETHERTYPE_ARP)
+		claim_arp(packet, ret_text);
+	else if (protocol == ETHERTYPE_IP)
+		claim_ip4(packet, sender, ret_text);
+	else if (protocol == ETHERTYPE_IPV6)
+		claim_ip6(packet, sender, ret_text);
+	else
+		snprintf(ret_text, NFLOG_CLAIM_MAX, "sent a frame of type 0x%04x%s", protocol, sender);
+}

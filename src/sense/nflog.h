@@ -1,0 +1,58 @@
+#pragma once
+/* Takes netlink datagrams of NFLOG apart. Pure: bytes in, facts out, nothing is believed that the size does not cover. */
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NFLOG_PREFIX_MAX 16 /* with NUL; ours are shorter, longer ones are cut */
+#define NFLOG_CLAIM_MAX 160
+
+struct nflog_reader {
+	const uint8_t *at;
+	size_t left;
+};
+
+struct nflog_packet {
+	char prefix[NFLOG_PREFIX_MAX];
+	uint32_t in_index;      /* input interface, 0: none */
+	uint16_t protocol;      /* EtherType, host order; 0: not said */
+	int64_t real_us;        /* the kernel's time stamp, CLOCK_REALTIME; 0: none */
+	const uint8_t *payload; /* from the network header on; points into the datagram */
+	size_t payload_size;
+	const uint8_t *link; /* link header */
+	size_t link_size;
+};
+
+struct nflog_address {
+	bool ipv6;
+	uint8_t bytes[16]; /* IPv4: the first four, the rest zero */
+};
+
+struct nflog_tcp {
+	struct nflog_address source, destination;
+	uint16_t source_port, destination_port; /* host order */
+	uint32_t sequence;
+	uint8_t flags;
+};
+
+#define NFLOG_FIN 0x01
+#define NFLOG_SYN 0x02
+#define NFLOG_RST 0x04
+#define NFLOG_ACK 0x10
+
+/* 1: the next packet; 0: no more; -EBADMSG: the rest makes no sense. Messages that are not packets are passed over. */
+int nflog_next(struct nflog_reader *reader, struct nflog_packet *ret_packet);
+
+/* True when the payload is the beginning of an unfragmented TCP segment (20 bytes of its header are needed). */
+bool nflog_tcp(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp);
+
+/* True for an ICMP "unreachable" that refuses a connection or datagram (not for one about packet sizes): told as the segment
+ * by which TCP would refuse, from the host that sent it. Ports 0 when too little of the refused packet is quoted. */
+bool nflog_refusal(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp);
+
+/* What a dropped frame claimed to be, in one sentence of printable ASCII: "ARP said that 203.0.113.5 is at 02:...". */
+void nflog_claim(const struct nflog_packet *packet, char ret_text[static NFLOG_CLAIM_MAX]);
+
+/* Address as text, at least INET6_ADDRSTRLEN bytes. */
+void nflog_address_text(const struct nflog_address *address, char ret_text[static INET6_ADDRSTRLEN]);

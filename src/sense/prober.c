@@ -1,0 +1,500 @@
+/*
+ * Runs probes. The sockets of one target sit in an epoll set of their own, of which libuv watches the one descriptor: opening and
+ * closing a connection then costs its system calls and nothing else, where a libuv handle for each would cost more than the
+ * probe. Slots are reused, nothing is allocated after the start, all times are looked at by the monotonic clock.
+ *
+ * An honest prober must know what it does not know: shortages of our own and a loop that was late are FINDING_UNKNOWN, and before
+ * a timeout is believed the socket is read once more, since libuv runs late timers before late descriptors.
+ */
+#include "sense/prober.h"
+
+#include "lib/bytes.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define OVERDUE_TIMEOUTS 4 /* how many timeouts more an answer may be late and still be told */
+#define LATE_US 50000      /* a loop that is late by this and by half the timeout has not looked */
+
+static void prober_schedule(struct prober *p);
+
+/* ---- addresses and what errors mean */
+
+static bool is_path(const struct prober *p)
+{
+	return p->target.vantage == VANTAGE_PATH;
+}
+
+static struct in_addr address4(const struct prober *p)
+{
+	return is_path(p) ? p->target.service4 : p->target.address.address4;
+}
+
+static struct in6_addr address6(const struct prober *p)
+{
+	return is_path(p) ? p->target.service6 : p->target.address.address6;
+}
+
+void prober_address(const struct prober *p, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX])
+{
+	char text[INET6_ADDRSTRLEN], port[8] = "";
+	struct in_addr four = address4(p);
+	struct in6_addr six = address6(p);
+	if (slot->ipv6)
+		inet_ntop(AF_INET6, &six, text, sizeof(text));
+	else
+		inet_ntop(AF_INET, &four, text, sizeof(text));
+	if (p->target.probe.port != 80)
+		snprintf(port, sizeof(port), ":%u", p->target.probe.port);
+	snprintf(ret_text, SENSE_HOST_MAX, slot->ipv6 ? "[%s]%s" : "%s%s", text, port);
+}
+
+static bool choose_ipv6(struct prober *p)
+{
+	struct in6_addr six = address6(p);
+	if (IN6_IS_ADDR_UNSPECIFIED(&six))
+		return false;
+	if (address4(p).s_addr == 0)
+		return true;
+	p->use6_next = !p->use6_next;
+	return p->target.use6 && !p->use6_next;
+}
+
+static const struct {
+	int error;
+	enum finding finding;
+	const char *detail;
+} meanings[] = {
+        {ECONNREFUSED, FINDING_REFUSED, "connection refused"},
+        {ECONNRESET, FINDING_ERROR, "connection reset"},
+        {EPIPE, FINDING_ERROR, "connection reset"},
+        {ETIMEDOUT, FINDING_TIMEOUT, "connection timed out"},
+        {EHOSTUNREACH, FINDING_UNREACHABLE, "no way to the host"},
+        {ENETUNREACH, FINDING_UNREACHABLE, "no way to the network"},
+        {EHOSTDOWN, FINDING_UNREACHABLE, "no way to the host"},
+        {EACCES, FINDING_UNREACHABLE, "forbidden on the way"},
+        {EPROTO, FINDING_UNREACHABLE, "forbidden on the way"},
+        {ENOPROTOOPT, FINDING_UNREACHABLE, "forbidden on the way"},
+};
+
+/* Everything else is a shortage or a mistake of our own: EMFILE, ENOBUFS, EADDRNOTAVAIL, EPERM by our own packet filter. */
+static void explain_error(int error, struct prober_result *ret_result)
+{
+	ret_result->then = PROBER_CLOSE;
+	ret_result->finding = FINDING_UNKNOWN;
+	ret_result->detail = strerror(error);
+	for (size_t i = 0; i < countof(meanings); i++)
+		if (meanings[i].error == error) {
+			ret_result->finding = meanings[i].finding;
+			ret_result->detail = meanings[i].detail;
+		}
+}
+
+/* ---- sockets */
+
+static void slot_close(struct prober_slot *slot)
+{
+	if (slot->fd >= 0)
+		close(slot->fd);
+	slot->fd = -1;
+	slot->generation++;
+	slot->state = SLOT_FREE;
+	slot->overdue = false;
+}
+
+static int bind_source(const struct prober *p, const struct prober_slot *slot)
+{
+	int on = 1;
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = p->target.source4};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = p->target.source6};
+	bool wanted = slot->ipv6 ? !IN6_IS_ADDR_UNSPECIFIED(&six.sin6_addr) : four.sin_addr.s_addr != 0;
+	if (!wanted)
+		return 0;
+	/* the port is chosen at connect, when the peer is known: many more connections fit */
+	setsockopt(slot->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	const struct sockaddr *address = slot->ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+	return bind(slot->fd, address, slot->ipv6 ? sizeof(six) : sizeof(four)) < 0 ? -errno : 0;
+}
+
+static int slot_dial(struct prober *p, struct prober_slot *slot)
+{
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = address4(p), .sin_port = htons(p->target.probe.port)};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = address6(p), .sin6_port = htons(p->target.probe.port)};
+	slot->fd = socket(slot->ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (slot->fd < 0)
+		return -errno;
+	int r = bind_source(p, slot);
+	if (r < 0)
+		return r;
+	const struct sockaddr *address = slot->ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+	if (connect(slot->fd, address, slot->ipv6 ? sizeof(six) : sizeof(four)) < 0 && errno != EINPROGRESS)
+		return errno == EACCES ? -EPERM : -errno; /* refused here, not on the way */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+	                            .data.u64 = (uint64_t)slot->generation << 32 | slot->number};
+	if (epoll_ctl(p->epoll, EPOLL_CTL_ADD, slot->fd, &event) < 0)
+		return -errno;
+	slot->state = SLOT_CONNECTING;
+	slot->sent = 0;
+	slot->heard = false;
+	return 0;
+}
+
+/* ---- one probe */
+
+/* The last thing that a path through here does: the report may free the prober. */
+static void slot_finish(struct prober *p, struct prober_slot *slot, const struct prober_result *result)
+{
+	struct prober_result late = {.finding = FINDING_LATE, .detail = "", .then = PROBER_CLOSE};
+	enum finding_class class = finding_class(result->finding);
+	if (slot->overdue && (class == FINDING_CLASS_COUNTED || class == FINDING_CLASS_UNKNOWN)) { /* told already */
+		slot_close(slot);
+		prober_schedule(p);
+		return;
+	}
+	if (slot->overdue && class == FINDING_CLASS_GOOD)
+		result = &late;
+	const char *detail = finding_class(result->finding) == FINDING_CLASS_GOOD ? "" : result->detail;
+	if (*detail && p->kind->describe)
+		detail = p->kind->describe(p, slot, detail);
+	struct evidence evidence = {.time_us = clock_monotonic_us(),
+	                            .instance = p->target.instance,
+	                            .vantage = p->target.vantage,
+	                            .finding = result->finding,
+	                            .began_us = slot->began_us};
+	if (result->then == PROBER_CLOSE)
+		slot_close(slot);
+	else
+		slot->state = SLOT_IDLE;
+	if (result->then == PROBER_PART) { /* the server's close need not wake us up: the next probe finds it */
+		epoll_ctl(p->epoll, EPOLL_CTL_DEL, slot->fd, NULL);
+		slot->state = SLOT_PARTING;
+	}
+	p->report(p->arg, &evidence, detail);
+	if (!p->gone)
+		prober_schedule(p);
+}
+
+static void slot_fail(struct prober *p, struct prober_slot *slot, int error)
+{
+	struct prober_result result;
+	/* A server may close a kept connection just as we ask: any client asks again on a new one. */
+	if (slot->reused && !slot->heard && (error == ECONNRESET || error == EPIPE)) {
+		slot_close(slot);
+		slot->reused = false;
+		slot->may_ask = 1;
+		int r = slot_dial(p, slot);
+		if (r == 0)
+			return;
+		error = -r;
+	}
+	explain_error(error, &result);
+	slot_finish(p, slot, &result);
+}
+
+static bool slot_is_busy(const struct prober_slot *slot)
+{
+	return slot->state == SLOT_CONNECTING || slot->state == SLOT_ASKED;
+}
+
+/* A slot for a new probe: a kept connection, an unused one, or the one that waits longest for a late answer. */
+static struct prober_slot *slot_free_one(struct prober *p)
+{
+	static const enum slot_state order[] = {SLOT_IDLE, SLOT_PARTING, SLOT_FREE};
+	struct prober_slot *longest = NULL;
+	unsigned at_once = 0;
+	for (size_t i = 0; i < PROBER_SLOTS; i++) {
+		struct prober_slot *slot = &p->slots[i];
+		at_once += slot_is_busy(slot) && !slot->overdue;
+		if (slot->overdue && (!longest || slot->began_us < longest->began_us))
+			longest = slot;
+	}
+	if (at_once >= PROBER_AT_ONCE)
+		return NULL;
+	for (size_t o = 0; o < countof(order); o++)
+		for (size_t i = 0; i < PROBER_SLOTS; i++)
+			if (p->slots[i].state == order[o])
+				return &p->slots[i];
+	return longest;
+}
+
+static bool slot_send(struct prober *p, struct prober_slot *slot)
+{
+	ssize_t put = send(slot->fd, slot->request + slot->sent, slot->request_size - slot->sent, MSG_NOSIGNAL);
+	if (put < 0 && errno != EAGAIN && errno != EINTR) {
+		slot_fail(p, slot, errno);
+		return false;
+	}
+	if (put > 0) {
+		slot->state = SLOT_ASKED;
+		slot->sent += (size_t)put;
+	}
+	return true;
+}
+
+static void prober_begin(struct prober *p, enum sense_probe wanted)
+{
+	struct prober_slot *slot = slot_free_one(p);
+	if (!slot)
+		return; /* all are waiting; their timeouts say more than another probe would */
+	if (slot->overdue)
+		slot_close(slot);
+	slot->reused = slot->state == SLOT_IDLE;
+	slot->began_us = clock_monotonic_us();
+	slot->deadline_us = slot->began_us + (int64_t)p->target.probe.timeout_ms * 1000;
+	slot->heard = false;
+	slot->sent = 0;
+	if (!slot->reused) {
+		slot_close(slot);
+		slot->ipv6 = choose_ipv6(p);
+		slot->may_ask = 1;
+	}
+	p->kind->begin(p, slot, wanted);
+	slot->may_ask--;
+	if (slot->reused) {
+		slot->state = SLOT_ASKED;
+		slot_send(p, slot);
+		return;
+	}
+	int r = slot_dial(p, slot);
+	if (r < 0)
+		slot_fail(p, slot, -r);
+}
+
+/* Reads what is there, at most as much as the kind wants to judge. False: the slot is through (and `p` may be gone). */
+static bool slot_read(struct prober *p, struct prober_slot *slot)
+{
+	uint8_t bytes[8192];
+	struct prober_result result;
+	for (;;) {
+		ssize_t got = recv(slot->fd, bytes, sizeof(bytes), 0);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == EAGAIN)
+			return true;
+		if (got < 0 || (got == 0 && slot->reused && !slot->heard)) {
+			slot_fail(p, slot, got < 0 ? errno : ECONNRESET);
+			return false;
+		}
+		slot->heard |= got > 0;
+		if (p->kind->heard(p, slot, bytes, (size_t)got, &result)) {
+			slot_finish(p, slot, &result);
+			return false;
+		}
+		if (got == 0) /* the kind judges an end always */
+			abort();
+	}
+}
+
+static bool slot_connected(struct prober *p, struct prober_slot *slot)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+	if (slot->request_size > 0)
+		return slot_send(p, slot); /* says the same, and sends */
+	if (getsockopt(slot->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		error = errno;
+	if (error) {
+		slot_fail(p, slot, error);
+		return false;
+	}
+	struct prober_result good = {.finding = FINDING_GOOD, .detail = "", .then = PROBER_CLOSE};
+	slot_finish(p, slot, &good);
+	return false;
+}
+
+static void slot_event(struct prober *p, struct prober_slot *slot, uint32_t events)
+{
+	if (slot->state == SLOT_IDLE) {
+		if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) /* closed, or says what nobody asked */
+			slot_close(slot);
+		return;
+	}
+	if (slot->state == SLOT_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) && !slot_connected(p, slot))
+		return;
+	if (slot->state == SLOT_ASKED && slot->sent < slot->request_size && (events & EPOLLOUT) && !slot_send(p, slot))
+		return;
+	if (slot->state == SLOT_ASKED && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+		slot_read(p, slot);
+}
+
+static bool slot_connects_now(const struct prober_slot *slot)
+{
+	struct pollfd wanted = {.fd = slot->fd, .events = POLLOUT};
+	return poll(&wanted, 1, 0) == 1 && !(wanted.revents & (POLLERR | POLLHUP));
+}
+
+/* Missed, and said so; the connection is kept for a while, since a late answer is worth knowing. */
+static void slot_wait_on(struct prober *p, struct prober_slot *slot, const struct prober_result *result, int64_t now_us)
+{
+	struct evidence evidence = {.time_us = now_us,
+	                            .instance = p->target.instance,
+	                            .vantage = p->target.vantage,
+	                            .finding = result->finding,
+	                            .began_us = slot->began_us};
+	const char *detail = p->kind->describe ? p->kind->describe(p, slot, result->detail) : result->detail;
+	slot->overdue = true;
+	slot->deadline_us = now_us + (int64_t)p->target.probe.timeout_ms * 1000 * OVERDUE_TIMEOUTS;
+	p->report(p->arg, &evidence, detail);
+	if (!p->gone)
+		prober_schedule(p);
+}
+
+static void slot_overdue(struct prober *p, struct prober_slot *slot, int64_t now_us)
+{
+	int64_t late_us = now_us - slot->deadline_us;
+	bool asked = slot->state == SLOT_ASKED;
+	if (asked && !slot_read(p, slot))
+		return;
+	if (slot->overdue) {
+		slot_close(slot);
+		return;
+	}
+	if (!asked && slot_connects_now(slot)) /* has been for how long? nobody looked */
+		late_us = INT64_MAX;
+	struct prober_result result = {.finding = FINDING_TIMEOUT, .then = PROBER_CLOSE, .detail = "no answer in time"};
+	if (late_us > LATE_US && late_us > (int64_t)p->target.probe.timeout_ms * 500) {
+		result.finding = FINDING_UNKNOWN;
+		result.detail = "this process was too late to look";
+	} else if (slot->heard) {
+		result.finding = FINDING_SLOW;
+		result.detail = "answer not complete in time";
+	} else if (slot->state == SLOT_CONNECTING) {
+		result.detail = "no connection in time";
+	}
+	if (result.finding == FINDING_TIMEOUT && asked)
+		slot_wait_on(p, slot, &result, now_us);
+	else
+		slot_finish(p, slot, &result);
+}
+
+/* ---- the loop's side */
+
+static void on_events(uv_poll_t *poll, int status unused_arg, int what unused_arg)
+{
+	struct prober *p = poll->data;
+	struct epoll_event events[PROBER_SLOTS];
+	int n = epoll_wait(p->epoll, events, PROBER_SLOTS, 0);
+	for (int i = 0; i < n && !p->gone; i++) {
+		struct prober_slot *slot = &p->slots[(uint32_t)events[i].data.u64];
+		if (slot->generation == events[i].data.u64 >> 32)
+			slot_event(p, slot, events[i].events);
+	}
+}
+
+static void prober_turn(struct prober *p, int64_t now_us)
+{
+	int64_t interval_us = (int64_t)p->target.probe.interval_ms * 1000;
+	if (p->target.instance == 0)
+		return;
+	if (p->is_asked && slot_free_one(p)) {
+		p->is_asked = false;
+		prober_begin(p, p->asked);
+	} else if (now_us >= p->next_us) {
+		/* from now, not from when it was due: after a pause no bunch of probes makes up for it */
+		p->next_us = now_us + interval_us * 4 / 5 + client_random_below(&p->random, (uint32_t)(interval_us * 2 / 5) + 1);
+		prober_begin(p, SENSE_PROBE_ANY);
+	}
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct prober *p = timer->data;
+	int64_t now_us = clock_monotonic_us();
+	for (size_t i = 0; i < PROBER_SLOTS && !p->gone; i++)
+		if (slot_is_busy(&p->slots[i]) && now_us >= p->slots[i].deadline_us)
+			slot_overdue(p, &p->slots[i], now_us);
+	if (!p->gone)
+		prober_turn(p, now_us);
+	if (!p->gone)
+		prober_schedule(p);
+}
+
+static void prober_schedule(struct prober *p)
+{
+	int64_t due_us = p->target.instance ? p->next_us : INT64_MAX;
+	for (size_t i = 0; i < PROBER_SLOTS; i++)
+		if (slot_is_busy(&p->slots[i]) && p->slots[i].deadline_us < due_us)
+			due_us = p->slots[i].deadline_us;
+	if (p->is_asked && p->target.instance && slot_free_one(p))
+		due_us = 0;
+	if (due_us == INT64_MAX) {
+		uv_timer_stop(&p->timer);
+		return;
+	}
+	int64_t wait_us = due_us - clock_monotonic_us();
+	uv_timer_start(&p->timer, on_timer, wait_us > 0 ? (uint64_t)(wait_us + 999) / 1000 : 0, 0);
+}
+
+static bool target_has_address(const struct prober *p)
+{
+	struct in6_addr six = address6(p);
+	return address4(p).s_addr != 0 || !IN6_IS_ADDR_UNSPECIFIED(&six);
+}
+
+void prober_start(struct prober *p, uv_loop_t *loop, const struct prober_kind *kind, const struct sense_target *target,
+                  sense_report *report, void *arg)
+{
+	p->kind = kind;
+	p->report = report;
+	p->arg = arg;
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	assert(p->epoll >= 0);
+	for (uint32_t i = 0; i < PROBER_SLOTS; i++)
+		p->slots[i] = (struct prober_slot){.number = i, .fd = -1};
+	int r = uv_timer_init(loop, &p->timer);
+	assert(r == 0);
+	r = uv_poll_init(loop, &p->poll, p->epoll);
+	assert(r == 0);
+	r = uv_poll_start(&p->poll, UV_READABLE, on_events);
+	assert(r == 0);
+	p->timer.data = p->poll.data = p;
+	prober_retarget(p, target);
+}
+
+void prober_retarget(struct prober *p, const struct sense_target *target)
+{
+	assert(!p->gone);
+	for (size_t i = 0; i < PROBER_SLOTS; i++)
+		slot_close(&p->slots[i]);
+	p->target = *target;
+	assert(p->target.instance == 0 || target_has_address(p));
+	p->next_us = clock_monotonic_us();
+	p->is_asked = false;
+	prober_schedule(p);
+}
+
+void prober_ask(struct prober *p, enum sense_probe wanted)
+{
+	assert(!p->gone);
+	p->is_asked = true;
+	p->asked = wanted;
+	prober_schedule(p);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct prober *p = handle->data;
+	if (--p->n_closing == 0)
+		free(p);
+}
+
+void prober_free(struct prober *p)
+{
+	if (!p)
+		return;
+	assert(!p->gone);
+	p->gone = true;
+	for (size_t i = 0; i < PROBER_SLOTS; i++)
+		slot_close(&p->slots[i]);
+	explicit_bzero(&p->target, sizeof(p->target));
+	p->n_closing = 2;
+	uv_close((uv_handle_t *)&p->timer, on_closed);
+	uv_close((uv_handle_t *)&p->poll, on_closed);
+	close(p->epoll);
+}

@@ -1,0 +1,78 @@
+#pragma once
+/*
+ * What probes by TCP have in common: when they start and end, their sockets, and what a failed connection means. What is said on
+ * the connection is the business of a `struct prober_kind` (http.c, tcp.c). Private to this room.
+ */
+#include "sense/client.h"
+#include "sense/sense.h"
+
+#define PROBER_SLOTS 8   /* those that wait for a late answer included */
+#define PROBER_AT_ONCE 4 /* under way and not overdue */
+
+enum slot_state {
+	SLOT_FREE,
+	SLOT_CONNECTING,
+	SLOT_ASKED,  /* request on its way or sent */
+	SLOT_IDLE,   /* connection kept for another request */
+	SLOT_PARTING /* answer is through; the server closes first, so that the wait after it is the server's */
+};
+
+struct prober_slot {
+	enum slot_state state;
+	uint32_t number;     /* index */
+	uint32_t generation; /* of the descriptor: events of older ones are dropped */
+	int fd;
+	bool ipv6;
+	bool reused;      /* connection has carried a request before */
+	bool heard;       /* some byte of an answer came */
+	bool overdue;     /* reported as missed; a late answer still tells a slow server from a hung one */
+	unsigned may_ask; /* how many more requests this connection is meant for */
+	int64_t began_us, deadline_us;
+	const char *request; /* kind's; until the slot's next begin */
+	size_t request_size, sent;
+};
+
+struct prober_result {
+	enum finding finding;
+	const char *detail;
+	enum { PROBER_CLOSE, PROBER_PART, PROBER_KEEP } then;
+};
+
+struct prober;
+
+struct prober_kind {
+	/* A probe begins. Fills slot->request unless connecting is all; on a new connection (!slot->reused) slot->may_ask too. */
+	void (*begin)(struct prober *prober, struct prober_slot *slot, enum sense_probe wanted);
+	/* Bytes came; size 0: the peer closed. True: judged, `ret_result` is filled. */
+	bool (*heard)(struct prober *prober, struct prober_slot *slot, const uint8_t *bytes, size_t size,
+	              struct prober_result *ret_result);
+	/* Puts "GET /x: " or the like before a detail; may be NULL. */
+	const char *(*describe)(struct prober *prober, struct prober_slot *slot, const char *detail);
+};
+
+struct prober {
+	uv_timer_t timer;
+	uv_poll_t poll;
+	int epoll; /* holds the slots' sockets, so that they come and go without libuv's handles */
+	unsigned n_closing;
+	bool gone;
+	const struct prober_kind *kind;
+	struct sense_target target;
+	sense_report *report;
+	void *arg;
+	struct client_random random;
+	int64_t next_us;
+	bool is_asked, use6_next;
+	enum sense_probe asked;
+	struct prober_slot slots[PROBER_SLOTS];
+};
+
+/* `prober` is the first member of a zeroed heap object, which prober_free() gives back once libuv has let go of it. */
+void prober_start(struct prober *prober, uv_loop_t *loop, const struct prober_kind *kind, const struct sense_target *target,
+                  sense_report *report, void *arg);
+void prober_retarget(struct prober *prober, const struct sense_target *target);
+void prober_ask(struct prober *prober, enum sense_probe wanted);
+void prober_free(struct prober *prober);
+
+/* The address of a slot's connection as clients write it. */
+void prober_address(const struct prober *prober, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX]);

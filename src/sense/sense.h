@@ -1,0 +1,102 @@
+#pragma once
+/*
+ * Detectors. Each is one file that ends in one report; none decides. All run on the engine's libuv loop, block
+ * nowhere, and hold a bounded amount of what a guest sends, for a bounded time.
+ */
+#include "conf/conf.h"
+#include "plan/evidence.h"
+
+#include <uv.h>
+
+typedef void sense_report(void *arg, const struct evidence *evidence, const char *detail);
+/* `detail` is one short sentence or ""; valid during the call only, printable ASCII (whatever a guest sent is cleaned).
+ * The report function may start and stop probes, the reporting one included. */
+
+#define SENSE_HOSTS_MAX 4
+#define SENSE_HOST_MAX 64
+
+struct sense_target {
+	uint32_t instance; /* 0: nobody; probes pause until sense_http_retarget() names one */
+	/* What reports say. VANTAGE_PATH: probes go to service4/service6, where whatever is active answers. Any other: to
+	 * `address`. */
+	enum vantage vantage;
+	struct conf_instance address;
+	struct in_addr service4; /* all zero: none of that family */
+	struct in6_addr service6;
+	struct conf_probe probe; /* copy */
+	uint8_t key[32];         /* challenge key of the instance */
+	struct {
+		char path[CONF_PATH_MAX];
+		uint8_t sha256[32];
+	} content[CONF_CONTENT_MAX]; /* what the manifest says */
+	size_t n_content;
+	char json_path[CONF_PATH_MAX]; /* asked now and then, any JSON is right ("/api/reading"); "": not asked */
+	/* What clients write in Host: the service's names and addresses (brackets around IPv6, ":port" unless 80). Without any,
+	 * the address that is connected to, which no client knows: a guest could tell probes by it. */
+	char hosts[SENSE_HOSTS_MAX][SENSE_HOST_MAX];
+	size_t n_hosts;
+	struct in_addr source4; /* probes bind to this address; the net actuator disguises it. 0: do not bind */
+	struct in6_addr source6;
+	bool use6;               /* alternate with IPv6 */
+	uint32_t clock_slack_ms; /* guest's clock may be off by this; 0: not checked */
+};
+
+/*
+ * ---- http.c: GET with changing headers and order; content, challenge, plain. A probe starts each interval (+-20 %) whether or
+ * not those before it are through (up to four at a time), so that a hung server costs k intervals and one timeout, not k
+ * timeouts.
+ */
+struct sense_http;
+
+/* Starts a prober: the first probe on the loop's next turn, then every interval. Copies `target`. All reports come from the loop,
+ * never from within a call. Never NULL. */
+struct sense_http *sense_http_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
+
+/* From now on about `target` (the service was steered elsewhere): probes under way end without a report, connections are closed,
+ * a probe starts at once. */
+void sense_http_retarget(struct sense_http *http, const struct sense_target *target);
+
+/* Asks for `kind` next and at once, out of turn (proving): SENSE_PROBE_ANY, _CONTENT or _CHALLENGE. A challenge needs the
+ * content of "/" in the target; without it, any other probe is sent. */
+enum sense_probe { SENSE_PROBE_ANY, SENSE_PROBE_CONTENT, SENSE_PROBE_CHALLENGE };
+void sense_http_ask(struct sense_http *http, enum sense_probe kind);
+
+void sense_http_free(struct sense_http *http); /* no report afterwards; NULL is fine */
+
+/* ---- tcp.c: connects and closes, for services that speak no HTTP. No probe for UDP: without knowing the protocol, silence
+ * says nothing; a refusal (ICMP) is left to a later detector. */
+struct sense_tcp;
+struct sense_tcp *sense_tcp_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
+void sense_tcp_retarget(struct sense_tcp *tcp, const struct sense_target *target);
+void sense_tcp_ask(struct sense_tcp *tcp);
+void sense_tcp_free(struct sense_tcp *tcp);
+
+/* ---- answer.c: pure. What an answer's bytes are worth; the fuzzer's target. See answer.h. */
+struct sense_answer;
+
+/*
+ * ---- wire.c: NFLOG. Resets and unanswered SYNs at the taps, spoofing attempts; from a descriptor that the net actuator opened.
+ * The rules' prefixes say what a packet is:
+ *   kb:rst    RST+ACK or ICMP unreachable by which a guest refuses a new connection (forward hook, source = guest)
+ *   kb:syn    a client's SYN after DNAT (forward hook, destination = guest)
+ *   kb:ack    the guest's SYN+ACK (forward hook, source = guest)
+ *   kb:spoof  a frame or packet dropped at a tap (input interface = the tap)
+ * The rules need queue-threshold 1, or the kernel holds packets back for up to a second.
+ */
+struct sense_wire;
+struct sense_wire_counts {
+	uint64_t packets, malformed, resets, unanswered, spoofed, lost /* ENOBUFS */;
+	uint64_t strange;   /* about no instance that was added */
+	uint64_t displaced; /* pending SYNs forgotten because the table was full */
+};
+
+/* Takes `fd` (a NETLINK_NETFILTER socket bound to the group, non-blocking). A SYN that is pending for several times the usual
+ * handshake, at least `handshake_ms`, is FINDING_UNANSWERED. Never NULL. */
+struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms, sense_report *report, void *arg);
+
+/* Instances that packets may be about: at most 24, by address and tap name. Adding again updates. */
+void sense_wire_add(struct sense_wire *wire, const struct conf_instance *instance);
+void sense_wire_remove(struct sense_wire *wire, uint32_t number);
+
+void sense_wire_counts(const struct sense_wire *wire, struct sense_wire_counts *ret_counts);
+void sense_wire_free(struct sense_wire *wire);

@@ -1,0 +1,393 @@
+/*
+ * What clients' own packets say, seen at the taps through NFLOG: a refusal is known before the client knows it, and a
+ * request that stays unanswered for several times the usual handshake is evidence without any probe. The guest cannot tell that
+ * anybody looks. Packets are only read, in batches; when the kernel had to drop some, all pending requests are
+ * forgotten, because the missing ones may be their answers.
+ */
+#include "sense/sense.h"
+#include "sense/syns.h"
+
+#include "lib/bytes.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#define BATCH 8            /* datagrams a call */
+#define BATCHES 16         /* calls a wake-up: other sources get their turn */
+#define DATAGRAM_MAX 8192  /* what the kernel gathers at most, unless told otherwise */
+#define REPEAT_US 20000    /* the same at-once finding about one instance is said again after that */
+#define STRANGER_US 100000 /* an unknown interface is looked up again after that */
+
+struct living { /* an instance that packets may be about */
+	uint32_t number;
+	struct nflog_address address4, address6;
+	char tap[16];
+	uint32_t index; /* tap's, once seen; 0: not yet */
+	int64_t refused_us, spoofed_us;
+};
+
+struct sense_wire {
+	uv_poll_t poll;
+	uv_timer_t timer;
+	unsigned n_closing;
+	bool gone, armed;
+	int fd;
+	sense_report *report;
+	void *arg;
+	struct sense_wire_counts counts;
+	struct syn_table *syns;
+	struct living living[SYNS_GUESTS_MAX];
+	uint32_t stranger; /* interface that was not found last */
+	int64_t stranger_us;
+	int64_t now_us, real_us; /* of the batch */
+	uint8_t buffers[BATCH][DATAGRAM_MAX];
+};
+
+/* ---- who is it */
+
+static struct living *living_numbered(struct sense_wire *w, uint32_t number)
+{
+	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++)
+		if (w->living[i].number == number)
+			return &w->living[i];
+	return NULL;
+}
+
+static bool address_equals(const struct nflog_address *a, const struct nflog_address *b)
+{
+	return a->ipv6 == b->ipv6 && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+static struct living *living_at(struct sense_wire *w, const struct nflog_address *address)
+{
+	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++) {
+		struct living *one = &w->living[i];
+		if (one->number && address_equals(address->ipv6 ? &one->address6 : &one->address4, address))
+			return one;
+	}
+	return NULL;
+}
+
+/* An index is asked for once; a tap that was made again has a new one. */
+static struct living *living_behind(struct sense_wire *w, uint32_t index)
+{
+	char name[IF_NAMESIZE];
+	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++)
+		if (w->living[i].number && w->living[i].index == index)
+			return &w->living[i];
+	if (index == w->stranger && w->now_us - w->stranger_us < STRANGER_US)
+		return NULL;
+	if (if_indextoname(index, name))
+		for (size_t i = 0; i < SYNS_GUESTS_MAX; i++)
+			if (w->living[i].number && strcmp(w->living[i].tap, name) == 0) {
+				w->living[i].index = index;
+				return &w->living[i];
+			}
+	w->stranger = index;
+	w->stranger_us = w->now_us;
+	return NULL;
+}
+
+/* ---- what is it */
+
+static void wire_report(struct sense_wire *w, uint32_t instance, enum finding finding, int64_t time_us, int64_t began_us,
+                        const char *detail)
+{
+	struct evidence evidence = {
+	        .time_us = time_us, .instance = instance, .vantage = VANTAGE_WIRE, .finding = finding, .began_us = began_us};
+	w->report(w->arg, &evidence, detail);
+}
+
+static void report_unanswered(struct sense_wire *w, const struct syn_key *key, int64_t time_us, int64_t began_us, const char *why)
+{
+	char detail[128], client[INET6_ADDRSTRLEN];
+	nflog_address_text(&key->client, client);
+	snprintf(detail, sizeof(detail), "%s port %u asked for port %u and %s", client, key->client_port, key->port, why);
+	w->counts.unanswered++;
+	wire_report(w, key->instance, FINDING_UNANSWERED, time_us, began_us, detail);
+}
+
+static void on_syn(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
+{
+	struct living *one = living_at(w, &tcp->destination);
+	int64_t began_us;
+	if (!one) {
+		w->counts.strange++;
+		return;
+	}
+	struct syn_key key = {
+	        .client = tcp->source, .client_port = tcp->source_port, .port = tcp->destination_port, .instance = one->number};
+	if (syn_table_add(w->syns, &key, time_us, &began_us) == SYN_AGAIN)
+		report_unanswered(w, &key, time_us, began_us, "had to ask again");
+}
+
+/* Takes the pending request out that `tcp` answers; its beginning, or `time_us` when none was pending. */
+static int64_t answered(struct sense_wire *w, const struct living *one, const struct nflog_tcp *tcp, int64_t time_us,
+                        bool accepted)
+{
+	int64_t began_us = time_us;
+	struct syn_key key = {.client = tcp->destination,
+	                      .client_port = tcp->destination_port,
+	                      .port = tcp->source_port,
+	                      .instance = one->number};
+	syn_table_answer(w->syns, &key, time_us, accepted, &began_us);
+	return began_us;
+}
+
+static void on_ack(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
+{
+	struct living *one = living_at(w, &tcp->source);
+	if (one)
+		answered(w, one, tcp, time_us, true);
+	else
+		w->counts.strange++;
+}
+
+/* Many clients knock at a closed port: one report in REPEAT_US says it as well as a thousand. */
+static bool is_due(int64_t *last_us, int64_t now_us)
+{
+	if (*last_us && now_us - *last_us < REPEAT_US)
+		return false;
+	*last_us = now_us;
+	return true;
+}
+
+static void on_reset(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
+{
+	char detail[128], client[INET6_ADDRSTRLEN];
+	struct living *one = living_at(w, &tcp->source);
+	if (!one) {
+		w->counts.strange++;
+		return;
+	}
+	w->counts.resets++;
+	int64_t began_us = answered(w, one, tcp, time_us, false);
+	if (!is_due(&one->refused_us, w->now_us))
+		return;
+	nflog_address_text(&tcp->destination, client);
+	snprintf(detail, sizeof(detail), "port %u refused %s port %u", tcp->source_port, client, tcp->destination_port);
+	wire_report(w, one->number, FINDING_REFUSED, time_us, began_us, detail);
+}
+
+static void on_spoof(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
+{
+	char claim[NFLOG_CLAIM_MAX];
+	struct living *one = living_behind(w, packet->in_index);
+	if (!one) {
+		w->counts.strange++;
+		return;
+	}
+	w->counts.spoofed++;
+	if (!is_due(&one->spoofed_us, w->now_us))
+		return;
+	nflog_claim(packet, claim);
+	wire_report(w, one->number, FINDING_SPOOFED, time_us, time_us, claim);
+}
+
+static const struct {
+	const char *prefix;
+	uint8_t flags; /* of those in `mask`, exactly these */
+	void (*seen)(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us);
+} segments[] = {
+        {"kb:syn", NFLOG_SYN, on_syn},
+        {"kb:ack", NFLOG_SYN | NFLOG_ACK, on_ack},
+        {"kb:rst", NFLOG_RST | NFLOG_ACK, on_reset},
+};
+
+/* The kernel's stamp is of the real clock: only its distance from now counts, and only if it makes sense. */
+static int64_t packet_time(const struct sense_wire *w, const struct nflog_packet *packet)
+{
+	int64_t ago_us = w->real_us - packet->real_us;
+	return packet->real_us && ago_us > 0 && ago_us < 1000000 ? w->now_us - ago_us : w->now_us;
+}
+
+static void on_segment(struct sense_wire *w, const struct nflog_packet *packet, size_t which)
+{
+	const uint8_t mask = NFLOG_SYN | NFLOG_ACK | NFLOG_RST | NFLOG_FIN;
+	struct nflog_tcp tcp;
+	bool right = nflog_tcp(packet, &tcp) || (segments[which].seen == on_reset && nflog_refusal(packet, &tcp));
+	if (right && (tcp.flags & mask) == segments[which].flags)
+		segments[which].seen(w, &tcp, packet_time(w, packet));
+	else
+		w->counts.malformed++;
+}
+
+static void on_packet(struct sense_wire *w, const struct nflog_packet *packet)
+{
+	w->counts.packets++;
+	if (strncmp(packet->prefix, "kb:spoof", 8) == 0) {
+		on_spoof(w, packet, packet_time(w, packet));
+		return;
+	}
+	for (size_t i = 0; i < countof(segments); i++)
+		if (strncmp(packet->prefix, segments[i].prefix, 6) == 0) {
+			on_segment(w, packet, i);
+			return;
+		}
+	w->counts.malformed++;
+}
+
+/* ---- receiving */
+
+static void on_datagram(struct sense_wire *w, const struct mmsghdr *message, const uint8_t *bytes)
+{
+	const struct sockaddr_nl *from = message->msg_hdr.msg_name;
+	struct nflog_reader reader = {bytes, message->msg_len};
+	struct nflog_packet packet;
+	int r = 0;
+	bool from_kernel = message->msg_hdr.msg_namelen < sizeof(*from) || from->nl_pid == 0; /* a test's pair has no name */
+	if (!from_kernel || (message->msg_hdr.msg_flags & MSG_TRUNC)) {
+		w->counts.malformed++;
+		return;
+	}
+	while (!w->gone && (r = nflog_next(&reader, &packet)) > 0)
+		on_packet(w, &packet);
+	if (r < 0)
+		w->counts.malformed++;
+}
+
+/* -errno, or how many came. */
+static int receive_batch(struct sense_wire *w)
+{
+	struct mmsghdr messages[BATCH] = {0};
+	struct iovec parts[BATCH];
+	struct sockaddr_nl names[BATCH];
+	for (size_t i = 0; i < BATCH; i++) {
+		parts[i] = (struct iovec){w->buffers[i], DATAGRAM_MAX};
+		messages[i].msg_hdr = (struct msghdr){
+		        .msg_name = &names[i], .msg_namelen = sizeof(names[i]), .msg_iov = &parts[i], .msg_iovlen = 1};
+	}
+	int n = recvmmsg(w->fd, messages, BATCH, MSG_DONTWAIT, NULL);
+	if (n < 0)
+		return -errno;
+	w->now_us = clock_monotonic_us();
+	w->real_us = clock_real_us();
+	for (int i = 0; i < n && !w->gone; i++)
+		on_datagram(w, &messages[i], w->buffers[i]);
+	return n;
+}
+
+/* True when all that was there is read. */
+static bool receive(struct sense_wire *w)
+{
+	for (int i = 0; i < BATCHES && !w->gone; i++) {
+		int n = receive_batch(w);
+		if (n == -ENOBUFS) {
+			w->counts.lost++;
+			syn_table_clear(w->syns);
+		} else if (n < BATCH && n != -EINTR) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void schedule(struct sense_wire *w)
+{
+	int64_t due_us = syn_table_deadline(w->syns);
+	if (w->armed || due_us == INT64_MAX)
+		return; /* a timer that fires early for an answered request costs less than one set anew for each packet */
+	int64_t wait_us = due_us - clock_monotonic_us();
+	uv_timer_start(&w->timer, on_timer, wait_us > 0 ? (uint64_t)(wait_us + 999) / 1000 : 1, 0);
+	w->armed = true;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct sense_wire *w = timer->data;
+	struct syn_overdue overdue;
+	w->armed = false;
+	bool all = receive(w); /* the loop runs timers first: the answer may be waiting in the socket */
+	int64_t now_us = clock_monotonic_us();
+	while (all && !w->gone && syn_table_overdue(w->syns, now_us, &overdue))
+		report_unanswered(w, &overdue.key, now_us, overdue.began_us, "got no answer");
+	if (!w->gone)
+		schedule(w);
+}
+
+static void on_readable(uv_poll_t *poll, int status unused_arg, int events unused_arg)
+{
+	struct sense_wire *w = poll->data;
+	receive(w);
+	if (!w->gone)
+		schedule(w);
+}
+
+/* ---- life */
+
+struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms, sense_report *report, void *arg)
+{
+	struct sense_wire *w = calloc(1, sizeof(*w));
+	uint64_t seed;
+	if (!w || getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		abort();
+	w->fd = fd;
+	w->report = report;
+	w->arg = arg;
+	w->syns = syn_table_new((int64_t)handshake_ms * 1000, seed);
+	int r = uv_timer_init(loop, &w->timer);
+	assert(r == 0);
+	r = uv_poll_init(loop, &w->poll, fd);
+	assert(r == 0);
+	r = uv_poll_start(&w->poll, UV_READABLE, on_readable);
+	assert(r == 0);
+	w->poll.data = w->timer.data = w;
+	return w;
+}
+
+void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance)
+{
+	struct living *one = living_numbered(w, instance->number);
+	if (!one)
+		one = living_numbered(w, 0);
+	assert(instance->number != 0 && one); /* WIRE_INSTANCES_MAX of them live at most */
+	*one = (struct living){.number = instance->number, .address6.ipv6 = true};
+	memcpy(one->address4.bytes, &instance->address4, sizeof(instance->address4));
+	memcpy(one->address6.bytes, &instance->address6, sizeof(instance->address6));
+	text_copy(one->tap, sizeof(one->tap), instance->tap);
+	w->stranger = 0;
+}
+
+void sense_wire_remove(struct sense_wire *w, uint32_t number)
+{
+	struct living *one = number ? living_numbered(w, number) : NULL;
+	if (!one)
+		return;
+	syn_table_forget(w->syns, number);
+	*one = (struct living){0};
+}
+
+void sense_wire_counts(const struct sense_wire *w, struct sense_wire_counts *ret_counts)
+{
+	*ret_counts = w->counts;
+	ret_counts->displaced = syn_table_displaced(w->syns);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct sense_wire *w = handle->data;
+	if (--w->n_closing > 0)
+		return;
+	syn_table_free(w->syns);
+	free(w);
+}
+
+void sense_wire_free(struct sense_wire *w)
+{
+	if (!w)
+		return;
+	assert(!w->gone);
+	w->gone = true;
+	w->n_closing = 2;
+	uv_close((uv_handle_t *)&w->poll, on_closed);
+	uv_close((uv_handle_t *)&w->timer, on_closed);
+	close(w->fd);
+}

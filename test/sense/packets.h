@@ -1,0 +1,21 @@
+#pragma once
+/* Builds NFLOG datagrams as the kernel sends them, one message after the other. Addresses are text of either family. */
+#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PACKETS_INDEX 1 /* input interface of all of them: loopback's, in every namespace */
+
+struct packets {
+	size_t size;
+	uint8_t bytes[4096];
+};
+
+void packets_tcp(struct packets *packets, const char *prefix, const char *source, uint16_t source_port, const char *destination,
+                 uint16_t destination_port, uint8_t flags);
+void packets_arp(struct packets *packets, const char *prefix, const char *claimed);
+void packets_neighbour(struct packets *packets, const char *prefix, const char *source, const char *claimed);
+void packets_vrrp(struct packets *packets, const char *prefix, const char *source, uint8_t router, uint8_t priority);
+/* ICMP unreachable of IPv4 from `guest`, quoting a segment that `client` sent it. */
+void packets_unreachable(struct packets *packets, const char *prefix, const char *guest, uint16_t guest_port, const char *client,
+                         uint16_t client_port, uint8_t code);

@@ -1,0 +1,470 @@
+/*
+ * NFLOG datagrams built by hand: what the reader makes of them, when a pending request is overdue (in virtual time), and what
+ * the wire sensor reports when it gets them through a socket.
+ */
+#include "sense/nflog.h"
+#include "sense/sense.h"
+#include "sense/syns.h"
+
+#include "lib/bytes.h"
+#include "packets.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+/* ---- the reader */
+
+static void read_one(const struct packets *packets, struct nflog_packet *ret_packet)
+{
+	struct nflog_reader reader = {packets->bytes, packets->size};
+	assert_int_equal(nflog_next(&reader, ret_packet), 1);
+	assert_int_equal(nflog_next(&reader, &(struct nflog_packet){0}), 0);
+}
+
+static void test_reads_tcp(void **state unused_arg)
+{
+	struct packets packets = {0};
+	struct nflog_packet packet;
+	struct nflog_tcp tcp;
+	char text[INET6_ADDRSTRLEN];
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	read_one(&packets, &packet);
+	assert_string_equal(packet.prefix, "kb:syn");
+	assert_int_equal(packet.in_index, PACKETS_INDEX);
+	assert_true(nflog_tcp(&packet, &tcp));
+	assert_int_equal(tcp.source_port, 40000);
+	assert_int_equal(tcp.destination_port, 80);
+	assert_int_equal(tcp.flags, NFLOG_SYN);
+	nflog_address_text(&tcp.destination, text);
+	assert_string_equal(text, "198.51.100.7");
+	packets.size = 0;
+	packets_tcp(&packets, "kb:ack", "2001:db8::7", 80, "2001:db8::9", 40000, NFLOG_SYN | NFLOG_ACK);
+	read_one(&packets, &packet);
+	assert_true(nflog_tcp(&packet, &tcp));
+	nflog_address_text(&tcp.source, text);
+	assert_string_equal(text, "2001:db8::7");
+}
+
+/* Every cut is refused or read as less, never read behind: ASan looks at the exact copy. */
+static void test_cuts(void **state unused_arg)
+{
+	struct packets packets = {0};
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	packets_tcp(&packets, "kb:syn", "2001:db8::9", 40000, "2001:db8::7", 80, NFLOG_SYN);
+	for (size_t size = 0; size < packets.size; size++) {
+		auto_free uint8_t *exact = malloc(size + 1);
+		struct nflog_packet packet;
+		struct nflog_tcp tcp;
+		memcpy(exact, packets.bytes, size);
+		struct nflog_reader reader = {exact, size};
+		int r, n = 0;
+		while ((r = nflog_next(&reader, &packet)) == 1)
+			n += nflog_tcp(&packet, &tcp);
+		assert_true(n < 2);
+		assert_true(r == 0 || r == -EBADMSG);
+	}
+}
+
+/* Lengths that reach out of what holds them. */
+static void test_false_lengths(void **state unused_arg)
+{
+	struct packets packets = {0};
+	struct nflog_packet packet;
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	size_t payload = packets.size - 44; /* the last attribute: head and 40 bytes */
+	for (uint16_t size = 0; size < 200; size++) {
+		struct nflog_reader reader = {packets.bytes, packets.size};
+		memcpy(packets.bytes + payload, &size, sizeof(size));
+		int r = nflog_next(&reader, &packet);
+		if (size < 4 || size > 44)
+			assert_int_equal(r, -EBADMSG);
+		else if (size == 44)
+			assert_int_equal(packet.payload_size, 40);
+	}
+	for (uint32_t size = 0; size < 300; size++) {
+		struct nflog_reader reader = {packets.bytes, packets.size};
+		memcpy(packets.bytes, &size, sizeof(size));
+		if (size < 20 || size > packets.size)
+			assert_int_equal(nflog_next(&reader, &packet), -EBADMSG);
+	}
+}
+
+static void check_claim(const struct packets *packets, const char *claim)
+{
+	struct nflog_packet packet;
+	char text[NFLOG_CLAIM_MAX];
+	read_one(packets, &packet);
+	nflog_claim(&packet, text);
+	assert_string_equal(text, claim);
+}
+
+static void test_claims(void **state unused_arg)
+{
+	struct packets packets = {0};
+	packets_arp(&packets, "kb:spoof", "203.0.113.80");
+	check_claim(&packets, "claimed by ARP that 203.0.113.80 is at 02:00:00:00:00:09");
+	packets.size = 0;
+	packets_neighbour(&packets, "kb:spoof", "2001:db8::7", "2001:db8::80");
+	check_claim(&packets, "claimed by ND to have 2001:db8::80, as 2001:db8::7 from 02:00:00:00:00:09");
+	packets.size = 0;
+	packets_vrrp(&packets, "kb:spoof", "198.51.100.7", 51, 255);
+	check_claim(&packets, "claimed by VRRP to be router 51 with priority 255, as 198.51.100.7 from 02:00:00:00:00:09");
+	packets.size = 0;
+	packets_tcp(&packets, "kb:spoof", "203.0.113.1", 1, "198.51.100.7", 2, NFLOG_SYN);
+	check_claim(&packets, "sent as 203.0.113.1 from 02:00:00:00:00:09");
+}
+
+static void test_refusal_by_icmp(void **state unused_arg)
+{
+	struct packets packets = {0};
+	struct nflog_packet packet;
+	struct nflog_tcp tcp;
+	packets_unreachable(&packets, "kb:rst", "198.51.100.7", 80, "203.0.113.9", 40000, 3);
+	read_one(&packets, &packet);
+	assert_false(nflog_tcp(&packet, &tcp));
+	assert_true(nflog_refusal(&packet, &tcp));
+	assert_int_equal(tcp.source_port, 80);
+	assert_int_equal(tcp.destination_port, 40000);
+	packets.size = 0;
+	packets_unreachable(&packets, "kb:rst", "198.51.100.7", 80, "203.0.113.9", 40000, 4); /* about packet sizes */
+	read_one(&packets, &packet);
+	assert_false(nflog_refusal(&packet, &tcp));
+}
+
+/* ---- pending requests, in virtual time */
+
+static struct syn_key key_of(uint32_t instance, uint32_t client)
+{
+	struct syn_key key = {.client_port = (uint16_t)client, .port = 80, .instance = instance};
+	memcpy(key.client.bytes, &client, sizeof(client));
+	return key;
+}
+
+static void test_pending(void **state unused_arg)
+{
+	struct syn_table *table = syn_table_new(30000, 1);
+	struct syn_key a = key_of(1, 1), b = key_of(2, 2);
+	struct syn_overdue overdue;
+	int64_t began_us = 0;
+	assert_int_equal(syn_table_deadline(table), INT64_MAX);
+	assert_int_equal(syn_table_add(table, &a, 1000, &began_us), SYN_NEW);
+	assert_int_equal(syn_table_add(table, &b, 2000, &began_us), SYN_NEW);
+	assert_int_equal(syn_table_deadline(table), 31000);
+	assert_true(syn_table_answer(table, &a, 3000, true, &began_us));
+	assert_int_equal(began_us, 1000);
+	assert_false(syn_table_answer(table, &a, 3000, true, &began_us));
+	assert_false(syn_table_overdue(table, 31999, &overdue));
+	assert_true(syn_table_overdue(table, 32000, &overdue));
+	assert_int_equal(overdue.key.instance, 2);
+	assert_int_equal(overdue.began_us, 2000);
+	assert_false(syn_table_overdue(table, INT64_MAX / 2, &overdue));
+	assert_int_equal(syn_table_add(table, &a, 40000, &began_us), SYN_NEW);
+	assert_int_equal(syn_table_add(table, &a, 41000, &began_us), SYN_AGAIN); /* counts at once */
+	assert_int_equal(began_us, 40000);
+	assert_int_equal(syn_table_count(table), 1);
+	syn_table_forget(table, 1);
+	assert_int_equal(syn_table_count(table), 0);
+	assert_int_equal(syn_table_deadline(table), INT64_MAX);
+	syn_table_free(table);
+}
+
+static void test_adapts(void **state unused_arg)
+{
+	struct syn_table *table = syn_table_new(30000, 2);
+	int64_t now_us = 0, began_us;
+	for (uint32_t i = 0; i < 200; i++, now_us += 50000) { /* a guest under load: 20 ms a handshake */
+		struct syn_key key = key_of(1, i);
+		syn_table_add(table, &key, now_us, &began_us);
+		syn_table_answer(table, &key, now_us + 20000, true, &began_us);
+	}
+	assert_in_range(syn_table_limit(table, 1), 75000, 85000);
+	assert_int_equal(syn_table_limit(table, 2), 30000);
+	for (uint32_t i = 0; i < 200; i++, now_us += 50000) {
+		struct syn_key key = key_of(1, i);
+		syn_table_add(table, &key, now_us, &began_us);
+		syn_table_answer(table, &key, now_us + 10000000, true, &began_us);
+	}
+	assert_int_equal(syn_table_limit(table, 1), SYNS_LIMIT_MAX_US);
+	syn_table_free(table);
+}
+
+static void test_bounds(void **state unused_arg)
+{
+	struct syn_table *table = syn_table_new(30000, 3);
+	struct syn_overdue overdue;
+	int64_t began_us;
+	for (uint32_t i = 0; i < 10000; i++) {
+		struct syn_key key = key_of(1, i);
+		syn_table_add(table, &key, i, &began_us);
+	}
+	assert_int_equal(syn_table_count(table), SYNS_GUEST_MAX);
+	assert_int_equal(syn_table_displaced(table), 10000 - SYNS_GUEST_MAX);
+	for (uint32_t i = 0; i < 10000; i++) {
+		struct syn_key key = key_of(2 + i % 10, i);
+		syn_table_add(table, &key, 10000 + i, &began_us);
+	}
+	assert_int_equal(syn_table_count(table), SYNS_MAX);
+	unsigned n = 0;
+	while (syn_table_overdue(table, 1000000, &overdue))
+		n++;
+	assert_int_equal(n, SYNS_MAX);
+	syn_table_clear(table);
+	syn_table_free(table);
+}
+
+/* Random use against a plain list: the same ones are pending at every step. */
+static void test_against_model(void **state unused_arg)
+{
+	enum { KEYS = 60 };
+	struct syn_table *table = syn_table_new(1000, 4);
+	int64_t began_us, pending[KEYS];
+	struct syn_overdue overdue;
+	uint32_t random = 12345;
+	memset(pending, 0xff, sizeof(pending));
+	for (int64_t now_us = 0; now_us < 200000; now_us += 7) {
+		random = random * 1664525u + 1013904223u;
+		uint32_t which = (random >> 8) % KEYS;
+		struct syn_key key = key_of(1 + which % 3, which);
+		bool was = pending[which] >= 0;
+		if (random >> 31) {
+			assert_int_equal(syn_table_add(table, &key, now_us, &began_us), was ? SYN_AGAIN : SYN_NEW);
+			pending[which] = now_us;
+		} else {
+			assert_int_equal(syn_table_answer(table, &key, now_us, false, &began_us), was);
+			pending[which] = -1;
+		}
+		while (syn_table_overdue(table, now_us, &overdue)) {
+			assert_int_equal(pending[overdue.key.client_port], overdue.began_us);
+			assert_true(overdue.began_us + 1000 <= now_us);
+			pending[overdue.key.client_port] = -1;
+		}
+		for (size_t i = 0; i < KEYS; i++)
+			assert_true(pending[i] < 0 || pending[i] + 1000 > now_us);
+	}
+	syn_table_free(table);
+}
+
+/* ---- the sensor */
+
+struct stage {
+	uv_loop_t loop;
+	uv_timer_t patience;
+	int fd;
+	struct sense_wire *wire;
+	unsigned n_found[FINDING_MAX_];
+	struct evidence last;
+	char detail[300];
+};
+
+static void on_report(void *arg, const struct evidence *evidence, const char *detail)
+{
+	struct stage *s = arg;
+	assert_int_equal(evidence->vantage, VANTAGE_WIRE);
+	s->n_found[evidence->finding]++;
+	s->last = *evidence;
+	text_copy(s->detail, sizeof(s->detail), detail);
+}
+
+static void on_patience(uv_timer_t *timer unused_arg)
+{
+	fail_msg("nothing happened any more");
+}
+
+static int set_up(void **state)
+{
+	struct stage *s = calloc(1, sizeof(*s));
+	int pair[2];
+	assert_non_null(s);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	uv_loop_init(&s->loop);
+	uv_timer_init(&s->loop, &s->patience);
+	uv_timer_start(&s->patience, on_patience, 10000, 0);
+	s->fd = pair[1];
+	s->wire = sense_wire_new(&s->loop, pair[0], 30, on_report, s);
+	struct conf_instance seven = {.number = 7, .tap = "lo"}; /* an interface that is always there */
+	inet_pton(AF_INET, "198.51.100.7", &seven.address4);
+	inet_pton(AF_INET6, "2001:db8::7", &seven.address6);
+	sense_wire_add(s->wire, &seven);
+	*state = s;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct stage *s = *state;
+	sense_wire_free(s->wire);
+	uv_close((uv_handle_t *)&s->patience, NULL);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&s->loop), 0);
+	close(s->fd);
+	free(s);
+	return 0;
+}
+
+static void deliver(struct stage *s, const struct packets *packets)
+{
+	struct sense_wire_counts before, now;
+	sense_wire_counts(s->wire, &before);
+	assert_int_equal(send(s->fd, packets->bytes, packets->size, 0), packets->size);
+	do {
+		uv_run(&s->loop, UV_RUN_ONCE);
+		sense_wire_counts(s->wire, &now);
+	} while (now.packets == before.packets && now.malformed == before.malformed);
+}
+
+static void await_finding(struct stage *s, enum finding finding, unsigned n)
+{
+	while (s->n_found[finding] < n)
+		uv_run(&s->loop, UV_RUN_ONCE);
+	assert_int_equal(s->n_found[finding], n);
+}
+
+static void test_reset(void **state)
+{
+	struct stage *s = *state;
+	struct packets packets = {0};
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	deliver(s, &packets);
+	packets.size = 0;
+	packets_tcp(&packets, "kb:rst", "198.51.100.7", 80, "203.0.113.9", 40000, NFLOG_RST | NFLOG_ACK);
+	deliver(s, &packets);
+	assert_int_equal(s->n_found[FINDING_REFUSED], 1);
+	assert_int_equal(s->last.instance, 7);
+	assert_true(s->last.began_us <= s->last.time_us);
+	assert_string_equal(s->detail, "port 80 refused 203.0.113.9 port 40000");
+	for (int i = 0; i < 50; i++)
+		deliver(s, &packets);
+	assert_in_range(s->n_found[FINDING_REFUSED], 1, 5); /* one says it for all */
+	struct sense_wire_counts counts;
+	sense_wire_counts(s->wire, &counts);
+	assert_int_equal(counts.resets, 51);
+}
+
+static void test_unanswered(void **state)
+{
+	struct stage *s = *state;
+	struct packets packets = {0};
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	packets_tcp(&packets, "kb:syn", "2001:db8::9", 40001, "2001:db8::7", 80, NFLOG_SYN);
+	packets_tcp(&packets, "kb:ack", "2001:db8::7", 80, "2001:db8::9", 40001, NFLOG_SYN | NFLOG_ACK);
+	deliver(s, &packets);
+	await_finding(s, FINDING_UNANSWERED, 1);
+	assert_true(s->last.time_us - s->last.began_us >= 30000);
+	assert_string_equal(s->detail, "203.0.113.9 port 40000 asked for port 80 and got no answer");
+	packets.size = 0;
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	deliver(s, &packets);
+	assert_int_equal(s->n_found[FINDING_UNANSWERED], 2); /* asked again: at once */
+	sense_wire_remove(s->wire, 7);
+	packets_tcp(&packets, "kb:rst", "198.51.100.7", 80, "203.0.113.9", 40000, NFLOG_RST | NFLOG_ACK);
+	deliver(s, &packets);
+	struct sense_wire_counts counts;
+	sense_wire_counts(s->wire, &counts);
+	assert_int_equal(counts.strange, 3);
+	assert_int_equal(s->n_found[FINDING_REFUSED], 0);
+}
+
+/* The loop was away while the answer came: it is read before anything is called overdue. */
+static void test_answer_in_time_read_late(void **state)
+{
+	struct stage *s = *state;
+	struct packets packets = {0};
+	packets_tcp(&packets, "kb:syn", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	deliver(s, &packets);
+	packets.size = 0;
+	packets_tcp(&packets, "kb:ack", "198.51.100.7", 80, "203.0.113.9", 40000, NFLOG_SYN | NFLOG_ACK);
+	assert_int_equal(send(s->fd, packets.bytes, packets.size, 0), packets.size);
+	usleep(60000); /* the fault itself */
+	uv_run(&s->loop, UV_RUN_NOWAIT);
+	uv_run(&s->loop, UV_RUN_NOWAIT);
+	assert_int_equal(s->n_found[FINDING_UNANSWERED], 0);
+}
+
+static void test_spoof(void **state)
+{
+	struct stage *s = *state;
+	struct packets packets = {0};
+	packets_arp(&packets, "kb:spoof", "203.0.113.80");
+	deliver(s, &packets);
+	assert_int_equal(s->n_found[FINDING_SPOOFED], 1);
+	assert_int_equal(s->last.instance, 7);
+	assert_string_equal(s->detail, "claimed by ARP that 203.0.113.80 is at 02:00:00:00:00:09");
+}
+
+static void test_nonsense(void **state)
+{
+	struct stage *s = *state;
+	struct packets packets = {0};
+	struct sense_wire_counts counts;
+	packets_tcp(&packets, "kb:what", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_SYN);
+	packets_tcp(&packets, "kb:rst", "198.51.100.7", 80, "203.0.113.9", 40000, NFLOG_ACK); /* not what the prefix says */
+	packets_arp(&packets, "kb:syn", "203.0.113.80");
+	deliver(s, &packets);
+	packets = (struct packets){.size = 33};
+	memset(packets.bytes, 0xff, sizeof(packets.bytes));
+	deliver(s, &packets);
+	sense_wire_counts(s->wire, &counts);
+	assert_int_equal(counts.malformed, 4);
+	for (size_t i = 0; i < FINDING_MAX_; i++)
+		assert_int_equal(s->n_found[i], 0);
+}
+
+/* Prints what a packet costs; asserts nothing about it. */
+static void test_many(void **state)
+{
+	struct stage *s = *state;
+	struct packets packets = {0};
+	struct rusage before, after;
+	getrusage(RUSAGE_SELF, &before);
+	for (uint16_t i = 0; i < 5000; i++) {
+		packets.size = 0;
+		packets_tcp(&packets, "kb:syn", "203.0.113.9", (uint16_t)(1024 + i), "198.51.100.7", 80, NFLOG_SYN);
+		assert_true(send(s->fd, packets.bytes, packets.size, 0) > 0);
+		packets.size = 0;
+		packets_tcp(&packets, "kb:ack", "198.51.100.7", 80, "203.0.113.9", (uint16_t)(1024 + i), NFLOG_SYN | NFLOG_ACK);
+		assert_true(send(s->fd, packets.bytes, packets.size, 0) > 0);
+		if (i % 4 == 3)
+			uv_run(&s->loop, UV_RUN_NOWAIT);
+	}
+	uv_run(&s->loop, UV_RUN_NOWAIT);
+	getrusage(RUSAGE_SELF, &after);
+	struct sense_wire_counts counts;
+	sense_wire_counts(s->wire, &counts);
+	assert_int_equal(counts.packets, 10000);
+	assert_int_equal(s->n_found[FINDING_UNANSWERED], 0);
+	int64_t us = (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
+	             after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
+	print_message("10000 packets, sending them included: %ld us CPU\n", (long)us);
+}
+
+int main(void)
+{
+#define STAGED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_reads_tcp),
+	        cmocka_unit_test(test_cuts),
+	        cmocka_unit_test(test_false_lengths),
+	        cmocka_unit_test(test_claims),
+	        cmocka_unit_test(test_refusal_by_icmp),
+	        cmocka_unit_test(test_pending),
+	        cmocka_unit_test(test_adapts),
+	        cmocka_unit_test(test_bounds),
+	        cmocka_unit_test(test_against_model),
+	        STAGED(test_reset),
+	        STAGED(test_unanswered),
+	        STAGED(test_answer_in_time_read_late),
+	        STAGED(test_spoof),
+	        STAGED(test_nonsense),
+	        STAGED(test_many),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

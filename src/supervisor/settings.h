@@ -1,0 +1,13 @@
+#pragma once
+/* What the supervisor needs of the configuration: three words. */
+#include "conf/conf.h"
+
+struct settings {
+	char run_dir[CONF_PATH_MAX];
+	char state_dir[CONF_PATH_MAX];
+	char user[CONF_NAME_MAX];
+};
+
+/* Loads FILE in a short-lived process, so that neither the parser's memory nor its faults stay in the one process that
+ * must never fall. Takes milliseconds, and a few seconds at most. */
+int settings_load(const char *path, struct settings *ret_settings, struct err *err) must_use;

@@ -1,0 +1,42 @@
+/* The sockets that the program holds for its life. All are close-on-exec; reads give up after two seconds. */
+#include "act/net/net.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+static int socket_open(int protocol, struct mnl_socket **ret_socket, struct err *err)
+{
+	struct mnl_socket *socket = mnl_socket_open2(protocol, SOCK_CLOEXEC);
+	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+		int code = errno ? -errno : -EIO;
+		if (socket)
+			mnl_socket_close(socket);
+		return err_set(err, code, "cannot open a netlink socket (%s): %s",
+		               protocol == NETLINK_ROUTE ? "route" : "netfilter", strerror(-code));
+	}
+	struct timeval patience = {.tv_sec = 2};
+	(void)!setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	*ret_socket = socket;
+	return 0;
+}
+
+int net_open(struct net *net, struct err *err)
+{
+	int r = socket_open(NETLINK_ROUTE, &net->route, err);
+	if (r == 0)
+		r = socket_open(NETLINK_NETFILTER, &net->filter, err);
+	return r;
+}
+
+void net_done(struct net *net)
+{
+	struct mnl_socket **const sockets[] = {&net->route, &net->filter, &net->log};
+	for (size_t i = 0; i < countof(sockets); i++) {
+		if (*sockets[i])
+			mnl_socket_close(*sockets[i]);
+		*sockets[i] = NULL;
+	}
+}

@@ -1,0 +1,92 @@
+#pragma once
+/*
+ * The net actuator's inside. One struct holds what the program needs for its whole life; nothing in it says how the
+ * network is: that is read from the kernel (state.h) each time it matters.
+ */
+#include "conf/conf.h"
+#include "wire/order.h"
+
+#include <libmnl/libmnl.h>
+#include <stdio.h>
+
+#define NET_LOG_GROUP 7
+#define NET_LOG_BYTES 96
+
+struct net {
+	struct conf conf;
+	struct mnl_socket *route;  /* rtnetlink */
+	struct mnl_socket *filter; /* netfilter: sets, maps, conntrack */
+	struct mnl_socket *log;    /* NFLOG; the engine gets a copy of its descriptor */
+	bool log_bound;
+	bool hold4, hold6; /* forwarding was off before us: nothing but our own traffic is forwarded */
+};
+
+int net_open(struct net *net, struct err *err) must_use;
+void net_done(struct net *net);
+
+/* transact.c: one transaction in nft's language, all or nothing. The sentence of a failure is nft's own. */
+int transact(const char *text, struct err *err) must_use;
+/* Asks the kernel without changing anything. */
+int transact_try(const char *text, struct err *err) must_use;
+
+/* ruleset.c: texts of transactions; they only write, so they can be read in a test. */
+struct ruleset_text {
+	char *bytes;
+	size_t size;
+	FILE *out;
+};
+void ruleset_text_init(struct ruleset_text *text);
+const char *ruleset_text_end(struct ruleset_text *text); /* valid until _done */
+void ruleset_text_done(struct ruleset_text *text);
+void ruleset_base(FILE *out, const struct conf *conf, bool hold4, bool hold6);
+void ruleset_tap(FILE *out, const struct conf_instance *instance);
+void ruleset_tap_gone(FILE *out, const struct conf_instance *instance);
+void ruleset_gate(FILE *out, const char *tap, enum wire_gate gate);
+
+/* disguise.c: whose address probes borrow. Part of the base ruleset. */
+void disguise_rules(FILE *out, const struct conf *conf);
+
+/* conntrack.c: a guest's flows, known by their mark. */
+uint32_t conntrack_mark(const struct conf_instance *instance);
+int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
+                    struct err *err) must_use;
+
+/* evidence.c: RUN_DIR/evidence/INCIDENT/flows-INSTANCE.txt */
+int evidence_flows(struct net *net, uint64_t incident, const struct conf_instance *instance, size_t *ret_flows,
+                   struct err *err) must_use;
+
+/* nflog.c. `bind` returns 1 when bound, 0 when the old reader still holds the group (try again soon), -errno. */
+int nflog_open(struct net *net, struct err *err) must_use;
+int nflog_bind(struct net *net, struct err *err) must_use;
+
+/* host.c: what belongs to the host and not to one tap: forwarding, accounting, service addresses. */
+int host_up(struct net *net, struct err *err) must_use;
+int host_down(struct net *net, struct err *err) must_use;
+int host_sysctl(const char *value, struct err *err, const char *path, ...) must_use printf_like(3, 4);
+long host_sysctl_read(const char *path);
+
+/* tap.c. Both idempotent. */
+int tap_add(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+int tap_del(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+/* Kinds of link that may be a tap; ends with NULL. The program's list has "tun" alone; a test's has veth too. */
+extern const char *const tap_kinds[];
+
+/* steer.c: orders about the map and the gates; each is one transaction. */
+struct steer {
+	uint32_t service, instance, victim;
+};
+int steer_move(struct net *net, const struct steer *steer, struct err *err) must_use;
+int steer_gate(struct net *net, uint32_t instance, enum wire_gate gate, struct err *err) must_use;
+/* The instance is fenced, and a service that still pointed at it points nowhere. */
+int steer_forget(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+int steer_load(struct net *net, struct err *err) must_use; /* at start: static part anew, map and gates kept */
+
+/* order.c: carries one order out; fills everything of the answer. */
+void order_do(struct net *net, const struct wire_order *order, struct wire_answer *ret_answer);
+
+/* check.c: 0, or one sentence about the first thing that is missing. */
+int check_host(const struct conf *conf, struct err *err) must_use;
+
+/* privilege.c: keeps CAP_NET_ADMIN and CAP_NET_RAW, and writing to the few places that are ours. */
+int privilege_drop(const struct conf *conf, struct err *err) must_use;

@@ -1,0 +1,42 @@
+#pragma once
+/*
+ * What the kernel holds of us, read fresh: taps by name, gates by set, targets by map. Nothing is remembered between
+ * two reads, so an answer built from it is a proof and not a hope.
+ */
+#include "act/net/net.h"
+
+#define STATE_TAPS_MAX (2 * WIRE_INSTANCES_MAX)
+#define STATE_STEER_MAX 128
+
+struct state_tap {
+	uint32_t number;
+	int index;
+	char kind[16];
+	enum wire_gate gate;
+};
+
+struct state_steer { /* one element of a map */
+	uint8_t family, protocol;
+	uint16_t port; /* host order */
+	union {
+		struct in_addr four;
+		struct in6_addr six;
+	} service, guest;
+};
+
+struct state {
+	bool loaded; /* our tables are there */
+	bool hold4, hold6;
+	size_t n_taps, n_steer;
+	struct state_tap taps[STATE_TAPS_MAX];
+	struct state_steer steer[STATE_STEER_MAX];
+};
+
+int state_read(struct net *net, struct state *ret_state, struct err *err) must_use;
+const struct state_tap *state_tap(const struct state *state, uint32_t number);
+
+/* The instance that every port of the service points at; 0: none. `ret_mixed`: ports disagree or point at no tap. */
+uint32_t state_target(const struct state *state, const struct conf *conf, size_t service, bool *ret_mixed);
+
+/* Number in "kb7"; 0 when it is no tap of ours. */
+uint32_t state_tap_number(const char *name);

@@ -1,0 +1,263 @@
+/*
+ * Two means, because neither is everywhere. The kernel's idle class (SCHED_IDLE) lets any other thread go first at once, which is
+ * what the running guests need; it needs no cgroup, only the right to leave the class again, which is tried beforehand on a
+ * thread of our own (inside a user namespace it is missing; there a booting guest gets the batch class, which helps little).
+ * And a quota in a cpu cgroup where our own group may have children: an upper bound also for an otherwise idle machine, so
+ * that caches and shared cores are not taken from the guests in service.
+ */
+#include "act/vm/cap.h"
+
+#include "act/vm/folder.h"
+#include "act/vm/process.h"
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#define PERIOD_US 20000   /* short: a throttled guest's monitor answers within this */
+#define RESCUE_PERCENT 80 /* of the time spent waiting for a processor */
+#define RESCUE_NICE 5
+
+static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER; /* the end of a cap and its softening do not cross */
+static pthread_once_t probe_once = PTHREAD_ONCE_INIT;
+static bool can_return;
+static char group_base[256]; /* "" = none */
+static bool group_v2;
+
+static void *probe_return(void *arg)
+{
+	const struct sched_param zero = {0};
+	can_return = sched_setscheduler(0, SCHED_IDLE, &zero) == 0 && setpriority(PRIO_PROCESS, 0, 15) == 0 &&
+	             sched_setscheduler(0, SCHED_OTHER, &zero) == 0 && setpriority(PRIO_PROCESS, 0, 0) == 0;
+	return arg;
+}
+
+/* Our own group in the hierarchy that /proc/self/cgroup lists with this head ("0::", "1:cpu:"); v2 groups with members
+ * cannot have children with a cpu bound, except the root, which is then the only case that works. */
+static void probe_group(const char *line)
+{
+	char path[128] = "", test[320];
+	if (strncmp(line, "0::", 3) == 0 && sscanf(line, "0::%127s", path) == 1) {
+		snprintf(test, sizeof(test), "/sys/fs/cgroup%s/cgroup.subtree_control", strcmp(path, "/") == 0 ? "" : path);
+		auto_free uint8_t *text = NULL;
+		size_t size;
+		if (file_read(test, 4096, &text, &size, NULL) < 0 || !strstr((const char *)text, "cpu"))
+			return;
+		group_v2 = true;
+		snprintf(group_base, sizeof(group_base), "/sys/fs/cgroup%s", strcmp(path, "/") == 0 ? "" : path);
+		return;
+	}
+	const char *names = strchr(line, ':');
+	if (!names || (strncmp(names, ":cpu:", 5) != 0 && strncmp(names, ":cpu,cpuacct:", 13) != 0))
+		return;
+	if (sscanf(strchr(names + 1, ':') + 1, "%127s", path) == 1) {
+		group_v2 = false;
+		snprintf(group_base, sizeof(group_base), "/sys/fs/cgroup/cpu%s", strcmp(path, "/") == 0 ? "" : path);
+	}
+}
+
+static void probe(void)
+{
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, probe_return, NULL) == 0)
+		pthread_join(thread, NULL);
+	FILE *groups = fopen("/proc/self/cgroup", "re");
+	char line[256];
+	while (groups && !group_base[0] && fgets(line, sizeof(line), groups))
+		probe_group(line);
+	if (groups)
+		fclose(groups);
+	if (group_base[0] && access(group_base, W_OK) < 0)
+		group_base[0] = '\0';
+}
+
+/* Our run folder as a number: several koboshids on one machine (laboratories) must not share a guest's group. */
+static uint32_t group_tag(const struct vm *vm)
+{
+	uint32_t hash = 2166136261u;
+	for (const char *at = vm->guests; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 16777619u;
+	return hash;
+}
+
+static void group_path(const struct vm *vm, uint32_t number, char *to, size_t size)
+{
+	snprintf(to, size, "%s/koboshi-%08x-%u", group_base, group_tag(vm), number);
+}
+
+static bool group_write(const char *group, const char *file, const char *text)
+{
+	char path[400];
+	snprintf(path, sizeof(path), "%s/%s", group, file);
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+static bool group_cap(const struct vm *vm, uint32_t number, pid_t pid)
+{
+	char path[320], quota[48], member[24];
+	if (!group_base[0])
+		return false;
+	group_path(vm, number, path, sizeof(path));
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return false;
+	uint32_t share_us = vm->conf.boot_share * (PERIOD_US / 100);
+	snprintf(member, sizeof(member), "%d", (int)pid);
+	bool done;
+	if (group_v2) {
+		snprintf(quota, sizeof(quota), "%u %d", share_us, PERIOD_US);
+		done = group_write(path, "cpu.max", quota);
+	} else {
+		char period[24];
+		snprintf(period, sizeof(period), "%d", PERIOD_US);
+		snprintf(quota, sizeof(quota), "%u", share_us);
+		done = group_write(path, "cpu.cfs_period_us", period) && group_write(path, "cpu.cfs_quota_us", quota);
+	}
+	done = done && group_write(path, "cgroup.procs", member);
+	if (!done)
+		rmdir(path);
+	return done;
+}
+
+/* Every thread of the process, again until a whole walk finds nothing to change: threads start threads meanwhile. */
+static bool threads_set(pid_t pid, int policy, int nice)
+{
+	const struct sched_param zero = {0};
+	bool done = false, changed = true;
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	for (int walk = 0; walk < 8 && changed; walk++) {
+		DIR *tasks = opendir(path);
+		if (!tasks)
+			return false;
+		changed = false;
+		for (const struct dirent *entry; (entry = readdir(tasks));) {
+			pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+			if (thread <= 0 ||
+			    (sched_getscheduler(thread) == policy && getpriority(PRIO_PROCESS, (id_t)thread) == nice))
+				continue;
+			bool set = sched_setscheduler(thread, policy, &zero) == 0;
+			set = setpriority(PRIO_PROCESS, (id_t)thread, nice) == 0 && set;
+			changed = changed || set;
+		}
+		closedir(tasks);
+		done = true;
+	}
+	return done && sched_getscheduler(pid) == policy;
+}
+
+void cap_set(const struct vm *vm, uint32_t number, pid_t pid, bool others_run, char *ret_how, size_t size)
+{
+	pthread_once(&probe_once, probe);
+	bool quota = pid > 0 && others_run && vm->conf.boot_share < 100 && group_cap(vm, number, pid);
+	bool idle = pid > 0 && can_return && threads_set(pid, SCHED_IDLE, 0);
+	if (!idle && pid > 0)
+		threads_set(pid, SCHED_BATCH, 0);
+	if (quota)
+		snprintf(ret_how, size, "%u %% of a processor%s", vm->conf.boot_share, idle ? ", behind all others" : "");
+	else
+		snprintf(ret_how, size, "%s", idle ? "behind all others" : pid > 0 ? "batch class only" : "not capped");
+}
+
+bool cap_end(const struct vm *vm, uint32_t number, pid_t pid)
+{
+	pthread_once(&probe_once, probe);
+	char member[24];
+	snprintf(member, sizeof(member), "%d", (int)pid);
+	pthread_mutex_lock(&policy_lock);
+	bool done = pid > 0 && threads_set(pid, SCHED_OTHER, 0);
+	pthread_mutex_unlock(&policy_lock);
+	if (group_base[0] && pid > 0)
+		group_write(group_base, "cgroup.procs", member);
+	cap_forget(vm, number);
+	return done;
+}
+
+void cap_forget(const struct vm *vm, uint32_t number)
+{
+	pthread_once(&probe_once, probe);
+	char path[320];
+	group_path(vm, number, path, sizeof(path));
+	if (group_base[0])
+		rmdir(path); /* refused while it has members */
+}
+
+void cap_sweep(const struct vm *vm)
+{
+	pthread_once(&probe_once, probe);
+	char prefix[32], path[600];
+	snprintf(prefix, sizeof(prefix), "koboshi-%08x-", group_tag(vm));
+	DIR *dir = group_base[0] ? opendir(group_base) : NULL;
+	for (const struct dirent *entry; dir && (entry = readdir(dir));)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
+			snprintf(path, sizeof(path), "%s/%s", group_base, entry->d_name);
+			rmdir(path);
+		}
+	if (dir)
+		closedir(dir);
+}
+
+/* How long a thread stood ready without a processor, all threads together. */
+static int64_t threads_waited_us(pid_t pid)
+{
+	char path[320];
+	int64_t waited_ns = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *tasks = opendir(path);
+	for (const struct dirent *entry; tasks && (entry = readdir(tasks));) {
+		auto_free uint8_t *text = NULL;
+		size_t size;
+		long long ran, waited;
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
+		if (entry->d_name[0] != '.' && file_read(path, 128, &text, &size, NULL) == 0 &&
+		    sscanf((const char *)text, "%lld %lld", &ran, &waited) == 2)
+			waited_ns += waited;
+	}
+	if (tasks)
+		closedir(tasks);
+	return waited_ns / 1000;
+}
+
+void cap_rescue(const struct vm *vm, uint32_t number)
+{
+	static struct {
+		uint32_t number;
+		pid_t pid;
+		int64_t at_us, waited_us;
+	} seen[WIRE_INSTANCES_MAX];
+	size_t slot = number % WIRE_INSTANCES_MAX;
+	if (seen[slot].number != number || seen[slot].pid == 0) {
+		seen[slot].number = number;
+		seen[slot].at_us = 0;
+		seen[slot].pid = process_find(vm, number);
+	}
+	pid_t pid = seen[slot].pid;
+	if (pid == 0 || sched_getscheduler(pid) != SCHED_IDLE) {
+		seen[slot].at_us = 0;
+		return;
+	}
+	int64_t now = clock_monotonic_us(), waited = threads_waited_us(pid), before = seen[slot].at_us;
+	bool starved = before > 0 && (waited - seen[slot].waited_us) * 100 > (now - before) * RESCUE_PERCENT;
+	seen[slot].at_us = now;
+	seen[slot].waited_us = waited;
+	if (!starved)
+		return;
+	pthread_mutex_lock(&policy_lock);
+	if (sched_getscheduler(pid) == SCHED_IDLE && threads_set(pid, SCHED_BATCH, RESCUE_NICE))
+		log_notice("vm.cap", "kb-%u stood in line for most of a second while it boots: lifted to a low priority", number);
+	pthread_mutex_unlock(&policy_lock);
+}
+
+void cap_self(bool behind)
+{
+	pthread_once(&probe_once, probe);
+	if (can_return)
+		setpriority(PRIO_PROCESS, 0, behind ? 15 : 0);
+}

@@ -1,0 +1,247 @@
+/*
+ * ORDER_VM_CREATE: from a signed image to a guest that runs behind all others. Everything that can be known to be missing is
+ * looked for first, so that the sentence names the cause and not what libvirt stumbled over; a failure leaves nothing.
+ *
+ * The guest is started paused, capped, and only then let go: it never gets a moment of uncapped boot.
+ */
+#include "act/vm/orders.h"
+
+#include "act/vm/cap.h"
+#include "act/vm/domain.h"
+#include "act/vm/folder.h"
+#include "act/vm/process.h"
+#include "act/vm/seed.h"
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+
+#define QEMU_PROGRAM "/usr/bin/qemu-system-x86_64"
+#define MEMORY_BESIDE_MIB 48     /* QEMU itself, beside the guest's memory */
+#define DISK_NEEDED (8ull << 20) /* seed, record, console at their limits, libvirt's own state */
+
+/* All that create works with; the folder's paths are kept for the recipe. */
+struct create {
+	struct vm *vm;
+	const struct wire_order *order;
+	const struct conf_service *service;
+	const char *variant;
+	struct conf_instance instance;
+	struct image *image;
+	uint32_t memory_mib;
+	char dir[2 * CONF_PATH_MAX], kernel[512], initrd[512], root[512];
+	char seed[VM_PATH_MAX], console[VM_PATH_MAX], lab[VM_PATH_MAX];
+	uint8_t key[WIRE_KEY_SIZE];
+};
+
+static uint64_t memory_available_mib(void)
+{
+	auto_free uint8_t *text = NULL;
+	size_t size;
+	unsigned long long kib;
+	if (file_read("/proc/meminfo", 16384, &text, &size, NULL) < 0)
+		return UINT64_MAX;
+	const char *line = strstr((const char *)text, "MemAvailable:");
+	return line && sscanf(line, "MemAvailable: %llu", &kib) == 1 ? kib / 1024 : UINT64_MAX;
+}
+
+static int host_check(const struct create *create, struct err *err)
+{
+	struct statvfs disk;
+	const struct vm *vm = create->vm;
+	if (if_nametoindex(create->instance.tap) == 0)
+		return err_set(err, -ENODEV, "there is no tap %s: the net actuator has to add it before %s is created",
+		               create->instance.tap, create->instance.name);
+	auto_close int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (tun < 0)
+		return err_set(err, -errno, "/dev/net/tun cannot be opened (%s): load the kernel's tun driver", strerror(errno));
+	if (vm->embed && access(QEMU_PROGRAM, X_OK) < 0)
+		return err_set(err, -ENOENT, QEMU_PROGRAM " is missing: install qemu-system-x86");
+	if (memory_available_mib() < create->memory_mib + MEMORY_BESIDE_MIB)
+		return err_set(err, -ENOMEM,
+		               "%s needs %u MiB of memory and %llu MiB are free: lower 'memory' or the number of spares",
+		               create->instance.name, create->memory_mib + MEMORY_BESIDE_MIB,
+		               (unsigned long long)memory_available_mib());
+	if (statvfs(vm->conf.run_dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < DISK_NEEDED)
+		return err_set(err, -ENOSPC, "%s: fewer than %llu MiB are free on its disk", vm->conf.run_dir, DISK_NEEDED >> 20);
+	return 0;
+}
+
+/* The image's file of a kind; recipes of other builders may call the root image squashfs. */
+static bool image_file_find(const struct create *create, const char *const *names, char *to, size_t size)
+{
+	for (; *names; names++)
+		for (size_t i = 0; i < create->image->n_files; i++)
+			if (strcmp(create->image->files[i].name, *names) == 0)
+				return snprintf(to, size, "%s/%s", create->dir, *names) < (int)size;
+	return false;
+}
+
+static int image_find(struct create *create, struct err *err)
+{
+	static const char *const kernels[] = {"vmlinuz", "kernel", NULL};
+	static const char *const initrds[] = {"initrd", "initrd.img", NULL};
+	static const char *const roots[] = {"root.erofs", "root.squashfs", "root.img", NULL};
+	if (image_file_find(create, kernels, create->kernel, sizeof(create->kernel)) &&
+	    image_file_find(create, initrds, create->initrd, sizeof(create->initrd)) &&
+	    image_file_find(create, roots, create->root, sizeof(create->root)))
+		return 0;
+	return err_set(err, -ENOENT, "image %s: its manifest does not name a kernel (vmlinuz), an initrd and a root (root.erofs)",
+	               create->variant);
+}
+
+static int image_ready(struct create *create, struct err *err)
+{
+	const struct conf *conf = &create->vm->conf;
+	snprintf(create->dir, sizeof(create->dir), "%s/%s", conf->image_dir, create->variant);
+	int r = image_open(create->dir, conf->image_key, &create->image, err);
+	if (r < 0)
+		return r;
+	if (strcmp(create->image->variant, create->variant) != 0)
+		return err_set(err, -EBADMSG, "%s: the signed image in it is variant '%s', not '%s'", create->dir,
+		               create->image->variant, create->variant);
+	create->memory_mib = create->service->memory_mib ? create->service->memory_mib : create->image->memory_mib;
+	return image_find(create, err);
+}
+
+static int folder_fill(struct create *create, struct err *err)
+{
+	const struct vm *vm = create->vm;
+	uint32_t number = create->order->instance, tag;
+	struct folder_record record = {0};
+	struct seed seed;
+	size_t size;
+	if (getrandom(create->key, sizeof(create->key), 0) != sizeof(create->key) ||
+	    getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
+		return err_set(err, -EIO, "the kernel gives no random bytes");
+	int r = folder_make(vm, number, err);
+	if (r < 0)
+		return r;
+	seed_write(&create->instance, create->key, tag, &seed);
+	auto_free uint8_t *disk = seed_disk(&seed, &size);
+	folder_path(vm, number, "seed.iso", create->seed);
+	folder_path(vm, number, "console.log", create->console);
+	folder_path(vm, number, "lab.sock", create->lab);
+	r = file_write(create->seed, disk, size, 0600, err);
+	text_copy(record.service, sizeof(record.service), create->service->name);
+	text_copy(record.variant, sizeof(record.variant), create->variant);
+	memcpy(record.manifest, create->image->manifest_sha256, sizeof(record.manifest));
+	memcpy(record.key, create->key, sizeof(record.key));
+	return r < 0 ? r : folder_record_write(vm, number, &record, err);
+}
+
+static char *recipe_xml(const struct create *create)
+{
+	struct domain_recipe recipe = {
+	        .name = create->instance.name,
+	        .virt = create->vm->test                                              ? DOMAIN_TEST
+	                : atomic_load(&create->vm->accelerator) == VM_ACCELERATOR_KVM ? DOMAIN_KVM
+	                                                                              : DOMAIN_EMULATED,
+	        .memory_mib = create->memory_mib,
+	        .cpus = create->image->cpus,
+	        .kernel = create->kernel,
+	        .initrd = create->initrd,
+	        .root = create->root,
+	        .cmdline = create->image->cmdline,
+	        .seed = create->seed,
+	        .console = create->console,
+	        .lab_socket = create->vm->conf.lab ? create->lab : NULL,
+	        .tap = create->instance.tap,
+	};
+	memcpy(recipe.mac, create->instance.mac, sizeof(recipe.mac));
+	return domain_xml(&recipe);
+}
+
+/* Another guest of ours runs now: what boots must stay within its share. */
+static bool others_run(struct vm *vm, const char *name)
+{
+	virDomainPtr *domains = NULL;
+	bool some = false;
+	int n = virConnectListAllDomains(atomic_load(&vm->conn), &domains, VIR_CONNECT_LIST_DOMAINS_RUNNING);
+	for (int i = 0; i < n; i++) {
+		some = some || strcmp(virDomainGetName(domains[i]), name) != 0;
+		virDomainFree(domains[i]);
+	}
+	free(domains);
+	return some;
+}
+
+static int guest_start(struct create *create, struct wire_answer *answer, struct err *err)
+{
+	struct vm *vm = create->vm;
+	uint32_t number = create->order->instance;
+	char share[64];
+	auto_free char *xml = recipe_xml(create);
+	virDomainPtr domain = virDomainCreateXML(atomic_load(&vm->conn), xml, VIR_DOMAIN_START_PAUSED);
+	if (!domain)
+		return vm_libvirt_error(err, "starting the guest");
+	cap_set(vm, number, process_find(vm, number), others_run(vm, create->instance.name), share, sizeof(share));
+	int r = virDomainResume(domain) < 0 ? vm_libvirt_error(err, "letting the guest run") : 0;
+	enum wire_guest is = vm_domain_state(domain);
+	if (r == 0 && is != WIRE_GUEST_RUNNING)
+		r = err_set(err, -EIO, "%s was started and is %s", create->instance.name, wire_guest_name(is));
+	if (r == 0)
+		snprintf(answer->text, sizeof(answer->text), "%s (%s) runs, %u MiB, %s, %s", create->instance.name,
+		         create->variant, create->memory_mib,
+		         atomic_load(&vm->accelerator) == VM_ACCELERATOR_KVM ? "KVM" : "software emulation", share);
+	else
+		virDomainDestroy(domain);
+	virDomainFree(domain);
+	return r;
+}
+
+static void undo(const struct create *create)
+{
+	uint32_t number = create->order->instance;
+	auto_close int pidfd = process_open(process_find(create->vm, number));
+	process_kill(pidfd);
+	process_wait(pidfd, 1000);
+	cap_forget(create->vm, number);
+	folder_log_remove(create->vm, number);
+	struct err err = {0};
+	if (folder_remove(create->vm, number, &err) < 0)
+		log_warning("vm.create", "after a failed start: %s", err.text);
+}
+
+static int create_run(struct create *create, struct wire_answer *answer, struct err *err)
+{
+	virDomainPtr domain;
+	int r = vm_domain(create->vm, &create->instance, &domain, err);
+	if (r == 0) {
+		virDomainFree(domain);
+		return err_set(err, -EEXIST, "there is a guest %s already", create->instance.name);
+	}
+	if (r != -ENOENT)
+		return r;
+	r = image_ready(create, err);
+	if (r == 0)
+		r = host_check(create, err);
+	if (r == 0)
+		r = verify_image(&create->vm->verify, create->image, create->dir, err);
+	if (r < 0)
+		return r;
+	r = folder_fill(create, err);
+	if (r == 0)
+		r = guest_start(create, answer, err);
+	if (r == 0)
+		memcpy(answer->key, create->key, sizeof(answer->key));
+	else
+		undo(create);
+	return r;
+}
+
+int vm_create(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct create create = {.vm = vm, .order = order, .service = &vm->conf.services[order->service]};
+	create.variant = create.service->variants[order->variant];
+	conf_instance(&vm->conf, order->instance, &create.instance);
+	int r = create_run(&create, answer, err);
+	image_free(create.image);
+	return r;
+}

@@ -1,0 +1,243 @@
+/*
+ * ORDER_VM_EVIDENCE: what a fallen guest leaves behind to be looked at: its console and its memory, below
+ * <state_dir>/evidence/<incident>/ with SHA256SUMS beside them. Bounded twice (one incident, all together), and never in the way:
+ * it runs behind all others, one at a time. What is left out for want of room is said in the answer.
+ *
+ * The memory holds the guest's secrets: the folders are root's alone.
+ */
+#include "act/vm/orders.h"
+
+#include "act/vm/cap.h"
+#include "act/vm/folder.h"
+#include "lib/bytes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libvirt/libvirt-qemu.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#define CONSOLE_MAX (FOLDER_CONSOLE_MAX + (4u << 20)) /* it may have outgrown its limit since the last look */
+#define DISK_LEFT (64ull << 20)                       /* evidence never takes the last of a disk */
+#define INCIDENTS_MAX 4096
+
+static uint64_t folder_bytes(int at, const char *name, int depth)
+{
+	uint64_t sum = 0;
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir && fd >= 0)
+		close(fd);
+	size_t seen = 0;
+	for (const struct dirent *entry; dir && seen < INCIDENTS_MAX && (entry = readdir(dir)); seen++) {
+		struct stat status;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISREG(status.st_mode))
+			sum += (uint64_t)status.st_blocks * 512;
+		else if (S_ISDIR(status.st_mode) && depth > 0)
+			sum += folder_bytes(dirfd(dir), entry->d_name, depth - 1);
+	}
+	if (dir)
+		closedir(dir);
+	return sum;
+}
+
+static int hash_file(const char *path, char ret_hex[static 65], struct err *err)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	unsigned size = 0;
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_set(err, -errno, "%s: cannot be read back: %s", path, strerror(errno));
+	auto_free uint8_t *buffer = malloc(1 << 18);
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	if (!buffer || !ctx)
+		abort();
+	cap_self(true); /* hashing stands behind the guests */
+	bool good = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+	ssize_t got = 0;
+	while (good && (got = read(fd, buffer, 1 << 18)) > 0)
+		good = EVP_DigestUpdate(ctx, buffer, (size_t)got) == 1;
+	good = good && got == 0 && EVP_DigestFinal_ex(ctx, digest, &size) == 1 && size == 32;
+	cap_self(false);
+	EVP_MD_CTX_free(ctx);
+	if (!good)
+		return err_set(err, -EIO, "%s: cannot be hashed", path);
+	bytes_to_hex(digest, 32, ret_hex);
+	return 0;
+}
+
+/* SHA256SUMS with this file's line new and all others kept: the net actuator's flows may lie in the same folder. */
+static int sums_add(const char *folder, const char *name, struct err *err)
+{
+	char path[VM_PATH_MAX + 64], hex[65], *text;
+	auto_free uint8_t *old = NULL;
+	size_t size, old_size;
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	int r = hash_file(path, hex, err);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/SHA256SUMS", folder);
+	FILE *out = open_memstream(&text, &size);
+	if (!out)
+		abort();
+	if (file_read(path, 64 << 10, &old, &old_size, NULL) == 0) {
+		char *rest = (char *)old;
+		for (char *line; (line = strsep(&rest, "\n"));)
+			if (strlen(line) > 66 && strcmp(line + 66, name) != 0)
+				fprintf(out, "%s\n", line);
+	}
+	fprintf(out, "%s  %s\n", hex, name);
+	if (fclose(out) != 0)
+		abort();
+	r = file_write(path, text, size, 0600, err);
+	free(text);
+	return r;
+}
+
+static int console_take(const struct vm *vm, uint32_t number, const char *folder, struct err *err)
+{
+	static const char *const parts[] = {"console.old", "console.log"};
+	char path[VM_PATH_MAX], name[48], to[VM_PATH_MAX + 64];
+	for (size_t i = 0; i < countof(parts); i++) {
+		auto_free uint8_t *bytes = NULL;
+		size_t size;
+		folder_path(vm, number, parts[i], path);
+		int r = file_read(path, CONSOLE_MAX, &bytes, &size, err);
+		if (r == -ENOENT)
+			continue;
+		snprintf(name, sizeof(name), "kb-%u.%s", number, parts[i]);
+		snprintf(to, sizeof(to), "%s/%s", folder, name);
+		if (r == 0)
+			r = file_write(to, bytes, size, 0600, err);
+		if (r == 0)
+			r = sums_add(folder, name, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Why the memory must not be taken, NULL when it may. */
+static const char *memory_refused(const struct vm *vm, uint64_t bytes, const char *folder, char *text, size_t size)
+{
+	struct statvfs disk;
+	uint64_t here = folder_bytes(AT_FDCWD, folder, 0), all = folder_bytes(AT_FDCWD, vm->evidence, 1);
+	if (here + bytes > vm->conf.evidence_bytes)
+		snprintf(text, size,
+		         "memory (%" PRIu64 " MiB) left out: more than evidence of one incident may be (%" PRIu64 " MiB)",
+		         bytes >> 20, vm->conf.evidence_bytes >> 20);
+	else if (all + bytes > vm->conf.evidence_total)
+		snprintf(text, size,
+		         "memory left out: all evidence together would exceed %" PRIu64 " MiB, remove what is old in %s",
+		         vm->conf.evidence_total >> 20, vm->evidence);
+	else if (statvfs(folder, &disk) < 0 || (uint64_t)disk.f_bavail * disk.f_frsize < bytes + DISK_LEFT)
+		snprintf(text, size, "memory left out: the disk of %s is nearly full", vm->evidence);
+	else
+		return NULL;
+	return text;
+}
+
+/* One stretch of physical memory, written by QEMU. */
+static int memory_save(virDomainPtr domain, uint64_t from, uint64_t bytes, const char *path, struct err *err)
+{
+	char command[VM_PATH_MAX + 256];
+	auto_free char *reply = NULL;
+	snprintf(command, sizeof(command),
+	         "{\"execute\":\"pmemsave\",\"arguments\":{\"val\":%" PRIu64 ",\"size\":%" PRIu64 ",\"filename\":\"%s\"}}", from,
+	         bytes, path);
+	if (virDomainQemuMonitorCommand(domain, command, &reply, 0) < 0)
+		return vm_libvirt_error(err, "writing the guest's memory");
+	if (strstr(reply, "\"error\""))
+		return err_set(err, -EIO, "writing the guest's memory: QEMU says: %.200s", reply);
+	return chmod(path, 0600) < 0 ? err_set(err, -errno, "%s: %s", path, strerror(errno)) : 0;
+}
+
+/* The machine keeps the addresses from 2 to 4 GiB for devices: memory beyond 2 GiB goes on at 4 GiB and into a file of its own.
+ *
+ * Why not virDomainCoreDump: in libvirt 9.0 it needs a helper program that comes with its daemons only, and QEMU's own
+ * dump-guest-memory ends in an event that crashes libvirt when it did not ask for it. */
+static int memory_dump(const struct vm *vm, virDomainPtr domain, uint64_t bytes, const char *folder, const char *name,
+                       struct err *err)
+{
+	const uint64_t low = 2ull << 30, high_at = 4ull << 30;
+	char path[VM_PATH_MAX + 64], high[64];
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if (!vm->embed && virDomainCoreDumpWithFormat(domain, path, VIR_DOMAIN_CORE_DUMP_FORMAT_RAW, VIR_DUMP_MEMORY_ONLY) < 0)
+		return vm_libvirt_error(err, "writing the guest's memory");
+	int r = vm->embed ? memory_save(domain, 0, bytes < low ? bytes : low, path, err) : 0;
+	if (r == 0)
+		r = sums_add(folder, name, err);
+	if (r < 0)
+		unlink(path);
+	if (r < 0 || !vm->embed || bytes <= low)
+		return r;
+	snprintf(high, sizeof(high), "%s.high", name);
+	snprintf(path, sizeof(path), "%s/%s", folder, high);
+	r = memory_save(domain, high_at, bytes - low, path, err);
+	if (r == 0)
+		r = sums_add(folder, high, err);
+	if (r < 0)
+		unlink(path);
+	return r;
+}
+
+static int memory_take(struct vm *vm, virDomainPtr domain, uint32_t number, const char *folder, char *ret_said, size_t size,
+                       struct err *err)
+{
+	virDomainInfo info;
+	char name[48];
+	if (virDomainGetInfo(domain, &info) < 0)
+		return vm_libvirt_error(err, "asking for the guest's memory size");
+	uint64_t bytes = (uint64_t)info.maxMem << 10;
+	if (memory_refused(vm, bytes, folder, ret_said, size))
+		return 0;
+	snprintf(name, sizeof(name), "kb-%u.memory", number);
+	int r = memory_dump(vm, domain, bytes, folder, name, err);
+	snprintf(ret_said, size, "memory (%" PRIu64 " MiB)", bytes >> 20);
+	return r;
+}
+
+static int folders_make(const struct vm *vm, const char *folder, struct err *err)
+{
+	const char *const paths[] = {vm->conf.state_dir, vm->evidence, folder};
+	for (size_t i = 0; i < countof(paths); i++)
+		if (mkdir(paths[i], 0700) < 0 && errno != EEXIST)
+			return err_set(err, -errno, "%s: cannot make this folder: %s", paths[i], strerror(errno));
+	return 0;
+}
+
+int vm_evidence(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct conf_instance instance;
+	char folder[VM_PATH_MAX + 24], said[160] = "";
+	conf_instance(&vm->conf, order->instance, &instance);
+	if (vm->conf.evidence_bytes == 0) {
+		snprintf(answer->text, sizeof(answer->text), "%s: no evidence is taken (evidence_bytes is 0)", instance.name);
+		return 0;
+	}
+	snprintf(folder, sizeof(folder), "%s/%" PRIu64, vm->evidence, order->incident);
+	int r = folders_make(vm, folder, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&vm->evidence_lock);
+	r = console_take(vm, order->instance, folder, err);
+	virDomainPtr domain = NULL;
+	if (r == 0 && vm_domain(vm, &instance, &domain, NULL) == 0) {
+		r = memory_take(vm, domain, order->instance, folder, said, sizeof(said), err);
+		virDomainFree(domain);
+	} else if (r == 0) {
+		snprintf(said, sizeof(said), "no memory, the guest is gone");
+	}
+	pthread_mutex_unlock(&vm->evidence_lock);
+	if (r == 0)
+		snprintf(answer->text, sizeof(answer->text), "evidence of %s: console; %s", instance.name, said);
+	return r;
+}

@@ -1,0 +1,148 @@
+/* Plain files below the run folder: gone after a reboot of the host, as the guests are. See folder.h. */
+#include "act/vm/folder.h"
+
+#include "lib/bytes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+void folder_path(const struct vm *vm, uint32_t number, const char *file, char ret_path[static VM_PATH_MAX])
+{
+	snprintf(ret_path, VM_PATH_MAX, "%s/%u%s%s", vm->guests, number, file ? "/" : "", file ? file : "");
+}
+
+static int folder_ensure(const char *path, mode_t mode, struct err *err)
+{
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return err_set(err, -errno, "%s: cannot make this folder: %s", path, strerror(errno));
+	return 0;
+}
+
+int folder_make(const struct vm *vm, uint32_t number, struct err *err)
+{
+	/* another libvirt runs QEMU as a user of its own, which must get through to the files that it is given */
+	mode_t mode = vm->embed || vm->test ? 0700 : 0711;
+	char path[VM_PATH_MAX];
+	int r = folder_remove(vm, number, err);
+	if (r == 0)
+		r = folder_ensure(vm->guests, mode, err);
+	folder_path(vm, number, NULL, path);
+	return r < 0 ? r : folder_ensure(path, mode, err);
+}
+
+int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err)
+{
+	char path[VM_PATH_MAX], manifest[2 * IMAGE_SHA256 + 1], key[2 * WIRE_KEY_SIZE + 2], text[256];
+	bytes_to_hex(record->key, WIRE_KEY_SIZE, key);
+	folder_path(vm, number, "key", path);
+	int r = file_write(path, key, 2 * WIRE_KEY_SIZE, 0600, err);
+	if (r < 0)
+		return r;
+	bytes_to_hex(record->manifest, IMAGE_SHA256, manifest);
+	int length =
+	        snprintf(text, sizeof(text), "service %s\nvariant %s\nmanifest %s\n", record->service, record->variant, manifest);
+	folder_path(vm, number, "record", path);
+	return file_write(path, text, (size_t)length, 0600, err);
+}
+
+static int key_read(const struct vm *vm, uint32_t number, uint8_t ret_key[static WIRE_KEY_SIZE], struct err *err)
+{
+	char path[VM_PATH_MAX];
+	auto_free uint8_t *bytes = NULL;
+	size_t size;
+	folder_path(vm, number, "key", path);
+	int r = file_read(path, 2 * WIRE_KEY_SIZE, &bytes, &size, err);
+	if (r < 0)
+		return r;
+	if (!bytes_from_hex((const char *)bytes, ret_key, WIRE_KEY_SIZE))
+		return err_set(err, -EBADMSG, "%s: is no key", path);
+	return 0;
+}
+
+int folder_record_read(const struct vm *vm, uint32_t number, struct folder_record *ret_record, struct err *err)
+{
+	struct folder_record record = {0};
+	char path[VM_PATH_MAX], manifest[2 * IMAGE_SHA256 + 1];
+	auto_free uint8_t *bytes = NULL;
+	size_t size;
+	folder_path(vm, number, "record", path);
+	int r = file_read(path, 256, &bytes, &size, err);
+	if (r < 0)
+		return r;
+	if (sscanf((const char *)bytes, "service %31s\nvariant %31s\nmanifest %64s\n", record.service, record.variant,
+	           manifest) != 3 ||
+	    !bytes_from_hex(manifest, record.manifest, IMAGE_SHA256))
+		return err_set(err, -EBADMSG, "%s: does not say service, variant and manifest", path);
+	r = key_read(vm, number, record.key, err);
+	if (r == 0)
+		*ret_record = record;
+	return r;
+}
+
+int folder_remove(const struct vm *vm, uint32_t number, struct err *err)
+{
+	char path[VM_PATH_MAX];
+	folder_path(vm, number, NULL, path);
+	DIR *dir = opendir(path);
+	if (!dir && errno == ENOENT)
+		return 0;
+	if (!dir)
+		return err_set(err, -errno, "%s: cannot be opened: %s", path, strerror(errno));
+	for (const struct dirent *entry; (entry = readdir(dir));)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+	if (rmdir(path) < 0)
+		return err_set(err, -errno, "%s: cannot be removed: %s", path, strerror(errno));
+	return 0;
+}
+
+void folder_log_remove(const struct vm *vm, uint32_t number)
+{
+	char path[VM_PATH_MAX + 48];
+	snprintf(path, sizeof(path), "%s/log/qemu/kb-%u.log", vm->root, number);
+	if (vm->embed)
+		unlink(path);
+}
+
+size_t folder_list(const struct vm *vm, uint32_t *ret_numbers, size_t max)
+{
+	size_t n = 0;
+	DIR *dir = opendir(vm->guests);
+	if (!dir)
+		return 0;
+	for (const struct dirent *entry; n < max && (entry = readdir(dir));) {
+		char *end;
+		unsigned long number = strtoul(entry->d_name, &end, 10);
+		if (*end == '\0' && entry->d_name[0] != '0' && number > 0 && number <= UINT32_MAX)
+			ret_numbers[n++] = (uint32_t)number;
+	}
+	closedir(dir);
+	return n;
+}
+
+void folder_console_bound(const struct vm *vm, uint32_t number)
+{
+	char path[VM_PATH_MAX];
+	struct stat status;
+	folder_path(vm, number, "console.log", path);
+	if (stat(path, &status) < 0 || status.st_size <= (off_t)FOLDER_CONSOLE_MAX)
+		return;
+	auto_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	auto_free uint8_t *tail = malloc(FOLDER_CONSOLE_KEPT);
+	if (!tail)
+		abort();
+	ssize_t got = fd < 0 ? -1 : pread(fd, tail, FOLDER_CONSOLE_KEPT, status.st_size - (off_t)FOLDER_CONSOLE_KEPT);
+	if (got < 0)
+		return;
+	if (ftruncate(fd, 0) < 0) /* QEMU appends, so it goes on at the new end; what it wrote since the read is lost */
+		return;
+	folder_path(vm, number, "console.old", path);
+	auto_close int old = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	ssize_t ignored = old < 0 ? -1 : write(old, tail, (size_t)got);
+	(void)ignored;
+}

@@ -1,0 +1,37 @@
+#pragma once
+/*
+ * What belongs to one instance on disk: <run_dir>/guest/<n>/ with seed.iso, key, record, console.log, lab.sock. The record tells
+ * a restarted koboshi-vm what the guest is; the domain alone does not know its service, variant and key.
+ */
+#include "act/vm/vm.h"
+
+#define FOLDER_CONSOLE_MAX (1u << 20) /* cut when it grows beyond; see folder_console_bound */
+#define FOLDER_CONSOLE_KEPT (256u << 10)
+
+struct folder_record {
+	char service[CONF_NAME_MAX], variant[CONF_NAME_MAX];
+	uint8_t manifest[IMAGE_SHA256];
+	uint8_t key[WIRE_KEY_SIZE];
+};
+
+/* "<guests>/<n>/<file>", or the folder itself with file NULL. Always fits. */
+void folder_path(const struct vm *vm, uint32_t number, const char *file, char ret_path[static VM_PATH_MAX]);
+
+/* New and empty, 0700, whatever was there before. */
+int folder_make(const struct vm *vm, uint32_t number, struct err *err) must_use;
+
+/* Record and key, both 0600, on disk when this returns. */
+int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err) must_use;
+int folder_record_read(const struct vm *vm, uint32_t number, struct folder_record *ret_record, struct err *err) must_use;
+
+/* All files and the folder; absent is success. */
+int folder_remove(const struct vm *vm, uint32_t number, struct err *err) must_use;
+
+/* What the embedded libvirt logged about an instance that is gone; nobody else would ever remove it. */
+void folder_log_remove(const struct vm *vm, uint32_t number);
+
+/* Numbers of the folders that are there, at most `max`. */
+size_t folder_list(const struct vm *vm, uint32_t *ret_numbers, size_t max);
+
+/* Cuts the console's file when it has grown beyond FOLDER_CONSOLE_MAX; its last FOLDER_CONSOLE_KEPT bytes become console.old. */
+void folder_console_bound(const struct vm *vm, uint32_t number);

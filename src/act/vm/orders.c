@@ -1,0 +1,251 @@
+/*
+ * A table of orders. Each is idempotent: the engine may have died between order and answer and asks again. Each answers what
+ * was read back from libvirt after the act, not what the act returned.
+ */
+#include "act/vm/orders.h"
+
+#include "act/vm/cap.h"
+#include "act/vm/domain.h"
+#include "act/vm/folder.h"
+#include "act/vm/process.h"
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DESTROY_WAIT_MS 3000
+
+typedef int order_act(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err);
+
+/* Says in the answer how the guest is now; an error when that is not `wanted`. */
+static int state_told(virDomainPtr domain, const struct conf_instance *instance, enum wire_guest wanted,
+                      struct wire_answer *answer, struct err *err)
+{
+	enum wire_guest is = vm_domain_state(domain);
+	snprintf(answer->text, sizeof(answer->text), "%s is %s", instance->name, wire_guest_name(is));
+	if (is == wanted)
+		return 0;
+	return err_set(err, is == WIRE_GUEST_ABSENT ? -ENOENT : -EBUSY, "%s is %s, not %s", instance->name, wire_guest_name(is),
+	               wire_guest_name(wanted));
+}
+
+static int order_suspend(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct conf_instance instance;
+	virDomainPtr domain;
+	conf_instance(&vm->conf, order->instance, &instance);
+	int r = vm_domain(vm, &instance, &domain, err);
+	if (r < 0)
+		return r;
+	if (virDomainSuspend(domain) == 0 || vm_domain_state(domain) == WIRE_GUEST_PAUSED) {
+		r = state_told(domain, &instance, WIRE_GUEST_PAUSED, answer, err);
+	} else if (vm_domain_state(domain) == WIRE_GUEST_CRASHED) {
+		/* a panicked guest stands still already: what was wanted */
+		snprintf(answer->text, sizeof(answer->text), "%s has panicked and stands still", instance.name);
+	} else {
+		r = vm_libvirt_error(err, "suspending the guest");
+	}
+	virDomainFree(domain);
+	return r;
+}
+
+static int order_resume(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct conf_instance instance;
+	virDomainPtr domain;
+	conf_instance(&vm->conf, order->instance, &instance);
+	int r = vm_domain(vm, &instance, &domain, err);
+	if (r < 0)
+		return r;
+	enum wire_guest before = vm_domain_state(domain);
+	if (before == WIRE_GUEST_CRASHED)
+		r = err_set(err, -EBUSY, "%s has panicked: it cannot go on", instance.name);
+	else if (before != WIRE_GUEST_RUNNING && virDomainResume(domain) < 0 && vm_domain_state(domain) != WIRE_GUEST_RUNNING)
+		r = vm_libvirt_error(err, "resuming the guest");
+	if (r == 0)
+		r = state_told(domain, &instance, WIRE_GUEST_RUNNING, answer, err);
+	virDomainFree(domain);
+	return r;
+}
+
+static bool card_is(virDomainPtr domain, bool up)
+{
+	auto_free char *xml = virDomainGetXMLDesc(domain, 0);
+	return xml && (strstr(xml, "<link state='down'/>") == NULL) == up;
+}
+
+static int order_link(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct conf_instance instance;
+	virDomainPtr domain;
+	conf_instance(&vm->conf, order->instance, &instance);
+	int r = vm_domain(vm, &instance, &domain, err);
+	if (r < 0)
+		return r;
+	struct domain_recipe recipe = {.tap = instance.tap};
+	memcpy(recipe.mac, instance.mac, sizeof(recipe.mac));
+	auto_free char *xml = domain_card_xml(&recipe, order->flag != 0);
+	const char *wanted = order->flag ? "up" : "down";
+	if (virDomainUpdateDeviceFlags(domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
+		r = vm_libvirt_error(err, "changing the guest's carrier");
+	else if (!card_is(domain, order->flag != 0))
+		r = err_set(err, -EIO, "%s: its carrier is not %s although libvirt took the change", instance.name, wanted);
+	else
+		snprintf(answer->text, sizeof(answer->text), "carrier of %s is %s", instance.name, wanted);
+	virDomainFree(domain);
+	return r;
+}
+
+static int order_uncap(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct conf_instance instance;
+	virDomainPtr domain;
+	conf_instance(&vm->conf, order->instance, &instance);
+	int r = vm_domain(vm, &instance, &domain, err);
+	if (r < 0)
+		return r;
+	virDomainFree(domain);
+	pid_t pid = process_find(vm, order->instance);
+	if (pid > 0 && !cap_end(vm, order->instance, pid))
+		return err_set(err, -EPERM, "%s: its processor share could not be set back to normal", instance.name);
+	snprintf(answer->text, sizeof(answer->text), "%s has a normal processor share", instance.name);
+	return 0;
+}
+
+static int order_destroy(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct conf_instance instance;
+	virDomainPtr domain = NULL;
+	conf_instance(&vm->conf, order->instance, &instance);
+	auto_close int pidfd =
+	        process_open(process_find(vm, order->instance)); /* before: then the number is surely the guest's */
+	int r = vm_domain(vm, &instance, &domain, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = 0;
+	if (domain && virDomainDestroy(domain) < 0 && virGetLastErrorCode() != VIR_ERR_NO_DOMAIN) {
+		r = vm_libvirt_error(err, "destroying the guest");
+		log_warning("vm.destroy", "%s: %s; its process is killed", instance.name, err->text);
+	}
+	if (!process_wait(pidfd, r < 0 ? 0 : DESTROY_WAIT_MS)) {
+		process_kill(pidfd);
+		if (!process_wait(pidfd, DESTROY_WAIT_MS))
+			r = err_set(err, -EBUSY, "%s: its process does not end although it was killed", instance.name);
+	}
+	if (domain)
+		virDomainFree(domain);
+	if (process_find(vm, order->instance) > 0)
+		return r < 0 ? r : err_set(err, -EBUSY, "%s: its process is still there", instance.name);
+	cap_forget(vm, order->instance);
+	folder_log_remove(vm, order->instance);
+	r = folder_remove(vm, order->instance, err);
+	if (r == 0 && vm_domain(vm, &instance, &domain, NULL) == 0) {
+		virDomainFree(domain);
+		r = err_set(err, -EBUSY, "%s: its process is gone, libvirt still lists it; destroy it again", instance.name);
+	}
+	if (r == 0)
+		snprintf(answer->text, sizeof(answer->text), "%s is gone, with all its files", instance.name);
+	return r;
+}
+
+/* What the record says about a guest, as numbers of our configuration; unknown where it says nothing or names what is gone. */
+static void observed_fill(const struct vm *vm, struct wire_observed_instance *observed)
+{
+	struct folder_record record;
+	observed->service = observed->variant = UINT32_MAX;
+	if (folder_record_read(vm, observed->instance, &record, NULL) < 0)
+		return;
+	memcpy(observed->key, record.key, WIRE_KEY_SIZE);
+	for (uint32_t s = 0; s < vm->conf.n_services; s++) {
+		const struct conf_service *service = &vm->conf.services[s];
+		if (strcmp(service->name, record.service) != 0)
+			continue;
+		observed->service = s;
+		for (uint32_t v = 0; v < service->n_variants; v++)
+			if (strcmp(service->variants[v], record.variant) == 0)
+				observed->variant = v;
+	}
+}
+
+static int order_observe(struct vm *vm, const struct wire_order *order unused_arg, struct wire_answer *answer, struct err *err)
+{
+	virConnectPtr conn = atomic_load(&vm->conn);
+	virDomainPtr *domains = NULL;
+	if (!conn)
+		return err_set(err, -EAGAIN, "libvirt (%s) is not open yet", vm->uri);
+	int n = virConnectListAllDomains(conn, &domains, 0);
+	if (n < 0)
+		return vm_libvirt_error(err, "listing the guests");
+	size_t beyond = 0;
+	for (int i = 0; i < n; i++) {
+		uint32_t number = vm_name_number(virDomainGetName(domains[i]));
+		enum wire_guest guest = number > 0 ? vm_domain_state(domains[i]) : WIRE_GUEST_ABSENT;
+		virDomainFree(domains[i]);
+		if (number == 0 || guest == WIRE_GUEST_ABSENT)
+			continue;
+		if (answer->n_observed == WIRE_INSTANCES_MAX) {
+			beyond++;
+			continue;
+		}
+		struct wire_observed_instance *observed = &answer->observed[answer->n_observed++];
+		observed->instance = number;
+		observed->guest = guest;
+		observed_fill(vm, observed);
+	}
+	free(domains);
+	snprintf(answer->text, sizeof(answer->text), "%u guests%s", answer->n_observed,
+	         beyond ? ", and more than can be told" : "");
+	return 0;
+}
+
+static const struct {
+	order_act *act;
+	bool slow;
+} orders[ORDER_TYPE_MAX_] = {
+        [ORDER_VM_OBSERVE] = {order_observe, false}, [ORDER_VM_CREATE] = {vm_create, true},
+        [ORDER_VM_SUSPEND] = {order_suspend, false}, [ORDER_VM_RESUME] = {order_resume, false},
+        [ORDER_VM_LINK] = {order_link, false},       [ORDER_VM_UNCAP] = {order_uncap, false},
+        [ORDER_VM_EVIDENCE] = {vm_evidence, true},   [ORDER_VM_DESTROY] = {order_destroy, true},
+};
+
+bool vm_order_slow(uint32_t type)
+{
+	return type < ORDER_TYPE_MAX_ && orders[type].slow;
+}
+
+static int order_check(const struct vm *vm, const struct wire_order *order, struct err *err)
+{
+	if (order->type >= ORDER_TYPE_MAX_ || !orders[order->type].act)
+		return err_set(err, -EINVAL, "order %u is not one that this actuator carries out", order->type);
+	if (order->type != ORDER_VM_OBSERVE && order->instance == 0)
+		return err_set(err, -EINVAL, "order %s names no instance", order_type_name((enum order_type)order->type));
+	if (order->type != ORDER_VM_CREATE)
+		return 0;
+	if (order->service >= vm->conf.n_services)
+		return err_set(err, -EINVAL, "there is no service number %u in the configuration", order->service);
+	if (order->variant >= vm->conf.services[order->service].n_variants)
+		return err_set(err, -EINVAL, "service '%s' has no variant number %u", vm->conf.services[order->service].name,
+		               order->variant);
+	return 0;
+}
+
+void vm_order_carry(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer)
+{
+	struct err err = {0};
+	int64_t began = clock_monotonic_us();
+	memset(ret_answer, 0, sizeof(*ret_answer));
+	int r = order_check(vm, order, &err);
+	if (r == 0)
+		r = orders[order->type].act(vm, order, ret_answer, &err);
+	if (r < 0) {
+		memset(ret_answer, 0, sizeof(*ret_answer));
+		text_copy(ret_answer->text, sizeof(ret_answer->text), err.text);
+	}
+	ret_answer->id = order->id;
+	ret_answer->status = r;
+	int64_t took = clock_monotonic_us() - began;
+	ret_answer->took_us = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+}

@@ -1,0 +1,115 @@
+/* A ring under a mutex and an eventfd. See outbox.h. */
+#include "act/vm/outbox.h"
+
+#include "lib/attr.h"
+#include "lib/bytes.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+struct outbox {
+	pthread_mutex_t lock;
+	int fd;
+	bool overrun;
+	size_t first, count;
+	struct {
+		uint64_t link;
+		struct wire_message message;
+	} slots[OUTBOX_MAX];
+};
+
+struct outbox *outbox_new(void)
+{
+	struct outbox *outbox = calloc(1, sizeof(*outbox));
+	if (!outbox)
+		abort();
+	pthread_mutex_init(&outbox->lock, NULL);
+	outbox->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (outbox->fd < 0)
+		abort();
+	return outbox;
+}
+
+void outbox_free(struct outbox *outbox)
+{
+	if (!outbox)
+		return;
+	close(outbox->fd);
+	pthread_mutex_destroy(&outbox->lock);
+	free(outbox);
+}
+
+int outbox_fd(const struct outbox *outbox)
+{
+	return outbox->fd;
+}
+
+void outbox_wake(struct outbox *outbox)
+{
+	eventfd_write(outbox->fd, 1);
+}
+
+static void outbox_put(struct outbox *outbox, uint64_t link, const struct wire_message *message)
+{
+	pthread_mutex_lock(&outbox->lock);
+	if (outbox->count == OUTBOX_MAX) {
+		outbox->overrun = true;
+	} else {
+		size_t at = (outbox->first + outbox->count++) % OUTBOX_MAX;
+		outbox->slots[at].link = link;
+		outbox->slots[at].message = *message;
+	}
+	pthread_mutex_unlock(&outbox->lock);
+	outbox_wake(outbox);
+}
+
+void outbox_answer(struct outbox *outbox, uint64_t link, const struct wire_answer *answer)
+{
+	struct wire_message message = {.kind = WIRE_ANSWER, .answer = *answer};
+	outbox_put(outbox, link, &message);
+}
+
+void outbox_note(struct outbox *outbox, enum wire_notice type, uint32_t instance, uint32_t accelerator, const char *text)
+{
+	struct wire_message message = {.kind = WIRE_NOTICE};
+	message.note.time_us = clock_monotonic_us();
+	message.note.type = type;
+	message.note.instance = instance;
+	message.note.accelerator = accelerator;
+	text_copy(message.note.text, sizeof(message.note.text), text);
+	outbox_put(outbox, 0, &message);
+}
+
+bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link)
+{
+	pthread_mutex_lock(&outbox->lock);
+	bool some = outbox->count > 0;
+	if (some) {
+		*ret_message = outbox->slots[outbox->first].message;
+		*ret_link = outbox->slots[outbox->first].link;
+		outbox->first = (outbox->first + 1) % OUTBOX_MAX;
+		outbox->count--;
+	}
+	pthread_mutex_unlock(&outbox->lock);
+	return some;
+}
+
+bool outbox_woken(struct outbox *outbox)
+{
+	eventfd_t ignored;
+	eventfd_read(outbox->fd, &ignored);
+	pthread_mutex_lock(&outbox->lock);
+	bool overrun = outbox->overrun;
+	outbox->overrun = false;
+	pthread_mutex_unlock(&outbox->lock);
+	return overrun;
+}
+
+void outbox_clear(struct outbox *outbox)
+{
+	pthread_mutex_lock(&outbox->lock);
+	outbox->first = outbox->count = 0;
+	outbox->overrun = false;
+	pthread_mutex_unlock(&outbox->lock);
+}

@@ -1,0 +1,31 @@
+#pragma once
+/*
+ * What waits to be told to the engine: answers from workers, notices from libvirt's thread. Bounded; any thread posts, the main
+ * thread takes. A full outbox marks itself as overrun instead of waiting: the main thread then ends the engine's link, and
+ * the engine looks at the world anew.
+ */
+#include "wire/order.h"
+
+#define OUTBOX_MAX 96
+
+struct outbox;
+
+struct outbox *outbox_new(void);
+void outbox_free(struct outbox *outbox);
+
+/* Readable when there is something to take or someone called outbox_wake. */
+int outbox_fd(const struct outbox *outbox);
+void outbox_wake(struct outbox *outbox);
+
+/* `link` is the number of the engine link that the order came over; an answer goes to that link or nowhere. */
+void outbox_answer(struct outbox *outbox, uint64_t link, const struct wire_answer *answer);
+void outbox_note(struct outbox *outbox, enum wire_notice type, uint32_t instance, uint32_t accelerator, const char *text);
+
+/* The oldest message; false when empty. `ret_link` is 0 for notices. */
+bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link);
+
+/* Clears the wake-up; returns true once after an overrun. */
+bool outbox_woken(struct outbox *outbox);
+
+/* Throws all away: a new engine has no use for what was meant for the old one. */
+void outbox_clear(struct outbox *outbox);

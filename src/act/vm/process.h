@@ -1,0 +1,15 @@
+#pragma once
+/* A guest's QEMU process, found without libvirt: for its processor share and for ending it when libvirt cannot. */
+#include "act/vm/vm.h"
+
+/* The process of an instance, 0 when there is none. Only under embed; looks at command lines, believes no pid file. */
+pid_t process_find(const struct vm *vm, uint32_t number);
+
+/* A descriptor that becomes readable when the process has ended, -1 when it is gone already. */
+int process_open(pid_t pid);
+
+/* Waits until the process has ended, at most `wait_ms`. True: ended. */
+bool process_wait(int pidfd, int wait_ms);
+
+/* SIGKILL; a descriptor cannot hit a stranger that got the same number. */
+void process_kill(int pidfd);

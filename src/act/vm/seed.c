@@ -1,0 +1,80 @@
+/*
+ * The seed is plain cloud-init, so that ordinary cloud images can be variants; Koboshi's own guests read the same files with
+ * a few lines of awk (images/README.md lists what these understand: block style, one value a line). Nothing in it comes
+ * from outside: addresses and names are computed, the key is random. No account gets a password: a guest is replaced, not logged
+ * in to.
+ */
+#include "act/vm/seed.h"
+
+#include "act/vm/iso.h"
+#include "lib/bytes.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static void seed_network(const struct conf_instance *instance, char *to, size_t size)
+{
+	char address4[INET_ADDRSTRLEN], gateway4[INET_ADDRSTRLEN], address6[INET6_ADDRSTRLEN], gateway6[INET6_ADDRSTRLEN];
+	inet_ntop(AF_INET, &instance->address4, address4, sizeof(address4));
+	inet_ntop(AF_INET, &instance->gateway4, gateway4, sizeof(gateway4));
+	inet_ntop(AF_INET6, &instance->address6, address6, sizeof(address6));
+	inet_ntop(AF_INET6, &instance->gateway6, gateway6, sizeof(gateway6));
+	const uint8_t *mac = instance->mac;
+	int length = snprintf(to, size,
+	                      "version: 2\n"
+	                      "ethernets:\n"
+	                      "  eth0:\n"
+	                      "    match:\n"
+	                      "      macaddress: \"%02x:%02x:%02x:%02x:%02x:%02x\"\n"
+	                      "    set-name: eth0\n"
+	                      "    dhcp4: false\n"
+	                      "    dhcp6: false\n"
+	                      "    accept-ra: false\n"
+	                      "    addresses:\n"
+	                      "      - \"%s/32\"\n"
+	                      "      - \"%s/128\"\n"
+	                      "    routes:\n"
+	                      "      - to: \"0.0.0.0/0\"\n"
+	                      "        via: \"%s\"\n"
+	                      "        on-link: true\n"
+	                      "      - to: \"::/0\"\n"
+	                      "        via: \"%s\"\n"
+	                      "        on-link: true\n",
+	                      mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], address4, address6, gateway4, gateway6);
+	assert(length > 0 && (size_t)length < size);
+}
+
+void seed_write(const struct conf_instance *instance, const uint8_t key[static WIRE_KEY_SIZE], uint32_t tag,
+                struct seed *ret_seed)
+{
+	char hex[2 * WIRE_KEY_SIZE + 1];
+	bytes_to_hex(key, WIRE_KEY_SIZE, hex);
+	snprintf(ret_seed->meta_data, sizeof(ret_seed->meta_data), "instance-id: %s-%08x\nlocal-hostname: %s\n", instance->name,
+	         tag, instance->name);
+	snprintf(ret_seed->user_data, sizeof(ret_seed->user_data),
+	         "#cloud-config\n"
+	         "disable_root: true\n"
+	         "ssh_pwauth: false\n"
+	         "users:\n"
+	         "  - name: root\n"
+	         "    lock_passwd: true\n"
+	         "write_files:\n"
+	         "  - path: /etc/koboshi/challenge.key\n"
+	         "    owner: root:root\n"
+	         "    permissions: \"0600\"\n"
+	         "    content: \"%s\"\n",
+	         hex);
+	seed_network(instance, ret_seed->network_config, sizeof(ret_seed->network_config));
+}
+
+uint8_t *seed_disk(const struct seed *seed, size_t *ret_size)
+{
+	const struct iso_file files[] = {
+	        {"meta-data", seed->meta_data, strlen(seed->meta_data)},
+	        {"network-config", seed->network_config, strlen(seed->network_config)},
+	        {"user-data", seed->user_data, strlen(seed->user_data)},
+	};
+	return iso_build("cidata", files, sizeof(files) / sizeof(files[0]), ret_size);
+}

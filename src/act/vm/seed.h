@@ -1,0 +1,17 @@
+#pragma once
+/* What one instance is told about itself: a NoCloud seed (meta-data, user-data, network-config on a disk called cidata). */
+#include "conf/conf.h"
+#include "wire/order.h"
+
+struct seed {
+	char meta_data[256];
+	char user_data[1024];
+	char network_config[1024];
+};
+
+/* Pure. `tag` makes the instance's identity new: cloud-init does nothing for an identity that it has seen. */
+void seed_write(const struct conf_instance *instance, const uint8_t key[static WIRE_KEY_SIZE], uint32_t tag,
+                struct seed *ret_seed);
+
+/* The disk. New bytes, caller frees. */
+uint8_t *seed_disk(const struct seed *seed, size_t *ret_size);

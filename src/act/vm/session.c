@@ -1,0 +1,290 @@
+/*
+ * libvirt runs embedded in this process by default: no daemon of its own to install, to watch and to lose. Its default event loop
+ * is registered before the first open and runs in a thread for ever, as libvirt asks; callbacks only copy and post.
+ *
+ * Guests outlive this process; the next one finds them again by the files below <run_dir>/vm. A second process on the
+ * same folder is refused by libvirt's lock, which is why opening is tried again: our predecessor may still be dying.
+ */
+#include "act/vm/session.h"
+
+#include "act/vm/accel.h"
+#include "act/vm/cap.h"
+#include "act/vm/folder.h"
+#include "act/vm/process.h"
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libvirt/virterror.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define RETRY_FIRST_MS 250
+#define RETRY_MAX_MS 8000
+#define LOCK_WAIT_MS 5000
+#define LOCK_LOOK_MS 20
+
+char *session_qemu_conf(void)
+{
+	/* user: QEMU must open the guest's folder (0700, root's) and in a user namespace there is no other user; it gets the tap
+	 * as an open descriptor and runs under QEMU's own seccomp filter, which libvirt switches on. dynamic_ownership,
+	 * remember_owner: the images stay as they are; a changed owner would also change the inode's time, by which we know that
+	 * a verified file is still the same. stdio_handler: there is no virtlogd. namespaces, cgroup_controllers: mount
+	 * namespaces and cgroups are not ours to arrange in containers; the boot's cap (cap.c) takes a cgroup of its own where it
+	 * can. security_driver: AppArmor and SELinux labels need a policy for our folders, which a package may bring; without one
+	 * libvirt would refuse to start guests. */
+	char *text = strdup("# Written anew by koboshi-vm at each start; see src/act/vm/session.c for the reasons.\n"
+	                    "user = \"+0\"\n"
+	                    "group = \"+0\"\n"
+	                    "dynamic_ownership = 0\n"
+	                    "remember_owner = 0\n"
+	                    "stdio_handler = \"file\"\n"
+	                    "namespaces = []\n"
+	                    "cgroup_controllers = []\n"
+	                    "security_driver = \"none\"\n"
+	                    "seccomp_sandbox = 1\n"
+	                    "set_process_name = 1\n"
+	                    "max_core = 0\n");
+	if (!text)
+		abort();
+	return text;
+}
+
+static int ensure_folder(const char *path, struct err *err)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_set(err, -errno, "%s: cannot make this folder: %s", path, strerror(errno));
+	return 0;
+}
+
+/* What libvirt learns about QEMU takes it 5-15 s of processor time: kept in the state folder, it survives a reboot. */
+static int cache_keep(const struct vm *vm, struct err *err)
+{
+	char link[VM_PATH_MAX + 16], kept[VM_PATH_MAX];
+	snprintf(link, sizeof(link), "%s/cache", vm->root);
+	snprintf(kept, sizeof(kept), "%s/libvirt-cache", vm->conf.state_dir);
+	int r = ensure_folder(vm->conf.state_dir, err);
+	if (r == 0)
+		r = ensure_folder(kept, err);
+	if (r == 0 && symlink(kept, link) < 0 && errno != EEXIST)
+		r = err_set(err, -errno, "%s: cannot point to %s: %s", link, kept, strerror(errno));
+	return r;
+}
+
+static int embed_prepare(const struct vm *vm, struct err *err)
+{
+	char path[VM_PATH_MAX + 16];
+	auto_free char *text = session_qemu_conf();
+	int r = ensure_folder(vm->conf.run_dir, err);
+	if (r == 0)
+		r = ensure_folder(vm->root, err);
+	if (r == 0)
+		r = cache_keep(vm, err);
+	snprintf(path, sizeof(path), "%s/etc", vm->root);
+	if (r == 0)
+		r = ensure_folder(path, err);
+	snprintf(path, sizeof(path), "%s/etc/qemu.conf", vm->root);
+	return r < 0 ? r : file_write(path, text, strlen(text), 0600, err);
+}
+
+static const char *stopped_text(int detail)
+{
+	switch (detail) {
+	case VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN:
+		return "the guest shut itself down";
+	case VIR_DOMAIN_EVENT_STOPPED_DESTROYED:
+		return "the guest was destroyed";
+	case VIR_DOMAIN_EVENT_STOPPED_CRASHED:
+		return "the guest crashed and is gone";
+	case VIR_DOMAIN_EVENT_STOPPED_FAILED:
+		return "the guest's process ended by itself or was killed";
+	default:
+		return "the guest stopped";
+	}
+}
+
+static int on_lifecycle(virConnectPtr conn unused_arg, virDomainPtr domain, int event, int detail, void *opaque)
+{
+	struct vm *vm = opaque;
+	uint32_t number = vm_name_number(virDomainGetName(domain));
+	if (number == 0)
+		return 0;
+	if (event == VIR_DOMAIN_EVENT_STARTED)
+		outbox_note(vm->outbox, NOTICE_GUEST_STARTED, number, 0, "started");
+	else if (event == VIR_DOMAIN_EVENT_SUSPENDED)
+		outbox_note(vm->outbox, NOTICE_GUEST_PAUSED, number, 0,
+		            detail == VIR_DOMAIN_EVENT_SUSPENDED_IOERROR ? "paused by a disk error" : "paused");
+	else if (event == VIR_DOMAIN_EVENT_RESUMED)
+		outbox_note(vm->outbox, NOTICE_GUEST_RESUMED, number, 0, "runs again");
+	else if (event == VIR_DOMAIN_EVENT_CRASHED)
+		outbox_note(vm->outbox, NOTICE_GUEST_PANICKED, number, 0, "the guest's kernel panicked");
+	else if (event == VIR_DOMAIN_EVENT_STOPPED)
+		outbox_note(vm->outbox, NOTICE_GUEST_GONE, number, 0, stopped_text(detail));
+	return 0;
+}
+
+static void on_reboot(virConnectPtr conn unused_arg, virDomainPtr domain, void *opaque)
+{
+	struct vm *vm = opaque;
+	uint32_t number = vm_name_number(virDomainGetName(domain));
+	if (number > 0)
+		outbox_note(vm->outbox, NOTICE_GUEST_RESET, number, 0, "the guest rebooted by itself");
+}
+
+/* A libvirt daemon that went away takes its event registrations with it: a fresh process is the simplest fresh start. */
+static void on_close(virConnectPtr conn unused_arg, int reason, void *opaque unused_arg)
+{
+	log_error("vm.lost", "libvirt closed the connection (reason %d): starting anew", reason);
+	_exit(3);
+}
+
+static void ignore_error(void *data unused_arg, virErrorPtr error unused_arg)
+{
+	/* libvirt prints errors by itself otherwise; ours are returned, logged once by whoever decides */
+}
+
+static int events_register(struct vm *vm, virConnectPtr conn, struct err *err)
+{
+	if (virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle),
+	                                     vm, NULL) < 0 ||
+	    virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot), vm,
+	                                     NULL) < 0)
+		return vm_libvirt_error(err, "cannot watch the guests");
+	if (!vm->embed && !vm->test) {
+		virConnectRegisterCloseCallback(conn, on_close, NULL, NULL);
+		virConnectSetKeepAlive(conn, 5, 3); /* local sockets may refuse: then their end is the sign */
+	}
+	return 0;
+}
+
+/* Folders without a domain: the guest ended while nobody looked, or we were killed between QEMU's start and libvirt's note
+ * of it. Domains without a folder are the engine's to judge: they are reported as of unknown service. */
+static void sweep(struct vm *vm, virConnectPtr conn)
+{
+	uint32_t numbers[256];
+	cap_sweep(vm);
+	size_t n = folder_list(vm, numbers, countof(numbers));
+	for (size_t i = 0; i < n; i++) {
+		struct conf_instance instance;
+		conf_instance(&vm->conf, numbers[i], &instance);
+		virDomainPtr domain = virDomainLookupByName(conn, instance.name);
+		if (domain) {
+			virDomainFree(domain);
+			continue;
+		}
+		if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN)
+			continue;
+		auto_close int pidfd = process_open(process_find(vm, numbers[i]));
+		process_kill(pidfd);
+		process_wait(pidfd, 3000);
+		cap_forget(vm, numbers[i]);
+		folder_log_remove(vm, numbers[i]);
+		struct err err = {0};
+		if (folder_remove(vm, numbers[i], &err) < 0)
+			log_warning("vm.sweep", "%s", err.text);
+		else
+			log_notice("vm.sweep", "%s is gone: removed what it left%s", instance.name,
+			           pidfd >= 0 ? ", its process included" : "");
+	}
+}
+
+static int loop_start(struct err *err);
+
+int session_open(struct vm *vm, struct err *err)
+{
+	int r = loop_start(err);
+	if (r == 0 && vm->embed)
+		r = embed_prepare(vm, err);
+	if (r < 0)
+		return r;
+	virConnectPtr conn = virConnectOpen(vm->uri);
+	if (!conn)
+		return vm_libvirt_error(err, vm->uri);
+	r = events_register(vm, conn, err);
+	if (r < 0) {
+		virConnectClose(conn);
+		return r;
+	}
+	if (!vm->test)
+		sweep(vm, conn);
+	atomic_store(&vm->accelerator, accel_choose(&vm->conf) ? VM_ACCELERATOR_KVM : VM_ACCELERATOR_EMULATION);
+	atomic_store(&vm->conn, conn);
+	return 0;
+}
+
+static void *loop_run(void *arg)
+{
+	for (;;)
+		if (virEventRunDefaultImpl() < 0)
+			_exit(3); /* the loop is broken: no event would ever come again */
+	return arg;
+}
+
+static int loop_start(struct err *err)
+{
+	static bool running;
+	pthread_t thread;
+	if (running)
+		return 0;
+	virSetErrorFunc(NULL, ignore_error);
+	/* its own log would repeat each of our questions about a guest that is gone as an error; ask for it to see more */
+	setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
+	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
+		return vm_libvirt_error(err, "libvirt cannot be set up");
+	if (pthread_create(&thread, NULL, loop_run, NULL) != 0)
+		return err_set(err, -EAGAIN, "no thread for libvirt's loop");
+	pthread_detach(thread);
+	running = true;
+	return 0;
+}
+
+/* The embedded driver can be set up once in a process: after a failure only a new process can try again. The usual cause
+ * is our predecessor, killed a moment ago and still holding the lock; so we wait for that before. */
+static void lock_await(const struct vm *vm)
+{
+	char path[VM_PATH_MAX + 32];
+	snprintf(path, sizeof(path), "%s/run/qemu/driver.pid", vm->root);
+	auto_close int fd = open(path, O_RDWR | O_CLOEXEC);
+	for (int tries = 0; fd >= 0 && tries < LOCK_WAIT_MS / LOCK_LOOK_MS; tries++) {
+		struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+		if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+			return;
+		if (tries == 0)
+			log_info("vm.open", "waiting for process %d to let go of %s", (int)lock.l_pid, vm->root);
+		usleep(LOCK_LOOK_MS * 1000);
+	}
+}
+
+static void *open_run(void *arg)
+{
+	struct vm *vm = arg;
+	struct err err = {0}, last = {0};
+	int64_t began = clock_monotonic_us();
+	if (vm->embed)
+		lock_await(vm);
+	for (unsigned pause_ms = RETRY_FIRST_MS; session_open(vm, &err) < 0;
+	     pause_ms = pause_ms < RETRY_MAX_MS ? pause_ms * 2 : pause_ms) {
+		if (strcmp(err.text, last.text) != 0)
+			log_error("vm.open", "%s", err.text);
+		if (vm->embed)
+			_exit(4);
+		last = err;
+		usleep(pause_ms * 1000);
+	}
+	log_info("vm.open", "%s is open after %lld ms", vm->uri, (long long)(clock_monotonic_us() - began) / 1000);
+	outbox_wake(vm->outbox);
+	return NULL;
+}
+
+int session_start(struct vm *vm, struct err *err)
+{
+	pthread_t thread;
+	int r = loop_start(err);
+	if (r == 0 && pthread_create(&thread, NULL, open_run, vm) != 0)
+		return err_set(err, -EAGAIN, "no thread to open libvirt with");
+	if (r == 0)
+		pthread_detach(thread);
+	return r;
+}

@@ -1,0 +1,289 @@
+/* Orders against libvirt's test driver, whose guests exist in this process's memory only; and the rules of the queue. */
+#include "act/vm/domain.h"
+#include "act/vm/folder.h"
+#include "act/vm/orders.h"
+#include "act/vm/queue.h"
+#include "act/vm/session.h"
+#include "lib/bytes.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+static char folder[] = "/tmp/kbtestXXXXXX";
+static struct outbox *outbox;
+static struct vm vm;
+
+static int setup(void **state unused_arg)
+{
+	struct conf conf = {
+	        .n_services = 1, .lab = false, .boot_share = 50, .evidence_bytes = 1 << 20, .evidence_total = 1 << 20};
+	if (!mkdtemp(folder))
+		return -1;
+	strcpy(conf.libvirt, "test:///default");
+	snprintf(conf.run_dir, sizeof(conf.run_dir), "%s/run", folder);
+	snprintf(conf.state_dir, sizeof(conf.state_dir), "%s/state", folder);
+	strcpy(conf.services[0].name, "sensor");
+	strcpy(conf.services[0].variants[0], "amber");
+	strcpy(conf.services[0].variants[1], "birch");
+	conf.services[0].n_variants = 2;
+	inet_pton(AF_INET, "198.51.100.0", &conf.guests4.address);
+	conf.guests4.prefix = 24;
+	inet_pton(AF_INET6, "2001:db8:1::", &conf.guests6.address);
+	conf.guests6.prefix = 64;
+	mkdir(conf.run_dir, 0700);
+	outbox = outbox_new();
+	return vm_init(&vm, &conf, outbox, NULL) < 0 ? -1 : 0;
+}
+
+static int teardown(void **state unused_arg)
+{
+	char command[64];
+	vm_done(&vm);
+	outbox_free(outbox);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	return system(command);
+}
+
+static void guest_make(uint32_t number, const char *variant)
+{
+	char name[16];
+	snprintf(name, sizeof(name), "kb-%u", number);
+	const struct domain_recipe recipe = {.name = name, .virt = DOMAIN_TEST, .memory_mib = 64, .cpus = 1};
+	auto_free char *xml = domain_xml(&recipe);
+	virDomainPtr domain = virDomainCreateXML(atomic_load(&vm.conn), xml, 0);
+	assert_non_null(domain);
+	virDomainFree(domain);
+	if (!variant)
+		return;
+	struct folder_record record = {.service = "sensor"};
+	text_copy(record.variant, sizeof(record.variant), variant);
+	memset(record.key, (int)number, sizeof(record.key));
+	assert_int_equal(folder_make(&vm, number, NULL), 0);
+	assert_int_equal(folder_record_write(&vm, number, &record, NULL), 0);
+}
+
+static int order(enum order_type type, uint32_t instance, struct wire_answer *answer)
+{
+	const struct wire_order asked = {.id = 42, .type = type, .instance = instance, .variant = 5, .incident = 3};
+	vm_order_carry(&vm, &asked, answer);
+	assert_int_equal(answer->id, 42);
+	assert_true(strlen(answer->text) > 0);
+	return answer->status;
+}
+
+/* Waits for a notice; libvirt's loop posts it. */
+static void notice_await(enum wire_notice type, uint32_t instance)
+{
+	struct wire_message message;
+	uint64_t link;
+	struct pollfd readable = {.fd = outbox_fd(outbox), .events = POLLIN};
+	for (;;) {
+		while (outbox_take(outbox, &message, &link))
+			if (message.kind == WIRE_NOTICE && message.note.type == (uint32_t)type &&
+			    message.note.instance == instance)
+				return;
+		assert_int_equal(poll(&readable, 1, 5000), 1);
+		outbox_woken(outbox);
+	}
+}
+
+static void test_closed(void **state unused_arg)
+{
+	struct wire_answer answer;
+	assert_int_equal(order(ORDER_VM_OBSERVE, 0, &answer), -EAGAIN);
+	assert_int_equal(order(ORDER_VM_SUSPEND, 7, &answer), -EAGAIN);
+	assert_int_equal(session_open(&vm, NULL), 0);
+}
+
+static void test_life(void **state unused_arg)
+{
+	struct wire_answer answer;
+	guest_make(7, "birch");
+	notice_await(NOTICE_GUEST_STARTED, 7);
+	assert_int_equal(order(ORDER_VM_SUSPEND, 7, &answer), 0);
+	assert_string_equal(answer.text, "kb-7 is paused");
+	notice_await(NOTICE_GUEST_PAUSED, 7);
+	assert_int_equal(order(ORDER_VM_SUSPEND, 7, &answer), 0); /* again: nothing changes */
+	assert_int_equal(order(ORDER_VM_RESUME, 7, &answer), 0);
+	assert_string_equal(answer.text, "kb-7 is running");
+	notice_await(NOTICE_GUEST_RESUMED, 7);
+	assert_int_equal(order(ORDER_VM_RESUME, 7, &answer), 0);
+	assert_int_equal(order(ORDER_VM_DESTROY, 7, &answer), 0);
+	notice_await(NOTICE_GUEST_GONE, 7);
+	assert_int_equal(order(ORDER_VM_DESTROY, 7, &answer), 0);
+	assert_int_equal(order(ORDER_VM_RESUME, 7, &answer), -ENOENT);
+	uint32_t left;
+	assert_int_equal(folder_list(&vm, &left, 1), 0);
+}
+
+static void test_observe(void **state unused_arg)
+{
+	struct wire_answer answer;
+	guest_make(3, "birch");
+	guest_make(4, NULL);    /* nobody's */
+	guest_make(5, "cedar"); /* of a variant that the configuration does not have any more */
+	assert_int_equal(order(ORDER_VM_SUSPEND, 4, &answer), 0);
+	assert_int_equal(order(ORDER_VM_OBSERVE, 0, &answer), 0);
+	assert_int_equal(answer.n_observed, 3); /* the driver's own guest "test" is not ours */
+	for (uint32_t i = 0; i < 3; i++) {
+		const struct wire_observed_instance *seen = &answer.observed[i];
+		assert_int_equal(seen->service, seen->instance == 4 ? UINT32_MAX : 0);
+		assert_int_equal(seen->variant, seen->instance == 3 ? 1 : UINT32_MAX);
+		assert_int_equal(seen->guest, seen->instance == 4 ? WIRE_GUEST_PAUSED : WIRE_GUEST_RUNNING);
+		assert_int_equal(seen->key[0], seen->instance == 4 ? 0 : seen->instance);
+	}
+	struct wire_message message = {.kind = WIRE_ANSWER, .answer = answer}, back;
+	size_t size = wire_encode(&message);
+	assert_int_equal(wire_decode(&message, size, &back, NULL), 0);
+	for (uint32_t number = 3; number <= 5; number++)
+		assert_int_equal(order(ORDER_VM_DESTROY, number, &answer), 0);
+}
+
+static void test_refused(void **state unused_arg)
+{
+	struct wire_answer answer;
+	assert_int_equal(order(ORDER_NET_STEER, 7, &answer), -EINVAL);
+	assert_int_equal(order(ORDER_VM_SUSPEND, 0, &answer), -EINVAL);
+	assert_int_equal(order(ORDER_VM_CREATE, 7, &answer), -EINVAL); /* variant 5 */
+	assert_non_null(strstr(answer.text, "no variant number 5"));
+	assert_int_equal(vm_name_number("kb-7"), 7);
+	assert_int_equal(vm_name_number("kb-07"), 0);
+	assert_int_equal(vm_name_number("kb-7x"), 0);
+	assert_int_equal(vm_name_number("kb-4294967296"), 0);
+}
+
+static void test_console(void **state unused_arg)
+{
+	char path[VM_PATH_MAX];
+	struct stat status;
+	assert_int_equal(folder_make(&vm, 9, NULL), 0);
+	folder_path(&vm, 9, "console.log", path);
+	auto_free char *noise = calloc(1, FOLDER_CONSOLE_MAX + 1);
+	noise[FOLDER_CONSOLE_MAX] = 'z';
+	assert_int_equal(file_write(path, noise, FOLDER_CONSOLE_MAX + 1, 0600, NULL), 0);
+	folder_console_bound(&vm, 9);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size, 0);
+	folder_path(&vm, 9, "console.old", path);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size, FOLDER_CONSOLE_KEPT);
+	assert_int_equal(folder_remove(&vm, 9, NULL), 0);
+}
+
+static void test_paths(void **state unused_arg)
+{
+	static struct vm other;
+	struct conf conf = vm.conf;
+	struct err err;
+	strcpy(conf.libvirt, "embed");
+	memset(conf.run_dir, 'r', 61);
+	conf.run_dir[0] = '/';
+	conf.run_dir[61] = '\0';
+	assert_int_equal(vm_init(&other, &conf, outbox, &err), -ENAMETOOLONG);
+	assert_non_null(strstr(err.text, "too long by 1 letters"));
+	strcpy(conf.run_dir, "/run/a&b");
+	assert_int_equal(vm_init(&other, &conf, outbox, &err), -EINVAL);
+}
+
+/* The queue's rules, with workers that wait for the test. */
+static struct gate {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t begun, let; /* bits by order id */
+	uint64_t order[64];
+	size_t n_order;
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void gate_carry(void *arg unused_arg, const struct wire_order *asked, uint64_t link unused_arg)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.begun |= 1ull << asked->id;
+	gate.order[gate.n_order++] = asked->id;
+	pthread_cond_broadcast(&gate.changed);
+	while (!(gate.let & 1ull << asked->id))
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void gate_await(uint64_t bits)
+{
+	pthread_mutex_lock(&gate.lock);
+	while ((gate.begun & bits) != bits)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void gate_let(uint64_t bits)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.let |= bits;
+	pthread_cond_broadcast(&gate.changed);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void test_queue(void **state unused_arg)
+{
+	struct queue *queue = queue_new(gate_carry, NULL);
+	uint64_t id = 1;
+	for (; id <= 6; id++) /* six slow ones for four places */
+		assert_int_equal(queue_push(queue,
+		                            &(struct wire_order){.id = id, .type = ORDER_VM_DESTROY, .instance = (uint32_t)id}, 1,
+		                            NULL),
+		                 0);
+	gate_await(0x1e);
+	/* a quick one of another instance does not wait for them; a quick one of a busy instance does */
+	assert_int_equal(queue_push(queue, &(struct wire_order){.id = 7, .type = ORDER_VM_RESUME, .instance = 1}, 1, NULL), 0);
+	assert_int_equal(queue_push(queue, &(struct wire_order){.id = 8, .type = ORDER_VM_SUSPEND, .instance = 20}, 1, NULL), 0);
+	gate_await(0x11e);
+	assert_int_equal(gate.begun, 0x11e);
+	gate_let(1ull << 1);
+	gate_await(0x1be); /* instance 1's second order, and the fifth slow one */
+	assert_int_equal(gate.begun & 1ull << 6, 0);
+	assert_int_equal(queue_forget(queue), 1); /* the sixth had not begun */
+	for (id = 10; id < 10 + WIRE_PENDING_MAX - 6; id++)
+		assert_int_equal(
+		        queue_push(queue, &(struct wire_order){.id = 9, .type = ORDER_VM_DESTROY, .instance = 2}, 1, NULL), 0);
+	assert_int_equal(queue_push(queue, &(struct wire_order){.id = 9, .type = ORDER_VM_DESTROY, .instance = 2}, 1, NULL),
+	                 -EBUSY);
+	assert_int_equal(queue_forget(queue), WIRE_PENDING_MAX - 6);
+	gate_let(~0ull);
+	queue_free(queue);
+	assert_int_equal(gate.begun & 1ull << 6, 0);
+}
+
+static void test_outbox(void **state unused_arg)
+{
+	struct outbox *small = outbox_new();
+	struct wire_message message;
+	uint64_t link;
+	for (int i = 0; i < OUTBOX_MAX; i++)
+		outbox_note(small, NOTICE_GUEST_PAUSED, (uint32_t)i + 1, 0, "paused");
+	assert_false(outbox_woken(small));
+	outbox_note(small, NOTICE_GUEST_PAUSED, 1, 0, "one too many");
+	assert_true(outbox_woken(small));
+	assert_false(outbox_woken(small));
+	assert_true(outbox_take(small, &message, &link));
+	assert_int_equal(message.note.instance, 1);
+	outbox_clear(small);
+	assert_false(outbox_take(small, &message, &link));
+	outbox_free(small);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_closed),  cmocka_unit_test(test_life),    cmocka_unit_test(test_observe),
+	        cmocka_unit_test(test_refused), cmocka_unit_test(test_console), cmocka_unit_test(test_queue),
+	        cmocka_unit_test(test_outbox),  cmocka_unit_test(test_paths),
+	};
+	return cmocka_run_group_tests_name("vm orders", tests, setup, teardown);
+}

@@ -1,0 +1,319 @@
+/*
+ * HTTP on the Unix socket by libmicrohttpd, whose own epoll descriptor is watched by our loop: no thread, nothing blocks.
+ * What needs the ledger is asked on the ledger's thread while the connection is suspended.
+ */
+#include "engine/api.h"
+#include "engine/report.h"
+
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BODY_MAX 4096
+#define CONNECTIONS_MAX 64 /* more wait in the socket's queue until one of these ends; each costs MEMORY_MAX at most */
+#define IDLE_S 4           /* a connection on which nothing happens for so long is closed: nobody can keep others out for good */
+#define MEMORY_MAX 8192
+
+struct api {
+	struct engine *engine;
+	struct MHD_Daemon *daemon;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	bool idle; /* no connection, as far as was told */
+};
+
+struct request {
+	struct api *api;
+	struct MHD_Connection *connection;
+	char body[BODY_MAX + 1];
+	size_t size;
+	bool too_long, asked;
+	json_t *answer; /* of the ledger's thread */
+	unsigned status;
+};
+
+struct question { /* to the ledger's thread */
+	struct request *request;
+	uint64_t number; /* 0: the list */
+	json_t *answer;
+};
+
+static json_t *sentence(const char *text)
+{
+	return json_pack("{s:o}", "error", report_text(text));
+}
+
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	if (!text) { /* a fault of ours, and no reason to fall */
+		log_error("engine.api", "an answer could not be put into words");
+		status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+		text = strdup("{\"error\":\"the answer could not be put into words; see the log\"}");
+		assert(text);
+	}
+	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	MHD_add_response_header(response, "Content-Type", "application/json");
+	MHD_add_response_header(response, "Cache-Control", "no-store");
+	enum MHD_Result r = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return r;
+}
+
+/* --- the ledger's answers */
+
+static int question_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct question *q = arg;
+	q->answer = q->number ? report_incident(l, q->number, err) : report_incidents(l, err);
+	return q->answer ? 0 : err->code;
+}
+
+static void api_run(struct api *api);
+
+static void question_done(void *arg, int status, const struct err *err)
+{
+	struct question *q = arg;
+	struct request *request = q->request;
+	request->status = status == 0 ? MHD_HTTP_OK : status == -ENOENT ? MHD_HTTP_NOT_FOUND : MHD_HTTP_SERVICE_UNAVAILABLE;
+	request->answer = status == 0 ? q->answer : sentence(err->text);
+	MHD_resume_connection(request->connection);
+	api_run(request->api);
+	free(q);
+}
+
+static enum MHD_Result ask_ledger(struct request *request, uint64_t number)
+{
+	if (request->answer) {
+		json_t *answer = request->answer;
+		request->answer = NULL;
+		return respond(request->connection, request->status, answer);
+	}
+	if (request->asked)
+		return MHD_YES;
+	struct question *q = calloc(1, sizeof(*q));
+	assert(q);
+	q->request = request;
+	q->number = number;
+	request->asked = true;
+	MHD_suspend_connection(request->connection);
+	journal_ask(request->api->engine->journal, question_work, question_done, q);
+	return MHD_YES;
+}
+
+/* --- routes */
+
+static enum MHD_Result get_status(struct request *request, const char *rest)
+{
+	(void)rest;
+	return respond(request->connection, MHD_HTTP_OK, report_status(request->api->engine));
+}
+
+static enum MHD_Result get_variants(struct request *request, const char *rest)
+{
+	(void)rest;
+	return respond(request->connection, MHD_HTTP_OK, report_variants(request->api->engine));
+}
+
+static enum MHD_Result get_incidents(struct request *request, const char *rest)
+{
+	if (rest[0] == '\0')
+		return ask_ledger(request, 0);
+	size_t digits = strspn(rest + 1, "0123456789");
+	uint64_t number = digits > 0 && digits < 19 && !rest[1 + digits] ? strtoull(rest + 1, NULL, 10) : 0;
+	if (number == 0)
+		return respond(request->connection, MHD_HTTP_NOT_FOUND,
+		               sentence("an incident is named by its number, as in /v1/incidents/3"));
+	return ask_ledger(request, number);
+}
+
+/* What is misspelt must not become a switch of whatever there is. */
+static bool body_is_understood(const json_t *body, char *ret_problem, size_t size)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)body, key, value)
+	{
+		if (strcmp(key, "service") != 0)
+			snprintf(ret_problem, size, "'%.31s' is not known here; a body is {\"service\": \"NAME\"}", key);
+		else if (!json_is_string(value))
+			snprintf(ret_problem, size, "'service' must be a service's name in quotes");
+		else
+			continue;
+		return false;
+	}
+	return true;
+}
+
+static struct engine_service *service_asked_for(struct engine *e, const json_t *body, char *ret_problem, size_t size)
+{
+	if (!body_is_understood(body, ret_problem, size))
+		return NULL;
+	const char *name = json_string_value(json_object_get(body, "service"));
+	if (!name && e->n_services == 1)
+		return &e->services[0];
+	for (size_t i = 0; name && i < e->n_services; i++)
+		if (strcmp(e->services[i].conf->name, name) == 0)
+			return &e->services[i];
+	if (name)
+		snprintf(ret_problem, size, "there is no service '%.31s'", name);
+	else
+		snprintf(ret_problem, size, "there are %zu services: name one, as in {\"service\": \"%s\"}", e->n_services,
+		         e->services[0].conf->name);
+	return NULL;
+}
+
+static enum MHD_Result post_switch(struct request *request, const char *rest)
+{
+	static const char *const refusals[] = {
+	        [PLAN_NO_STANDBY] = "no standby is healthy: a switch now would end the service",
+	        [PLAN_BUSY] = "a switch or a repair is under way: try again when the status is ok",
+	        [PLAN_BLIND_NOW] = "this host's senses are not trusted at the moment (clock or load): try again in a few seconds",
+	};
+	(void)rest;
+	char problem[160];
+	json_t *body = request->size ? json_loadb(request->body, request->size, JSON_REJECT_DUPLICATES, NULL) : json_object();
+	if (!json_is_object(body)) {
+		json_decref(body);
+		return respond(request->connection, MHD_HTTP_BAD_REQUEST,
+		               sentence("the body is not a JSON object, as in {\"service\": \"NAME\"}"));
+	}
+	struct engine_service *s = service_asked_for(request->api->engine, body, problem, sizeof(problem));
+	json_decref(body);
+	if (!s)
+		return respond(request->connection, MHD_HTTP_BAD_REQUEST, sentence(problem));
+	enum plan_refusal refusal;
+	uint64_t incident;
+	service_switch(s, &refusal, &incident);
+	if (refusal != PLAN_ACCEPTED)
+		return respond(request->connection, MHD_HTTP_CONFLICT, sentence(refusals[refusal]));
+	return respond(request->connection, MHD_HTTP_ACCEPTED, json_pack("{s:I}", "incident", (json_int_t)incident));
+}
+
+static const struct {
+	const char *method, *path;
+	bool rest; /* "/..." may follow */
+	enum MHD_Result (*handle)(struct request *request, const char *rest);
+} routes[] = {
+        {"GET", "/v1/status", false, get_status},
+        {"GET", "/v1/variants", false, get_variants},
+        {"GET", "/v1/incidents", true, get_incidents},
+        {"POST", "/v1/switch", false, post_switch},
+};
+
+static enum MHD_Result route(struct request *request, const char *url, const char *method)
+{
+	bool path_known = false;
+	for (size_t i = 0; i < countof(routes); i++) {
+		size_t length = strlen(routes[i].path);
+		if (strncmp(url, routes[i].path, length) != 0 || (url[length] && (url[length] != '/' || !routes[i].rest)))
+			continue;
+		path_known = true;
+		if (strcmp(method, routes[i].method) == 0)
+			return routes[i].handle(request, url + length);
+	}
+	if (path_known)
+		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
+	return respond(request->connection, MHD_HTTP_NOT_FOUND,
+	               sentence("there are /v1/status, /v1/variants, /v1/incidents, /v1/incidents/N and POST /v1/switch"));
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **context)
+{
+	(void)version;
+	struct request *request = *context;
+	if (!request) {
+		*context = request = calloc(1, sizeof(*request));
+		assert(request);
+		request->api = arg;
+		request->connection = connection;
+		return MHD_YES;
+	}
+	if (*upload_size) {
+		size_t room = BODY_MAX - request->size, take_size = *upload_size < room ? *upload_size : room;
+		request->too_long = request->too_long || *upload_size > room;
+		memcpy(request->body + request->size, upload, take_size);
+		request->size += take_size;
+		*upload_size = 0;
+		return MHD_YES;
+	}
+	if (request->too_long)
+		return respond(connection, MHD_HTTP_CONTENT_TOO_LARGE, sentence("a body has at most 4096 bytes here"));
+	return route(request, url, method);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode code)
+{
+	(void)arg, (void)connection, (void)code;
+	struct request *request = *context;
+	if (!request)
+		return;
+	json_decref(request->answer);
+	free(request);
+	*context = NULL;
+}
+
+/* --- loop */
+
+static void on_timer(uv_timer_t *timer)
+{
+	api_run(timer->data);
+}
+
+static void api_run(struct api *api)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms;
+	MHD_run(api->daemon);
+	bool idle = MHD_get_timeout(api->daemon, &timeout_ms) != MHD_YES;
+	if (!idle)
+		uv_timer_start(&api->timer, on_timer, timeout_ms < 1000 ? timeout_ms : 1000, 0);
+	else if (!api->idle) /* once more: only then does it look at the socket again, if there were too many connections */
+		uv_timer_start(&api->timer, on_timer, 0, 0);
+	else
+		uv_timer_stop(&api->timer);
+	api->idle = idle;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int what)
+{
+	(void)status, (void)what;
+	api_run(poll->data);
+}
+
+struct api *api_new(struct engine *e, int listen_fd, struct err *err)
+{
+	struct api *api = calloc(1, sizeof(*api));
+	assert(api);
+	api->engine = e;
+	api->daemon =
+	        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, api,
+	                         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+	                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	                         (size_t)MEMORY_MAX, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+	const union MHD_DaemonInfo *info = api->daemon ? MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info || uv_poll_init(e->loop, &api->poll, info->epoll_fd) != 0) {
+		err_set(err, -EIO, "the API's socket cannot be served: is koboshi-engine started by koboshid?");
+		if (api->daemon)
+			MHD_stop_daemon(api->daemon);
+		free(api);
+		return NULL;
+	}
+	uv_timer_init(e->loop, &api->timer);
+	api->poll.data = api->timer.data = api;
+	uv_poll_start(&api->poll, UV_READABLE, on_poll);
+	return api;
+}
+
+void api_free(struct api *api)
+{
+	uv_poll_stop(&api->poll);
+	uv_timer_stop(&api->timer);
+	MHD_quiesce_daemon(api->daemon); /* the listening socket is the supervisor's and serves our successor */
+}

@@ -1,0 +1,103 @@
+#pragma once
+/*
+ * The engine's parts in one place: what main.c puts together and the files of this room share. One loop, one thread
+ * (the journal's aside).
+ */
+#include "conf/conf.h"
+#include "engine/hands.h"
+#include "engine/journal.h"
+#include "engine/library.h"
+#include "engine/pressure.h"
+#include "plan/plan.h"
+#include "sense/sense.h"
+
+#define ENGINE_ALL_LAYERS ((1u << PLAN_LAYER_MAX_) - 1)
+
+/* What the engine follows of one instance, beside what the plan knows of it. Same slot as in the plan. */
+struct engine_instance {
+	struct engine_service *service;
+	uint32_t number; /* 0: free */
+	uint32_t variant;
+	enum plan_life life;
+	enum plan_role role;
+	uint64_t incident;
+	int64_t created_us; /* real */
+	uint8_t key[WIRE_KEY_SIZE];
+	bool has_key;
+	struct conf_instance address;
+	struct sense_http *http; /* NULL: not probed */
+	bool proving;            /* probes as for an instance that is to be proven */
+	uint64_t good, bad;      /* probes */
+	bool stale;              /* the row was perhaps not written */
+	int64_t last_took_us;    /* of the last good probe */
+	char detail[160];        /* of the last finding that was not good */
+};
+
+struct engine_service {
+	struct engine *engine;
+	uint32_t index;
+	const struct conf_service *conf;
+	struct plan plan;
+	struct plan_update update;
+	struct engine_instance instances[PLAN_INSTANCES_MAX];
+	struct plan_incident seen[PLAN_INCIDENTS_MAX];       /* as last written to the ledger */
+	struct ledger_incident *stories[PLAN_INCIDENTS_MAX]; /* their rows; same slot */
+	bool stale[PLAN_INCIDENTS_MAX];                      /* the row says more than when it was written */
+};
+
+struct engine {
+	uv_loop_t *loop;
+	const char *conf_path;
+	struct conf conf;
+	struct library library;
+	struct hands *hands;
+	struct journal *journal;
+	struct sense_wire *wire;
+	struct engine_service services[CONF_SERVICES_MAX];
+	size_t n_services;
+
+	uint32_t fresh_number; /* reserved in the ledger; 0: none */
+	bool number_coming;
+	uint64_t last_incident;
+	char boot_id[40];
+
+	struct engine_start *start; /* while the world is being read; NULL afterwards */
+	bool world_known;
+	bool blind;
+	bool busy;
+	struct pressure pressure;
+	bool ledger_writable;
+	bool ledger_lost; /* it could not be opened: one in memory stands in until it can */
+	char ledger_problem[ERR_TEXT_MAX];
+	uint32_t accelerator; /* as in wire_note */
+	char unproven[8][160];
+	size_t n_unproven;
+	uint64_t beats;
+	int64_t started_us, last_turn_us, clock_offset_us, blind_until_us;
+	char reload_problem[ERR_TEXT_MAX];
+	struct api *api;
+	uv_timer_t timer; /* the plans' deadlines */
+	uv_timer_t pulse; /* own lag, progress, ledger's state */
+};
+
+/* service.c: one plan and its world. */
+void service_init(struct engine_service *s, struct engine *e, uint32_t index);
+void service_variants(struct engine_service *s);                       /* fills the plan's variants from the library */
+void service_step(struct engine_service *s, struct plan_event *event); /* fills time and fresh numbers */
+void service_switch(struct engine_service *s, enum plan_refusal *ret_refusal, uint64_t *ret_incident);
+void service_answer(struct engine_service *s, const struct hands_cookie *cookie, const struct wire_order *order,
+                    const struct wire_answer *answer);
+struct engine_service *service_of_instance(struct engine *e, uint32_t number);
+void engine_arm(struct engine *e); /* timer to the next deadline of all plans */
+/* Reserves the next instance number, unless one is there or coming; with a ledger that cannot be written: tries it. */
+void engine_fetch_number(struct engine *e);
+
+/* follow.c: what changes in a plan is followed: probes started and stopped, rows written. */
+void follow_instances(struct engine_service *s);
+void follow_incidents(struct engine_service *s, bool closed_too); /* first false, then the notes, then true */
+void follow_suspicion(struct engine_service *s);
+void follow_again(struct engine_service *s); /* the ledger may have missed rows: all are written at the next step */
+void follow_prune(struct engine *e);         /* what is older than the configuration keeps leaves the ledger */
+
+/* story.c: notes become sentences, in the log and in the ledger. */
+void story_note(struct engine_service *s, const struct plan_note *note);

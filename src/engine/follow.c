@@ -1,0 +1,328 @@
+/*
+ * Follows a plan: whatever changed in it since the last look is carried into the world beside the orders: probes start
+ * and stop with an instance's life, and the ledger gets the rows from which a restart goes on. Comparing, instead of
+ * being told, means that no path through the plan can forget to say something.
+ */
+#include "engine/engine.h"
+
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- probes */
+
+static void on_report(void *arg, const struct evidence *evidence, const char *detail)
+{
+	struct engine_instance *i = arg;
+	struct engine_service *s = i->service;
+	enum finding_class class = finding_class(evidence->finding);
+	if (class == FINDING_CLASS_GOOD) {
+		i->good++;
+		i->last_took_us = evidence->time_us - evidence->began_us;
+	} else if (class != FINDING_CLASS_UNKNOWN) {
+		i->bad++;
+		snprintf(i->detail, sizeof(i->detail), "%s", detail);
+	}
+	struct plan_event event = {.type = PLAN_EV_EVIDENCE, .evidence = *evidence};
+	event.evidence.vantage = VANTAGE_PATH; /* the same port and bytes as a client's, only past the map */
+	service_step(s, &event);
+}
+
+/* What clients write in their Host header: the service's addresses. */
+static void host_names(const struct conf_service *conf, struct sense_target *t)
+{
+	char text[INET6_ADDRSTRLEN], port[8] = "";
+	if (conf->probe.port != 80)
+		snprintf(port, sizeof(port), ":%u", conf->probe.port);
+	if (conf->has_address4 && inet_ntop(AF_INET, &conf->address4, text, sizeof(text)))
+		snprintf(t->hosts[t->n_hosts++], SENSE_HOST_MAX, "%s%s", text, port);
+	if (conf->has_address6 && inet_ntop(AF_INET6, &conf->address6, text, sizeof(text)))
+		snprintf(t->hosts[t->n_hosts++], SENSE_HOST_MAX, "[%s]%s", text, port);
+}
+
+static void fill_target(const struct engine_instance *i, bool proving, struct sense_target *ret_target)
+{
+	const struct engine_service *s = i->service;
+	const struct conf_service *conf = s->conf;
+	const struct library_variant *v = library_find(&s->engine->library, conf->variants[i->variant]);
+	*ret_target = (struct sense_target){
+	        .instance = i->number,
+	        .vantage = VANTAGE_PATH,
+	        .address = i->address,
+	        .probe = conf->probe,
+	        .source4 = i->address.gateway4,
+	        .source6 = i->address.gateway6,
+	        .use6 = conf->has_address6,
+	        .clock_slack_ms = 2000,
+	};
+	ret_target->vantage = VANTAGE_HOST; /* to the guest's own address */
+	host_names(conf, ret_target);
+	memcpy(ret_target->key, i->key, sizeof(i->key));
+	if (proving) { /* ask often and be patient: a booting guest is slow, a woken one must prove itself at once */
+		ret_target->probe.challenge_ms = 2 * conf->probe.interval_ms;
+		if (ret_target->probe.timeout_ms < 1000)
+			ret_target->probe.timeout_ms = 1000;
+	}
+	for (size_t k = 0; v && v->image && k < conf->probe.n_content; k++)
+		for (size_t c = 0; c < v->image->n_content; c++) {
+			if (strcmp(v->image->content[c].path, conf->probe.content[k]) != 0)
+				continue;
+			size_t n = ret_target->n_content++;
+			text_copy(ret_target->content[n].path, sizeof(ret_target->content[n].path), conf->probe.content[k]);
+			memcpy(ret_target->content[n].sha256, v->image->content[c].sha256, 32);
+		}
+}
+
+static void probes_stop(struct engine_instance *i)
+{
+	sense_http_free(i->http);
+	i->http = NULL;
+}
+
+static void probes_start(struct engine_instance *i, bool proving)
+{
+	struct sense_target target;
+	probes_stop(i);
+	fill_target(i, proving, &target);
+	i->http = sense_http_new(i->service->engine->loop, &target, on_report, i);
+	i->proving = proving;
+	if (proving)
+		sense_http_ask(i->http, SENSE_PROBE_CHALLENGE);
+}
+
+static void probes_follow(struct engine_instance *i)
+{
+	bool proving = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING;
+	bool serving = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED || i->life == PLAN_LIFE_OPENING;
+	if (!i->has_key || (!proving && !serving))
+		probes_stop(i);
+	else if (!i->http || i->proving != proving)
+		probes_start(i, proving);
+}
+
+/* --- instances' rows */
+
+struct instance_job {
+	struct ledger_instance row;
+};
+
+static int instance_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct instance_job *job = arg;
+	return ledger_instance_put(l, &job->row, err);
+}
+
+static void write_instance(const struct engine_instance *i, bool ended)
+{
+	const struct engine_service *s = i->service;
+	struct instance_job *job = calloc(1, sizeof(*job));
+	assert(job);
+	job->row.number = i->number;
+	job->row.created_us = i->created_us;
+	job->row.ended_us = ended ? clock_real_us() : 0;
+	job->row.incident = i->incident;
+	text_copy(job->row.service, sizeof(job->row.service), s->conf->name);
+	text_copy(job->row.role, sizeof(job->row.role), plan_role_name(i->role));
+	text_copy(job->row.state, sizeof(job->row.state), ended ? "ended" : plan_life_name(i->life));
+	if (i->variant < s->conf->n_variants) {
+		const char *variant = s->conf->variants[i->variant];
+		text_copy(job->row.variant, sizeof(job->row.variant), variant);
+		library_describe(library_find(&s->engine->library, variant), job->row.components, sizeof(job->row.components));
+	}
+	journal_put(s->engine->journal, instance_work, NULL, job);
+}
+
+static void instance_gone(struct engine_instance *i)
+{
+	probes_stop(i);
+	if (i->service->engine->wire)
+		sense_wire_remove(i->service->engine->wire, i->number);
+	write_instance(i, true);
+	memset(i, 0, sizeof(*i));
+}
+
+static void instance_came(struct engine_service *s, struct engine_instance *i, const struct plan_instance *p)
+{
+	uint8_t key[WIRE_KEY_SIZE];
+	bool has_key = i->number == 0 && i->has_key; /* laid down by start.c before the plan saw it */
+	int64_t created_us = i->created_us ? i->created_us : clock_real_us();
+	memcpy(key, i->key, sizeof(key));
+	*i = (struct engine_instance){
+	        .service = s, .number = p->number, .variant = p->variant, .created_us = created_us, .has_key = has_key};
+	memcpy(i->key, key, sizeof(key));
+	conf_instance(&s->engine->conf, p->number, &i->address);
+	if (s->engine->wire)
+		sense_wire_add(s->engine->wire, &i->address);
+}
+
+void follow_instances(struct engine_service *s)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *p = &s->plan.instances[k];
+		struct engine_instance *i = &s->instances[k];
+		if (i->number && i->number != p->number)
+			instance_gone(i);
+		if (p->number && i->number != p->number)
+			instance_came(s, i, p);
+		if (i->number == 0 || (i->life == p->life && i->role == p->role && i->incident == p->incident && !i->stale))
+			continue;
+		i->stale = false;
+		i->life = p->life;
+		i->role = p->role;
+		i->incident = p->incident;
+		write_instance(i, false);
+		probes_follow(i);
+	}
+}
+
+/* --- incidents' rows */
+
+static int incident_work(struct ledger *l, void *arg, struct err *err)
+{
+	return ledger_incident_put(l, arg, err);
+}
+
+static void write_incident(struct engine *e, const struct ledger_incident *row)
+{
+	struct ledger_incident *job = malloc(sizeof(*job));
+	assert(job);
+	*job = *row;
+	journal_put(e->journal, incident_work, NULL, job);
+}
+
+struct prune_job {
+	uint32_t keep;
+};
+
+static int prune_work(struct ledger *l, void *arg, struct err *err)
+{
+	return ledger_incident_prune(l, ((struct prune_job *)arg)->keep, err);
+}
+
+void follow_prune(struct engine *e)
+{
+	struct prune_job *job = malloc(sizeof(*job));
+	assert(job);
+	job->keep = e->conf.incidents_kept;
+	journal_put(e->journal, prune_work, NULL, job);
+}
+
+static const char *variant_name(const struct engine_service *s, uint32_t variant)
+{
+	return variant < s->conf->n_variants ? s->conf->variants[variant] : "?";
+}
+
+static void incident_fill(struct engine_service *s, struct ledger_incident *row, const struct plan_incident *x)
+{
+	row->number = x->number;
+	row->victim = x->victim;
+	row->active_before = x->active_before;
+	row->active_after = x->active_after;
+	row->first_evidence_us = x->evidence_us;
+	row->verdict_us = x->verdict_us;
+	row->steered_us = x->steered_us;
+	row->standby_us = x->standby_us;
+	row->spare_us = x->spare_us;
+	text_copy(row->victim_variant, sizeof(row->victim_variant), variant_name(s, x->victim_variant));
+	text_copy(row->verdict, sizeof(row->verdict), x->verdict == PLAN_HEALTHY ? "planned" : plan_verdict_name(x->verdict));
+	text_copy(row->phase, sizeof(row->phase), plan_phase_name(x->phase));
+	const struct plan_instance *after = plan_find(&s->plan, x->active_after);
+	if (!after)
+		return;
+	text_copy(row->active_variant, sizeof(row->active_variant), variant_name(s, after->variant));
+	library_layers_text(plan_shared_layers(&s->plan, x->victim_variant, after->variant), ENGINE_ALL_LAYERS, row->shared,
+	                    sizeof(row->shared));
+}
+
+static void incident_closed(struct engine_service *s, struct ledger_incident *row)
+{
+	text_copy(row->phase, sizeof(row->phase), plan_phase_name(PLAN_CLOSED));
+	row->closed_us = clock_real_us();
+	const struct plan_instance *active = plan_find(&s->plan, s->plan.target);
+	snprintf(row->outcome, sizeof(row->outcome), "%s is served by kb-%u (%s); %u standby, %u spare", s->conf->name,
+	         s->plan.target, active ? variant_name(s, active->variant) : "?", plan_count_standby(&s->plan, true),
+	         plan_count_spare(&s->plan));
+	write_incident(s->engine, row);
+	follow_prune(s->engine);
+}
+
+void follow_incidents(struct engine_service *s, bool closed_too)
+{
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
+		const struct plan_incident *x = &s->plan.incidents[k];
+		bool over = s->seen[k].number && s->seen[k].number != x->number;
+		/* NOLINTNEXTLINE(*-memory-comparison,cert-*): differing padding costs one write of the same row */
+		if ((memcmp(x, &s->seen[k], sizeof(*x)) == 0 && !s->stale[k]) || (over && !closed_too))
+			continue;
+		s->stale[k] = false;
+		if (over && s->stories[k]) {
+			incident_closed(s, s->stories[k]);
+			free(s->stories[k]);
+			s->stories[k] = NULL;
+		}
+		s->seen[k] = *x;
+		if (x->number == 0)
+			continue;
+		if (!s->stories[k]) {
+			s->stories[k] = calloc(1, sizeof(*s->stories[k]));
+			assert(s->stories[k]);
+			s->stories[k]->opened_us = clock_real_us() - (clock_monotonic_us() - x->evidence_us);
+			text_copy(s->stories[k]->service, sizeof(s->stories[k]->service), s->conf->name);
+			text_copy(s->stories[k]->boot_id, sizeof(s->stories[k]->boot_id), s->engine->boot_id);
+		}
+		incident_fill(s, s->stories[k], x);
+		write_incident(s->engine, s->stories[k]);
+	}
+}
+
+/* --- suspicion */
+
+struct suspicion_job {
+	size_t n;
+	struct ledger_suspicion rows[];
+};
+
+static int suspicion_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct suspicion_job *job = arg;
+	int r = 0;
+	for (size_t k = 0; k < job->n && r == 0; k++)
+		r = ledger_suspicion_put(l, &job->rows[k], err);
+	return r;
+}
+
+void follow_suspicion(struct engine_service *s)
+{
+	struct engine *e = s->engine;
+	size_t n = 0;
+	for (size_t c = 0; c < s->plan.n_components; c++)
+		n += s->plan.suspicion[c] > 0;
+	struct suspicion_job *job = calloc(1, sizeof(*job) + n * sizeof(job->rows[0]));
+	assert(job);
+	for (size_t c = 0; c < s->plan.n_components; c++) {
+		if (s->plan.suspicion[c] == 0)
+			continue;
+		struct ledger_suspicion *row = &job->rows[job->n++];
+		text_copy(row->component, sizeof(row->component), e->library.components[c].key);
+		row->value = s->plan.suspicion[c] / 1000.0;
+		row->since_us = clock_real_us();
+		row->incident = e->last_incident;
+	}
+	journal_put(e->journal, suspicion_work, NULL, job);
+	for (size_t k = 0; k < e->n_services; k++) /* a component is as suspect to one service as to the other */
+		if (&e->services[k] != s)
+			memcpy(e->services[k].plan.suspicion, s->plan.suspicion, sizeof(s->plan.suspicion));
+}
+
+void follow_again(struct engine_service *s)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		s->instances[k].stale = s->instances[k].number > 0;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
+		s->stale[k] = s->stories[k] != NULL;
+	follow_suspicion(s);
+}

@@ -1,0 +1,239 @@
+/* What is now: the device, its services and instances, the variants and what they have in common. */
+#include "engine/report.h"
+
+#include "lib/bytes.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+json_t *report_text(const char *text)
+{
+	json_t *json = json_string(text);
+	if (json)
+		return json;
+	char *copy = strdup(text); /* cut in the middle of a letter, most likely */
+	assert(copy);
+	for (char *c = copy; *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	json = json_string(copy);
+	free(copy);
+	assert(json);
+	return json;
+}
+
+/* --- processes: as the supervisor wrote them down */
+
+static int rss_kb(int pid)
+{
+	char path[64];
+	uint8_t *bytes;
+	size_t size;
+	long pages = 0;
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	if (file_read(path, 256, &bytes, &size, NULL) < 0)
+		return 0;
+	sscanf((char *)bytes, "%*s %ld", &pages);
+	free(bytes);
+	return (int)(pages * (sysconf(_SC_PAGESIZE) / 1024));
+}
+
+static json_t *processes(const struct engine *e)
+{
+	char path[PATH_MAX];
+	uint8_t *bytes;
+	size_t size;
+	json_t *list = json_array();
+	snprintf(path, sizeof(path), "%s/processes", e->conf.run_dir);
+	if (file_read(path, 4096, &bytes, &size, NULL) < 0)
+		return list;
+	char *rest = (char *)bytes, role[16], last[33];
+	int pid, restarts;
+	for (char *line; (line = strsep(&rest, "\n"));)
+		if (sscanf(line, "%15s %d %d %*d %32s", role, &pid, &restarts, last) == 4)
+			json_array_append_new(list, json_pack("{s:o, s:i, s:i, s:o, s:i}", "role", report_text(role), "pid", pid,
+			                                      "restarts", restarts, "last_exit", report_text(last), "rss_kb",
+			                                      pid ? rss_kb(pid) : 0));
+	free(bytes);
+	return list;
+}
+
+/* --- instances and services */
+
+static json_t *components(const struct library_variant *v)
+{
+	json_t *json = json_object();
+	for (enum image_layer layer = IMAGE_KERNEL; v && v->image && layer <= IMAGE_RUNTIME; layer++) {
+		const struct image_component *c = image_component(v->image, layer);
+		char text[192];
+		if (!c)
+			continue;
+		snprintf(text, sizeof(text), "%s %s", c->name, c->version);
+		json_object_set_new(json, image_layer_name(layer), report_text(text));
+	}
+	return json;
+}
+
+static json_t *instance(const struct engine_service *s, const struct engine_instance *i, const struct plan_instance *p)
+{
+	const char *variant = p->variant < s->conf->n_variants ? s->conf->variants[p->variant] : "?";
+	json_t *probes = json_pack("{s:I, s:I}", "good", (json_int_t)i->good, "bad", (json_int_t)i->bad);
+	json_object_set_new(probes, "last_ms", i->last_took_us ? json_real((double)i->last_took_us / 1000.0) : json_null());
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:o}", "number", (int)p->number, "name", i->address.name,
+	                 "variant", variant, "role", plan_role_name(p->role), "state", plan_life_name(p->life), "verdict",
+	                 plan_verdict_name(p->verdict), "reason", report_text(p->verdict >= PLAN_FAILED ? i->detail : ""),
+	                 "since_s", (double)(clock_monotonic_us() - p->life_us) / 1e6, "components",
+	                 components(library_find(&s->engine->library, variant)), "probes", probes);
+}
+
+static json_t *addresses(const struct conf_service *conf)
+{
+	json_t *list = json_array();
+	char text[INET6_ADDRSTRLEN];
+	if (conf->has_address4 && inet_ntop(AF_INET, &conf->address4, text, sizeof(text)))
+		json_array_append_new(list, json_string(text));
+	if (conf->has_address6 && inet_ntop(AF_INET6, &conf->address6, text, sizeof(text)))
+		json_array_append_new(list, json_string(text));
+	return list;
+}
+
+static json_t *ports(const struct conf_service *conf)
+{
+	json_t *list = json_array();
+	char text[16];
+	for (size_t i = 0; i < conf->n_ports; i++) {
+		snprintf(text, sizeof(text), "%u/%s", conf->ports[i].port,
+		         conf->ports[i].protocol == IPPROTO_TCP ? "tcp" : "udp");
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+static void say(json_t *reasons, const char *format, ...) printf_like(2, 3);
+
+static void say(json_t *reasons, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX + 80];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	json_array_append_new(reasons, report_text(text));
+}
+
+static json_t *service(struct engine_service *s, json_t *reasons)
+{
+	json_t *list = json_array();
+	uint32_t standby = plan_count_standby(&s->plan, true), spare = plan_count_spare(&s->plan);
+	const struct plan_instance *active = plan_find(&s->plan, s->plan.target);
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (s->instances[k].number && s->plan.instances[k].number == s->instances[k].number)
+			json_array_append_new(list, instance(s, &s->instances[k], &s->plan.instances[k]));
+	bool served = active && active->life == PLAN_LIFE_READY;
+	if (!served)
+		say(reasons, "%s is not served by a healthy instance", s->conf->name);
+	if (standby < s->conf->standby)
+		say(reasons, "%s has %u of %u standbys", s->conf->name, standby, s->conf->standby);
+	if (spare < s->conf->spare)
+		say(reasons, "%s has %u of %u spares", s->conf->name, spare, s->conf->spare);
+	for (size_t v = 0; v < s->plan.n_variants; v++)
+		if (s->plan.variants[v].failures)
+			say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
+			    s->plan.variants[v].failures);
+	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o}", "name", s->conf->name, "addresses", addresses(s->conf), "ports",
+	                 ports(s->conf), "active", (int)s->plan.target, "verdict",
+	                 active ? plan_verdict_name(active->verdict) : "unknown", "open_incidents",
+	                 (int)plan_open_incidents(&s->plan), "instances", list);
+}
+
+static const char *accelerator(const struct engine *e)
+{
+	return e->accelerator == 2 ? "KVM" : e->accelerator == 1 ? "software emulation" : "unknown";
+}
+
+json_t *report_status(struct engine *e)
+{
+	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
+	if (!e->world_known)
+		say(reasons, "the world is still being read: %s%s%s",
+		    hands_ready(e->hands, WIRE_NET) ? "" : "koboshi-net is not ready; ",
+		    hands_ready(e->hands, WIRE_VM) ? "" : "koboshi-vm is not ready; ", "nothing is ordered before");
+	for (size_t i = 0; i < e->n_services; i++)
+		json_array_append_new(services, service(&e->services[i], reasons));
+	for (size_t i = 0; i < e->library.n_variants; i++)
+		if (e->library.variants[i].problem[0])
+			say(reasons, "variant %s cannot be used: %s", e->library.variants[i].name,
+			    e->library.variants[i].problem);
+	if (e->world_known && (!hands_ready(e->hands, WIRE_NET) || !hands_ready(e->hands, WIRE_VM)))
+		say(reasons, "%s is away", hands_ready(e->hands, WIRE_NET) ? "koboshi-vm" : "koboshi-net");
+	if (e->ledger_problem[0])
+		say(reasons, "ledger: %s", e->ledger_problem);
+	if (e->reload_problem[0])
+		say(reasons, "the changed configuration is not in use: %s", e->reload_problem);
+	for (size_t i = 0; i < e->n_unproven; i++)
+		json_array_append_new(unproven, report_text(e->unproven[i]));
+	if (strcmp(e->conf.libvirt, "embed") != 0)
+		json_array_append_new(unproven, json_string("libvirt: only the embedded driver was ever tried with real guests"));
+	if (e->accelerator != 2)
+		json_array_append_new(
+		        unproven, json_string("KVM: no guest has booted with it on this host; guests run by software emulation"));
+	const char *state = e->blind ? "blind" : json_array_size(reasons) ? "degraded" : "ok";
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o}", "device", e->conf.device, "version",
+	                 KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
+	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "services",
+	                 services, "processes", processes(e), "unproven", unproven);
+}
+
+/* --- variants */
+
+static json_t *suspicions(const struct engine *e, const struct library_variant *v)
+{
+	json_t *list = json_array();
+	const struct plan *plan = &e->services[0].plan; /* the same in all */
+	for (size_t c = 0; c < e->library.n_components; c++)
+		if ((v->components[c / 64] >> (c % 64) & 1) && plan->suspicion[c] &&
+		    e->library.components[c].layer <= IMAGE_RUNTIME)
+			json_array_append_new(list,
+			                      json_pack("{s:o, s:f}", "component", report_text(e->library.components[c].key),
+			                                "value", plan->suspicion[c] / 1000.0));
+	return list;
+}
+
+static json_t *variant(const struct engine *e, const struct library_variant *v)
+{
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", v->name, "suite",
+	                 report_text(v->image ? v->image->suite : ""), "summary", report_text(v->image ? v->image->summary : ""),
+	                 "built", report_text(v->image ? v->image->built : ""), "image",
+	                 report_text(v->image ? "ok" : v->problem), "components", components(v), "suspicion", suspicions(e, v));
+}
+
+static json_t *overlap(const struct library_variant *a, const struct library_variant *b)
+{
+	struct image_overlap o;
+	json_t *layers = json_object();
+	image_overlap(a->image, b->image, &o);
+	for (enum image_layer layer = IMAGE_KERNEL; layer <= IMAGE_RUNTIME; layer++)
+		json_object_set_new(layers, image_layer_name(layer),
+		                    json_string(o.layer_same[layer]  ? "same"
+		                                : o.layer_kin[layer] ? "other version"
+		                                                     : "different"));
+	return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:f}", "a", a->name, "b", b->name, "layers", layers, "packages_same",
+	                 (json_int_t)o.packages_same, "packages_a", (json_int_t)o.packages_a, "packages_b",
+	                 (json_int_t)o.packages_b, "share", o.share);
+}
+
+json_t *report_variants(struct engine *e)
+{
+	json_t *list = json_array(), *overlaps = json_array();
+	for (size_t i = 0; i < e->library.n_variants; i++) {
+		const struct library_variant *a = &e->library.variants[i];
+		json_array_append_new(list, variant(e, a));
+		for (size_t k = i + 1; k < e->library.n_variants; k++)
+			if (a->image && e->library.variants[k].image)
+				json_array_append_new(overlaps, overlap(a, &e->library.variants[k]));
+	}
+	return json_pack("{s:o, s:o}", "variants", list, "overlap", overlaps);
+}

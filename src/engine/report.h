@@ -1,0 +1,16 @@
+#pragma once
+/* What the API says, as JSON objects. The caller owns what is returned. */
+#include "engine/engine.h"
+
+#include <jansson.h>
+
+/* A JSON string of whatever bytes a message, a ledger or an actuator brought: what is no UTF-8 becomes '?'. Never NULL. */
+json_t *report_text(const char *text);
+
+/* On the loop. */
+json_t *report_status(struct engine *e);
+json_t *report_variants(struct engine *e);
+
+/* On the ledger's thread: the ledger only. NULL with `err` filled when there is nothing to say. */
+json_t *report_incidents(struct ledger *l, struct err *err);
+json_t *report_incident(struct ledger *l, uint64_t number, struct err *err);

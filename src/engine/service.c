@@ -1,0 +1,298 @@
+/*
+ * One service: its plan, and the translation between the plan's words and the orders on the wire. An order that must be
+ * in the ledger before it starts goes through the journal; all others leave at once, so that steering never waits for a disk.
+ */
+#include "engine/engine.h"
+
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	enum order_type type;
+	enum wire_gate gate;
+} orders[PLAN_ORDER_MAX_] = {
+        [PLAN_DO_TAP_ADD] = {ORDER_NET_TAP_ADD, WIRE_GATE_NONE}, [PLAN_DO_TAP_DEL] = {ORDER_NET_TAP_DEL, WIRE_GATE_NONE},
+        [PLAN_DO_FENCE] = {ORDER_NET_GATE, WIRE_GATE_FENCED},    [PLAN_DO_OPEN] = {ORDER_NET_GATE, WIRE_GATE_OPEN},
+        [PLAN_DO_STEER] = {ORDER_NET_STEER, WIRE_GATE_NONE},     [PLAN_DO_CUT] = {ORDER_NET_CUT, WIRE_GATE_NONE},
+        [PLAN_DO_FLOWS] = {ORDER_NET_FLOWS, WIRE_GATE_NONE},     [PLAN_DO_CREATE] = {ORDER_VM_CREATE, WIRE_GATE_NONE},
+        [PLAN_DO_UNCAP] = {ORDER_VM_UNCAP, WIRE_GATE_NONE},      [PLAN_DO_SUSPEND] = {ORDER_VM_SUSPEND, WIRE_GATE_NONE},
+        [PLAN_DO_RESUME] = {ORDER_VM_RESUME, WIRE_GATE_NONE},    [PLAN_DO_LINK_DOWN] = {ORDER_VM_LINK, WIRE_GATE_NONE},
+        [PLAN_DO_RECORD] = {ORDER_VM_EVIDENCE, WIRE_GATE_NONE},  [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},
+};
+
+static int64_t us(uint32_t ms)
+{
+	return (int64_t)ms * 1000;
+}
+
+void service_init(struct engine_service *s, struct engine *e, uint32_t index)
+{
+	s->engine = e;
+	s->index = index;
+	s->conf = &e->conf.services[index];
+	const struct conf_probe *probe = &s->conf->probe;
+	plan_init(&s->plan, &(struct plan_config){
+	                            .standby = s->conf->standby,
+	                            .spare = s->conf->spare,
+	                            .interval_us = us(probe->interval_ms),
+	                            .timeout_us = us(probe->timeout_ms),
+	                            .failures = probe->failures,
+	                            .window = probe->window,
+	                            .boot_us = us(e->conf.boot_ms),
+	                            .wake_us = 5000000,
+	                            .drain_us = us(s->conf->drain_ms),
+	                            .backoff_us = us(e->conf.rebuild_backoff_ms),
+	                            .quick_us = 3000000,
+	                            .slow_us = 60000000,
+	                            .evidence = e->conf.evidence_bytes > 0,
+	                    });
+	service_variants(s);
+}
+
+void service_variants(struct engine_service *s)
+{
+	const struct library *library = &s->engine->library;
+	s->plan.n_variants = (uint32_t)s->conf->n_variants;
+	s->plan.n_components = (uint32_t)library->n_components;
+	for (size_t c = 0; c < library->n_components; c++)
+		s->plan.layer[c] = (uint8_t)library->components[c].layer;
+	for (size_t v = 0; v < s->conf->n_variants; v++) {
+		const struct library_variant *have = library_find(library, s->conf->variants[v]);
+		s->plan.variants[v].usable = have && have->image;
+		if (have)
+			memcpy(s->plan.variants[v].components, have->components, sizeof(have->components));
+	}
+}
+
+struct engine_service *service_of_instance(struct engine *e, uint32_t number)
+{
+	for (size_t i = 0; i < e->n_services; i++)
+		if (plan_find(&e->services[i].plan, number))
+			return &e->services[i];
+	return NULL;
+}
+
+/* --- orders */
+
+struct intent_job {
+	struct ledger_intent row;
+	struct engine_service *service;
+	struct wire_order order;
+	uint32_t ticket;
+};
+
+static int intent_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct intent_job *job = arg;
+	job->row.number = 0;
+	return ledger_intent_begin(l, &job->row, err);
+}
+
+static void intent_done(void *arg, int status, const struct err *err)
+{
+	auto_free struct intent_job *job = arg;
+	struct engine_service *s = job->service;
+	if (status == 0) {
+		struct hands_cookie cookie = {s->index, job->ticket, job->row.number};
+		hands_send(s->engine->hands, &job->order, &cookie);
+		return;
+	}
+	log_error("engine.intent", "%s of instance %u is not carried out, because the ledger cannot record it: %s",
+	          job->row.order, job->order.instance, err->text);
+	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {job->ticket, status}};
+	service_step(s, &event);
+}
+
+static void send_order(struct engine_service *s, const struct plan_order *order)
+{
+	struct wire_order wire = {
+	        .incident = order->incident,
+	        .type = orders[order->type].type,
+	        .service = s->index,
+	        .instance = order->instance,
+	        .victim = order->victim,
+	        .variant = order->variant,
+	        .gate = orders[order->type].gate,
+	};
+	if (wire.type != ORDER_VM_CREATE)
+		wire.variant = 0;
+	if (!plan_order_needs_intent(order->type)) {
+		struct hands_cookie cookie = {s->index, order->ticket, 0};
+		hands_send(s->engine->hands, &wire, &cookie);
+		return;
+	}
+	struct intent_job *job = calloc(1, sizeof(*job));
+	assert(job);
+	job->service = s;
+	job->order = wire;
+	job->ticket = order->ticket;
+	job->row = (struct ledger_intent){
+	        .service = s->index, .instance = order->instance, .variant = order->variant, .incident = order->incident};
+	text_copy(job->row.order, sizeof(job->row.order), plan_order_name(order->type));
+	journal_put(s->engine->journal, intent_work, intent_done, job);
+}
+
+struct outcome_job {
+	uint64_t intent;
+	int32_t status;
+	char text[WIRE_TEXT_MAX];
+};
+
+static int outcome_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct outcome_job *job = arg;
+	return ledger_intent_end(l, job->intent, job->status, job->text, err);
+}
+
+static void write_outcome(struct engine *e, uint64_t intent, const struct wire_answer *answer)
+{
+	struct outcome_job *job = calloc(1, sizeof(*job));
+	assert(job);
+	job->intent = intent;
+	job->status = answer->status;
+	text_copy(job->text, sizeof(job->text), answer->text);
+	journal_put(e->journal, outcome_work, NULL, job);
+}
+
+static struct engine_instance *instance_slot(struct engine_service *s, uint32_t number)
+{
+	for (size_t k = 0; number && k < PLAN_INSTANCES_MAX; k++)
+		if (s->instances[k].number == number)
+			return &s->instances[k];
+	return NULL;
+}
+
+void service_answer(struct engine_service *s, const struct hands_cookie *cookie, const struct wire_order *order,
+                    const struct wire_answer *answer)
+{
+	if (cookie->intent)
+		write_outcome(s->engine, cookie->intent, answer);
+	struct engine_instance *i = instance_slot(s, order->instance);
+	if (answer->status < 0)
+		log_warning("engine.order", "%s of instance %u: %s", order_type_name((enum order_type)order->type),
+		            order->instance, answer->text);
+	else if (order->type == ORDER_VM_CREATE && i) {
+		memcpy(i->key, answer->key, sizeof(i->key));
+		i->has_key = true;
+	}
+	if (answer->status < 0 && i)
+		text_copy(i->detail, sizeof(i->detail), answer->text);
+	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {cookie->ticket, answer->status}};
+	service_step(s, &event);
+}
+
+/* --- the step */
+
+struct number_job {
+	struct engine *engine;
+	uint32_t number;
+};
+
+static int number_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct number_job *job = arg;
+	return ledger_instance_number(l, &job->number, err);
+}
+
+/* A range of addresses is small: a number whose address a living instance still has is passed over. */
+static bool number_clashes(const struct engine *e, uint32_t number)
+{
+	for (size_t s = 0; s < e->n_services; s++)
+		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+			if (e->services[s].plan.instances[k].number &&
+			    conf_instances_clash(&e->conf, number, e->services[s].plan.instances[k].number))
+				return true;
+	return false;
+}
+
+static void number_done(void *arg, int status, const struct err *err)
+{
+	auto_free struct number_job *job = arg;
+	struct engine *e = job->engine;
+	e->number_coming = false;
+	if (status == -EBADMSG) {
+		log_error("engine.ledger", "%s: starting anew, which begins a fresh one", err->text);
+		uv_stop(e->loop);
+		return;
+	}
+	if (status < 0) {
+		if (e->ledger_writable) /* else it was said, and is tried every second */
+			log_error("engine.number", "no new instance can be numbered: %s", err->text);
+		return; /* the pulse asks again */
+	}
+	if (e->fresh_number) /* this one only tried whether the ledger can be written again */
+		return;
+	if (number_clashes(e, job->number)) {
+		engine_fetch_number(e);
+		return;
+	}
+	e->fresh_number = job->number;
+	for (size_t i = 0; i < e->n_services; i++) {
+		struct plan_event event = {.type = PLAN_EV_TIME};
+		service_step(&e->services[i], &event);
+	}
+}
+
+void engine_fetch_number(struct engine *e)
+{
+	if ((e->fresh_number && e->ledger_writable) || e->number_coming || e->ledger_lost)
+		return;
+	e->number_coming = true;
+	struct number_job *job = calloc(1, sizeof(*job));
+	assert(job);
+	job->engine = e;
+	journal_put(e->journal, number_work, number_done, job);
+}
+
+static void one_step(struct engine_service *s, struct plan_event *event)
+{
+	struct engine *e = s->engine;
+	event->now_us = clock_monotonic_us();
+	event->fresh_number = e->fresh_number;
+	event->fresh_incident = e->last_incident + 1;
+	plan_step(&s->plan, event, &s->update);
+	for (size_t k = 0; k < s->update.n_orders; k++) /* first of all: what is urgent leaves at once */
+		if (!plan_order_needs_intent(s->update.orders[k].type))
+			send_order(s, &s->update.orders[k]);
+	if (s->update.incident_used)
+		e->last_incident++;
+	follow_instances(s); /* rows before intents: the journal keeps the order */
+	follow_incidents(s, false);
+	for (size_t k = 0; k < s->update.n_notes; k++)
+		story_note(s, &s->update.notes[k]);
+	follow_incidents(s, true);
+	if (s->update.suspicion_changed)
+		follow_suspicion(s);
+	for (size_t k = 0; k < s->update.n_orders; k++)
+		if (plan_order_needs_intent(s->update.orders[k].type))
+			send_order(s, &s->update.orders[k]);
+	if (s->update.number_used) {
+		e->fresh_number = 0;
+		engine_fetch_number(e);
+	}
+	for (size_t k = 0; k < s->update.n_notes; k++)
+		if (s->update.notes[k].step == PLAN_STEP_LATE)
+			hands_replace(e->hands,
+			              order_is_for(orders[s->update.notes[k].order].type, WIRE_NET) ? WIRE_NET : WIRE_VM);
+}
+
+void service_step(struct engine_service *s, struct plan_event *event)
+{
+	one_step(s, event);
+	for (int n = 0; n < 8 && s->plan.again; n++)
+		one_step(s, &(struct plan_event){.type = PLAN_EV_TIME});
+	engine_arm(s->engine);
+}
+
+void service_switch(struct engine_service *s, enum plan_refusal *ret_refusal, uint64_t *ret_incident)
+{
+	one_step(s, &(struct plan_event){.type = PLAN_EV_SWITCH});
+	*ret_refusal = s->update.refusal;
+	*ret_incident = s->update.switch_incident;
+	engine_arm(s->engine);
+}

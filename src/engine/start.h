@@ -1,0 +1,11 @@
+#pragma once
+/* Reading world and ledger after a start, until each plan has its view. */
+#include "engine/engine.h"
+
+/* Reads what the ledger remembers. Before the journal's thread starts. */
+int start_begin(struct engine *e, struct ledger *ledger, bool fresh_ledger, struct err *err) must_use;
+
+/* `role` became ready, or (WIRE_SUPERVISOR) nothing did: asks the actuators what is there once both are ready; later asks a new
+ * vm actuator what became of the guests meanwhile. */
+void start_actuator_ready(struct engine *e, enum wire_role role);
+void start_answer(struct engine *e, const struct wire_order *order, const struct wire_answer *answer);

@@ -1,0 +1,197 @@
+/*
+ * The story of an incident: the plan's notes as sentences that an operator can follow, in the log always and in the
+ * ledger when they belong to an incident. Kept apart from the plan, which knows no words.
+ */
+#include "engine/engine.h"
+
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+struct words {
+	char instance[64]; /* "kb-7 (amber)" */
+	char other[64];
+	char layers[96], shared[96];
+};
+
+static void instance_words(const struct engine_service *s, uint32_t number, uint32_t variant, char *ret_text, size_t size)
+{
+	const struct plan_instance *i = plan_find(&s->plan, number);
+	if (variant == UINT32_MAX && i)
+		variant = i->variant;
+	if (number == 0)
+		text_copy(ret_text, size, "nothing");
+	else if (variant < s->conf->n_variants)
+		snprintf(ret_text, size, "kb-%u (%s)", number, s->conf->variants[variant]);
+	else
+		snprintf(ret_text, size, "kb-%u", number);
+}
+
+static const struct engine_instance *slot_of(const struct engine_service *s, uint32_t number)
+{
+	for (size_t k = 0; number && k < PLAN_INSTANCES_MAX; k++)
+		if (s->instances[k].number == number)
+			return &s->instances[k];
+	return NULL;
+}
+
+static void detected(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	const struct engine_instance *i = slot_of(s, n->instance);
+	bool said = i && i->detail[0] && n->vantage != VANTAGE_HYPERVISOR;
+	if (n->finding == FINDING_UNKNOWN)
+		snprintf(t, size, "%s was found cut off after a restart", w->instance);
+	else
+		snprintf(t, size, "%s %s (seen from the %s%s%s): verdict %s", w->instance, finding_sentence(n->finding),
+		         vantage_name(n->vantage), said ? ": " : "", said ? i->detail : "",
+		         plan_verdict_name((enum plan_verdict)n->status));
+}
+
+static void chosen(const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	int used = snprintf(t, size, "next is %s", w->instance);
+	if (n->other && used > 0 && (size_t)used < size)
+		used += snprintf(t + used, size - (size_t)used, "; it shares with the fallen %s: %s", w->other, w->layers);
+	if (used > 0 && (size_t)used < size)
+		snprintf(t + used, size - (size_t)used, "; with what serves now: %s", w->shared);
+}
+
+/* Steps that need no more said than who and what. */
+static const char *const tails[PLAN_STEP_MAX_] = {
+        [PLAN_STEP_FENCED] = "is cut off: nothing passes its tap in either direction, its flows are ended",
+        [PLAN_STEP_LINK_DOWN] = "lost its network carrier",
+        [PLAN_STEP_FROZEN] = "is frozen: its processors stand still",
+        [PLAN_STEP_PROVEN] = "is proven: right content, right answer to the challenge, right clock",
+        [PLAN_STEP_STANDBY] = "is ready to take over",
+        [PLAN_STEP_BUILDING] = "is being built",
+        [PLAN_STEP_SPARE] = "sleeps as proven spare",
+        [PLAN_STEP_REMOVED] = "is removed: guest, tap, rules and keys are gone",
+};
+
+static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
+{
+	struct words w;
+	instance_words(s, n->instance, n->variant, w.instance, sizeof(w.instance));
+	instance_words(s, n->other, UINT32_MAX, w.other, sizeof(w.other));
+	library_layers_text(n->layers, ENGINE_ALL_LAYERS, w.layers, sizeof(w.layers));
+	library_layers_text(n->shared, ENGINE_ALL_LAYERS, w.shared, sizeof(w.shared));
+	const char *order = plan_order_name(n->order);
+	switch (n->step) {
+	case PLAN_STEP_DETECTED:
+		detected(s, n, &w, t, size);
+		break;
+	case PLAN_STEP_STEERED:
+		snprintf(t, size, "%s now points at %s instead of %s; the two share: %s", s->conf->name, w.instance, w.other,
+		         w.layers);
+		break;
+	case PLAN_STEP_ACTIVE:
+		snprintf(t, size, "%s now points at %s", s->conf->name, w.instance);
+		break;
+	case PLAN_STEP_UNSTEERABLE:
+		snprintf(t, size,
+		         n->status == PLAN_COMPROMISED ? "no healthy instance can take over from %s: it is cut off all the same"
+		                                       : "no healthy instance can take over from %s yet",
+		         w.instance);
+		break;
+	case PLAN_STEP_RECORDED:
+		snprintf(t, size, "evidence of %s is recorded (memory, console, flows; hashed)", w.instance);
+		break;
+	case PLAN_STEP_SUSPECTED:
+		snprintf(t, size, "what %s was made of is suspect now: %s", w.instance, w.layers);
+		break;
+	case PLAN_STEP_WAKING:
+		snprintf(t, size, "spare %s wakes up%s%s", w.instance, (n->layers & PLAN_HOLES) ? "; suspect in it: " : "",
+		         (n->layers & PLAN_HOLES) ? w.layers : "");
+		break;
+	case PLAN_STEP_CHOSEN:
+		chosen(n, &w, t, size);
+		break;
+	case PLAN_STEP_RETIRED:
+		snprintf(t, size, "%s is retired: a better one took its place (suspect in it: %s)", w.instance, w.layers);
+		break;
+	case PLAN_STEP_DRAINED:
+		snprintf(t, size, "the last old connections to %s are ended", w.instance);
+		break;
+	case PLAN_STEP_REFUSED_ORDER:
+		snprintf(t, size, "'%s' of %s failed (%s)", order, w.instance, strerror(-n->status));
+		break;
+	case PLAN_STEP_LATE:
+		snprintf(t, size, "'%s' of %s was not answered in time: its actuator is replaced", order, w.instance);
+		break;
+	case PLAN_STEP_GIVEN_UP:
+		snprintf(t, size, "%s was never proven (%s) and is given up", w.instance,
+		         n->status ? strerror(-n->status) : "no right answer");
+		break;
+	case PLAN_STEP_RESUMED:
+		snprintf(t, size, "taken up again after a restart; victim %s", w.other);
+		break;
+	case PLAN_STEP_CLOSED:
+		snprintf(t, size, "closed: nothing is left to be done");
+		break;
+	case PLAN_STEP_FENCED:
+	case PLAN_STEP_LINK_DOWN:
+	case PLAN_STEP_FROZEN:
+	case PLAN_STEP_PROVEN:
+	case PLAN_STEP_STANDBY:
+	case PLAN_STEP_BUILDING:
+	case PLAN_STEP_SPARE:
+	case PLAN_STEP_REMOVED:
+		snprintf(t, size, "%s %s", w.instance, tails[n->step]);
+		break;
+	case PLAN_STEP_MAX_:
+		t[0] = '\0';
+		break;
+	}
+}
+
+static int step_work(struct ledger *l, void *arg, struct err *err)
+{
+	return ledger_step_add(l, arg, err);
+}
+
+/* The incident's first evidence, also when the plan has just closed it. */
+static int64_t began_us(const struct engine_service *s, uint64_t incident)
+{
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
+		if (s->plan.incidents[k].number == incident)
+			return s->plan.incidents[k].evidence_us;
+		if (s->stories[k] && s->stories[k]->number == incident)
+			return s->stories[k]->first_evidence_us;
+	}
+	return 0;
+}
+
+void story_note(struct engine_service *s, const struct plan_note *note)
+{
+	char text[LEDGER_TEXT_MAX];
+	sentence(s, note, text, sizeof(text));
+	bool bad = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_UNSTEERABLE ||
+	           note->step == PLAN_STEP_REFUSED_ORDER || note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP;
+	char id[48];
+	snprintf(id, sizeof(id), "plan.%s", plan_step_name(note->step));
+	if (note->incident)
+		log_event(bad ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, id, "[incident %llu] %s",
+		          (unsigned long long)note->incident, text);
+	else
+		log_event(bad ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, id, "%s", text);
+	if (note->incident == 0)
+		return;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && note->step == PLAN_STEP_DETECTED; k++)
+		if (s->stories[k] && s->stories[k]->number == note->incident) {
+			text_copy(s->stories[k]->cause, sizeof(s->stories[k]->cause), text);
+			s->stale[k] = true;
+		}
+	struct ledger_step *step = calloc(1, sizeof(*step));
+	assert(step);
+	int64_t began = began_us(s, note->incident);
+	step->incident = note->incident;
+	step->time_us = clock_real_us();
+	step->since_us = began ? note->time_us - began : 0;
+	text_copy(step->phase, sizeof(step->phase), plan_phase_name(note->phase));
+	text_copy(step->step, sizeof(step->step), plan_step_name(note->step));
+	text_copy(step->text, sizeof(step->text), text);
+	journal_put(s->engine->journal, step_work, NULL, step);
+}

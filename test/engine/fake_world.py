@@ -1,0 +1,389 @@
+"""The world around koboshi-engine, in memory: doubles of koboshid, koboshi-net and koboshi-vm that speak the real wire messages,
+and guests that are small web servers on addresses of this network namespace's loopback.
+
+What the world holds (guests, gates, what the service points at) outlives the engine, as it does on a device: an engine that is
+killed and started anew finds it as it was.
+"""
+import array
+import contextlib
+import hashlib
+import hmac
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import socket
+import socketserver
+import struct
+import subprocess
+import threading
+import time
+
+ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
+NET, VM = 2, 3
+READY, GONE = 1, 6
+(NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
+ DESTROY) = range(1, 16)
+NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
+ABSENT, RUNNING, PAUSED = range(3)
+PAGE = b"<h1>sensor</h1>\n"
+TEXT_MAX, KEY_SIZE, SERVICES, OBSERVED_MAX = 200, 32, 4, 24
+ENGINE_USER = 65534
+WAIT_S = 30
+
+
+def wait_for(what, condition, seconds=WAIT_S):
+    """The condition's first true value. Only for what nobody tells: the engine's answers and what it writes."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+# --- guests
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        guest = self.server.guest
+        body = guest.page
+        if self.path.startswith("/api/challenge?nonce="):
+            nonce = bytes.fromhex(self.path.split("=")[1])
+            digest = hmac.new(guest.key, nonce + hashlib.sha256(guest.page).digest(), "sha256").hexdigest()
+            body = json.dumps({"digest": digest, "clock": time.time()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def handle_error(self, *_):
+        pass
+
+
+class Guest:
+    def __init__(self, number, variant):
+        self.number, self.variant, self.state = number, variant, RUNNING
+        self.key, self.page = os.urandom(KEY_SIZE), PAGE
+        self.server = Server((f"192.0.2.{2 + number % 13}", 80), Handler)
+        self.server.guest = self
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close_port(self):
+        """As an attacker does it: new connections are reset at once."""
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
+
+
+# --- wire
+
+
+def packet(kind, body):
+    return struct.pack("=HHI", 1, kind, 8 + len(body)) + body
+
+
+def text_field(text):
+    return text.encode()[:TEXT_MAX - 1].ljust(TEXT_MAX, b"\0")
+
+
+def notice(kind, instance=0, accelerator=0, text=""):
+    now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    return packet(NOTICE, struct.pack("=qIIII", now_us, kind, instance, accelerator, 0) + text_field(text))
+
+
+def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):
+    body = struct.pack("=QiI", order_id, status, 10) + text_field(text) + key + struct.pack("=4I", *target)
+    body += struct.pack("=I", len(observed)) + b"".join(observed).ljust(OBSERVED_MAX * (20 + KEY_SIZE), b"\0") + bytes(4)
+    return packet(ANSWER, body)
+
+
+class Order:
+    def __init__(self, body):
+        (self.id, self.incident, self.type, self.service, self.instance, self.victim, self.variant, self.gate, self.flag,
+         _) = struct.unpack("=QQ8I", body)
+
+    def __repr__(self):
+        return f"<{self.type} of {self.instance} victim {self.victim} gate {self.gate}>"
+
+
+class World:
+    """Guests, gates and the map, and everything that was ordered."""
+
+    def __init__(self):
+        self.changed = threading.Condition(threading.RLock())
+        self.guests, self.gates, self.target = {}, {}, 0
+        self.orders, self.numbers = [], []
+        self.held = {}    # order type -> instance: such an order is taken and never answered
+        self.refused = {}  # order type -> (status, text): the next one is
+
+    def carry_out(self, order):
+        """The packet to answer with, or None."""
+        with self.changed:
+            self.orders.append(order)
+            self.changed.notify_all()
+            if order.type in self.held:
+                return None
+            if order.type in self.refused:
+                return answer(order.id, *self.refused.pop(order.type))
+            guest = self.guests.get(order.instance)
+            if order.type == NET_OBSERVE:
+                seen = [struct.pack("=5I32x", n, 0xffffffff, 0xffffffff, 0, gate) for n, gate in self.gates.items()]
+                return answer(order.id, target=(self.target, 0, 0, 0), observed=seen)
+            if order.type == VM_OBSERVE:
+                seen = [struct.pack("=5I", g.number, 0, g.variant, g.state, 0) + g.key for g in self.guests.values()]
+                return answer(order.id, observed=seen)
+            if order.type == TAP_ADD:
+                self.gates.setdefault(order.instance, QUARANTINE)
+            elif order.type == TAP_DEL:
+                self.gates.pop(order.instance, None)
+            elif order.type == GATE:
+                self.gates[order.instance] = order.gate
+            elif order.type == STEER:
+                self.target = order.instance
+                if order.victim:
+                    self.gates[order.victim] = FENCED
+            elif order.type == CREATE:
+                assert order.instance not in self.numbers, "a number was given twice"
+                self.numbers.append(order.instance)
+                guest = self.guests[order.instance] = Guest(order.instance, order.variant)
+                return answer(order.id, key=guest.key)
+            elif order.type in (SUSPEND, RESUME) and guest:
+                guest.state = PAUSED if order.type == SUSPEND else RUNNING
+            elif order.type == DESTROY and guest:
+                guest.close_port()
+                del self.guests[order.instance]
+            return answer(order.id)
+
+    def await_order(self, kind, condition=lambda order: True, after=0):
+        with self.changed:
+            found = []
+            assert self.changed.wait_for(
+                lambda: [found.append(o) for o in self.orders[after:] if o.type == kind and condition(o)] or found,
+                WAIT_S), f"no order {kind} in {self.orders[after:]}"
+            return found[0]
+
+    def count(self, *kinds):
+        with self.changed:
+            return sum(order.type in kinds for order in self.orders)
+
+    def close(self):
+        for guest in list(self.guests.values()):
+            guest.close_port()
+
+
+class Actuator(threading.Thread):
+    """One link's other end; ends with the link."""
+
+    def __init__(self, world, role, link):
+        super().__init__(daemon=True)
+        self.world, self.role, self.link = world, role, link
+        self.link.send(notice(READY, accelerator=1 if role == VM else 0))
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                bytes_ = self.link.recv(65536)
+                if not bytes_:
+                    return
+                reply = self.world.carry_out(Order(bytes_[8:]))
+                if reply:
+                    self.link.send(reply)
+
+    def end(self):
+        with contextlib.suppress(OSError):
+            self.link.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self.link.close()
+
+    def gone(self, instance):
+        self.link.send(notice(GONE, instance, text="ended by itself"))
+
+
+# --- the engine
+
+
+class Engine:
+    """The real program below a double of koboshid."""
+
+    def __init__(self, folder, world):
+        self.folder, self.world, self.process = folder, world, None
+        self.replaced, self.beats, self.actuators = [], 0, {}
+        self.socket_path = str(folder / "run" / "koboshi.sock")
+        self.log = folder / "log"
+        self.api = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.api.bind(self.socket_path)
+        self.api.listen(128)
+        self.api.setblocking(False)
+
+    def start(self):
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        its.setblocking(False)
+
+        def become():
+            os.dup2(its.fileno(), 200)
+            os.dup2(self.api.fileno(), 201)
+            os.dup2(200, 3)
+            os.dup2(201, 4)
+            os.closerange(5, 300)
+            os.setgroups([])
+            os.setgid(ENGINE_USER)
+            os.setuid(ENGINE_USER)
+
+        environment = {"PATH": "/usr/bin:/bin", "ASAN_OPTIONS": "detect_leaks=0"}
+        with open(self.log, "a", encoding="utf-8") as log:
+            command = os.environ.get("ENGINE_UNDER", "").split()
+            self.process = subprocess.Popen(command + [str(self.folder / "koboshi-engine"), "--config",
+                                                       str(self.folder / "koboshi.yaml")], preexec_fn=become, close_fds=False,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment)
+        its.close()
+        self.supervisor = ours
+        for role in (NET, VM):
+            self.connect(role)
+        threading.Thread(target=self.supervise, args=(ours,), daemon=True).start()
+
+    def connect(self, role):
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        its.setblocking(False)
+        self.supervisor.sendmsg([packet(LINK, struct.pack("=II", role, 0))],
+                                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
+        its.close()
+        if role in self.actuators and self.actuators[role].is_alive():
+            self.actuators[role].end()
+        self.actuators[role] = Actuator(self.world, role, ours)
+
+    def supervise(self, link):
+        with contextlib.suppress(OSError):
+            while True:
+                bytes_ = link.recv(65536)
+                if not bytes_:
+                    return
+                kind = struct.unpack_from("=HHI", bytes_)[1]
+                with self.world.changed:
+                    if kind == PROGRESS:
+                        self.beats = struct.unpack_from("=Q", bytes_, 8)[0]
+                    elif kind == REPLACE:
+                        self.replaced.append(struct.unpack_from("=I", bytes_, 8)[0])
+                    self.world.changed.notify_all()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self):
+        code = self.process.wait(WAIT_S)
+        for actuator in self.actuators.values():
+            actuator.end()
+        self.supervisor.close()
+        return code
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            return self.wait()
+        return None
+
+    def ask(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("localhost", timeout=WAIT_S)
+        connection.sock = self.dial()
+        try:
+            connection.request(method, path, body, headers or {})
+            reply = connection.getresponse()
+            return reply.status, json.loads(reply.read())
+        finally:
+            connection.close()
+
+    def dial(self):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(WAIT_S)
+        sock.connect(self.socket_path)
+        return sock
+
+    def status(self):
+        return self.ask("GET", "/v1/status")[1]
+
+    def await_state(self, state="ok"):
+        return wait_for(f"state {state}; log:\n{self.log.read_text()[-3000:]}",
+                        lambda: (status := self.status())["state"] == state and status)
+
+    def memory_kib(self, name="Rss"):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+        return 0
+
+    def cpu_s(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# --- the folder that all of it lives in
+
+VARIANTS = {
+    "amber": ("linux 6.1.0", "glibc 2.36", "nginx 1.22", "php 8.2"),
+    "birch": ("linux 6.12.0", "glibc 2.41", "lighttpd 1.4", "php 8.4"),
+    "cedar": ("linux 7.3.0", "glibc 2.41", "apache 2.4", "python 3.13"),
+}
+
+
+def manifest(variant):
+    parts = [dict(zip(("name", "version"), part.split())) for part in VARIANTS[variant]]
+    return {
+        "format": 1, "variant": variant, "summary": f"the {variant} one", "built": "2026-01-02T03:04:05Z", "suite": "trixie",
+        "recipe_sha256": "0" * 64, "fallbacks": [],
+        "components": [{"layer": layer, **part} for layer, part in zip(("kernel", "libc", "server", "runtime"), parts)],
+        "packages": [{"name": f"package{i}", "version": f"{variant if i % 2 else 1}"} for i in range(100)],
+        "files": [{"name": "vmlinuz", "size": 1, "sha256": "0" * 64}],
+        "content": [{"path": "/", "type": "text/html", "sha256": hashlib.sha256(PAGE).hexdigest()}],
+        "boot": {"cmdline": "console=ttyS0", "memory_mib": 192, "cpus": 1}, "service": {"ports": ["80/tcp"]},
+    }
+
+
+def config(folder, more=""):
+    return f"""device: testbed
+user: "{ENGINE_USER}"
+paths: {{run: {folder}/run, state: {folder}/state, images: {folder}/images, image_key: {folder}/key.pub}}
+guests: {{addresses: [192.0.2.0/28, "2001:db8:1::/112"]}}
+timings: {{freeze: 5s, boot: 20s}}
+services:
+  sensor:
+    addresses: [203.0.113.10]
+    ports: [80/tcp]
+    variants: [amber, birch, cedar]
+    drain: 200ms
+    probe: {{interval: 100ms, timeout: 400ms}}
+{more}"""
+
+
+def make_folder(folder, engine, image_tool):
+    shutil.copy(engine, folder / "koboshi-engine")  # the build folder may be closed to the engine's user
+    (folder / "run").mkdir()
+    (folder / "state").mkdir()
+    os.chown(folder / "state", ENGINE_USER, ENGINE_USER)
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", folder / "key"], check=True)
+    subprocess.run(["openssl", "pkey", "-in", folder / "key", "-pubout", "-out", folder / "key.pub"], check=True)
+    for variant in VARIANTS:
+        (folder / "images" / variant).mkdir(parents=True)
+        (folder / "images" / variant / "manifest.json").write_text(json.dumps(manifest(variant)))
+        subprocess.run([image_tool, "sign", "--key", folder / "key", folder / "images" / variant], check=True,
+                       stdout=subprocess.DEVNULL)
+    (folder / "koboshi.yaml").write_text(config(folder))
+    folder.chmod(0o755)

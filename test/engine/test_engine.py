@@ -1,0 +1,394 @@
+#!/usr/bin/env python3
+"""The real koboshi-engine in a fake world (fake_world.py): what it orders, what its API says, what it writes down, and how it
+takes up again what a killed predecessor left. Runs in network and mount namespaces of its own; needs root for them.
+
+usage: test_engine.py KOBOSHI-ENGINE KOBOSHI-IMAGE [TEST...]
+"""
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from fake_world import (CREATE, DESTROY, FENCED, GATE, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, VM, Engine,
+                        Guest, World, config, make_folder, wait_for)
+
+programs = ()
+
+
+class EngineTest(unittest.TestCase):
+    def setUp(self):
+        self.temporary = tempfile.TemporaryDirectory(prefix="kbe.")
+        self.addCleanup(self.temporary.cleanup)
+        self.folder = pathlib.Path(self.temporary.name)
+        make_folder(self.folder, *programs)
+        self.world = World()
+        self.addCleanup(self.world.close)
+        self.engine = Engine(self.folder, self.world)
+        self.addCleanup(self.engine.api.close)
+        self.addCleanup(self.engine.stop)
+
+    def tearDown(self):
+        log = self.engine.log.read_text() if self.engine.log.exists() else ""
+        if not self._outcome.success:
+            print(log[-6000:])
+        if path := os.environ.get("KEEP_LOG"):
+            pathlib.Path(path).write_text(log)
+        for sign in ("Sanitizer", "runtime error", "Assertion"):
+            self.assertNotIn(sign, log)
+
+    def start(self):
+        self.engine.start()
+        return self.engine.await_state()
+
+    def ask(self, *what):
+        return self.engine.ask(*what)
+
+    def roles(self):
+        return {i["role"]: i["number"] for i in self.engine.status()["services"][0]["instances"]}
+
+    def story(self, number=1):
+        return self.ask("GET", f"/v1/incidents/{number}")[1]
+
+    def await_closed(self, number=1):
+        return wait_for(f"incident {number} closed", lambda: (story := self.story(number)).get("phase") == "closed" and story)
+
+    def rows(self, query):
+        """Of the stopped engine's ledger."""
+        with sqlite3.connect(f"file:{self.folder}/state/ledger.db?mode=ro", uri=True) as ledger:
+            ledger.row_factory = sqlite3.Row
+            return [dict(row) for row in ledger.execute(query)]
+
+    # --- the first start
+
+    def test_a_first_start_builds_three_and_proves_them(self):
+        status = self.start()
+        self.assertEqual(status["reasons"], [])
+        self.assertEqual(status["accelerator"], "software emulation")
+        service = status["services"][0]
+        self.assertEqual(sorted(i["role"] for i in service["instances"]), ["active", "spare", "standby"])
+        self.assertEqual(len({i["variant"] for i in service["instances"]}), 3)
+        active = next(i for i in service["instances"] if i["role"] == "active")
+        self.assertEqual(service["active"], active["number"])
+        self.assertEqual(self.world.target, active["number"])
+        self.assertGreater(active["probes"]["good"], 0)
+        self.assertEqual(active["components"]["kernel"][:5], "linux")
+        spare = self.roles()["spare"]
+        self.assertEqual(self.world.guests[spare].state, PAUSED)
+        self.assertEqual(self.world.gates[spare], QUARANTINE)
+        self.assertEqual(self.world.gates[active["number"]], OPEN)
+        for number in self.world.numbers:
+            kinds = [order.type for order in self.world.orders if order.instance == number]
+            self.assertLess(kinds.index(TAP_ADD), kinds.index(CREATE))
+        wait_for("beats", lambda: self.engine.beats > 5)
+        self.assertEqual(self.ask("GET", "/v1/incidents"), (200, {"incidents": []}))
+        self.assertEqual(self.engine.stop(), 0)
+        rows = self.rows("SELECT * FROM instance")
+        self.assertEqual(len(rows), 3)
+        self.assertEqual(self.rows("SELECT * FROM intent WHERE ended_us = 0"), [])
+
+    def test_the_api_says_what_it_takes(self):
+        self.start()
+        code, variants = self.ask("GET", "/v1/variants")
+        self.assertEqual(code, 200)
+        self.assertEqual([v["name"] for v in variants["variants"]], ["amber", "birch", "cedar"])
+        overlap = {(o["a"], o["b"]): o for o in variants["overlap"]}
+        self.assertEqual(overlap["birch", "cedar"]["layers"]["libc"], "same")
+        self.assertEqual(overlap["amber", "birch"]["layers"]["runtime"], "other version")
+        self.assertEqual(overlap["amber", "birch"]["packages_same"], 50)
+        for method, path, body, wanted in (("GET", "/", None, 404), ("GET", "/v1/statusx", None, 404),
+                                           ("POST", "/v1/status", None, 405), ("GET", "/v1/switch", None, 405),
+                                           ("GET", "/v1/incidents/0", None, 404), ("GET", "/v1/incidents/-1", None, 404),
+                                           ("GET", "/v1/incidents/", None, 404), ("GET", "/v1/incidents/7", None, 404),
+                                           ("GET", "/v1/incidents/99999999999999999999", None, 404),
+                                           ("POST", "/v1/switch", "[1]", 400), ("POST", "/v1/switch", "{", 400),
+                                           ("POST", "/v1/switch", '{"service": "sensr"}', 400),
+                                           ("POST", "/v1/switch", '{"servce": "sensor"}', 400),
+                                           ("POST", "/v1/switch", '{"service": 1}', 400),
+                                           ("POST", "/v1/switch", " " * 5000, 413)):
+            code, answer = self.ask(method, path, body)
+            self.assertEqual((method, path, code), (method, path, wanted))
+            self.assertGreater(len(answer["error"]), 10)
+        self.assertEqual(self.world.count(STEER), 1)
+        curl = subprocess.run(["curl", "-s", "--unix-socket", self.engine.socket_path, "http://localhost/v1/status"],
+                              stdout=subprocess.PIPE, check=True)
+        self.assertEqual(json.loads(curl.stdout)["device"], "testbed")
+
+    # --- incidents
+
+    def test_a_planned_switch_cuts_nobody_and_is_refused_when_it_must_be(self):
+        self.start()
+        before = self.roles()
+        code, answer = self.ask("POST", "/v1/switch", '{"service": "sensor"}')
+        self.assertEqual((code, answer), (202, {"incident": 1}))
+        steer = self.world.await_order(STEER, lambda o: o.instance == before["standby"])
+        self.assertEqual(steer.victim, 0)
+        story = self.await_closed()
+        self.assertEqual(story["verdict"], "planned")
+        self.assertEqual(self.engine.await_state()["services"][0]["active"], before["standby"])
+        self.world.held[STEER] = True
+        self.assertEqual(self.ask("POST", "/v1/switch")[0], 202)
+        code, answer = self.ask("POST", "/v1/switch")
+        self.assertEqual(code, 409)
+        self.assertIn("under way", answer["error"])
+        del self.world.held[STEER]  # it is tried again
+        self.await_closed(2)
+
+    def test_a_switch_without_a_standby_is_refused(self):
+        (self.folder / "koboshi.yaml").write_text(config(self.folder).replace("drain:", "standby: 0\n    spare: 0\n    drain:"))
+        self.start()
+        code, answer = self.ask("POST", "/v1/switch")
+        self.assertEqual(code, 409)
+        self.assertIn("no standby is healthy", answer["error"])
+
+    def fall(self, attack, verdict):
+        self.start()
+        before = self.roles()
+        victim = before["active"]
+        variant = self.world.guests[victim].variant
+        began = time.monotonic()
+        attack(self.world.guests[victim])
+        steer = self.world.await_order(STEER, lambda o: o.victim == victim)
+        print(f"  steered {(time.monotonic() - began) * 1000:.0f} ms after the attack", file=sys.stderr)
+        self.assertEqual(steer.instance, before["standby"])
+        self.assertEqual(self.world.gates[victim], FENCED)
+        self.world.await_order(DESTROY, lambda o: o.instance == victim)
+        story = self.await_closed()
+        self.engine.await_state()
+        after = self.roles()
+        self.assertEqual(after["active"], before["standby"])
+        self.assertEqual(after["standby"], before["spare"])
+        self.assertEqual(story["verdict"], verdict)
+        self.assertEqual(story["victim"], {"number": victim, "variant": ("amber", "birch", "cedar")[variant]})
+        steps = [step["step"] for step in story["steps"]]
+        for one, other in (("detected", "steered"), ("steered", "closed"), ("waking", "proven"), ("frozen", "removed")):
+            self.assertLess(steps.index(one), steps.index(other))
+        self.assertEqual({p["role"]: p["number"] for p in story["before"]}, before)
+        self.assertEqual({p["role"]: p["number"] for p in story["after"]}, after)
+        fresh = next(i for i in self.engine.status()["services"][0]["instances"] if i["role"] == "spare")
+        self.assertNotEqual(fresh["variant"], story["victim"]["variant"])
+        self.assertEqual(self.engine.stop(), 0)
+        intents = [(row["order_name"] if "order_name" in row else row["word"] if "word" in row else str(row))
+                   for row in self.rows("SELECT * FROM intent")]
+        self.assertTrue(any("destroy" in intent for intent in intents), intents)
+        self.assertGreater(len(self.rows("SELECT * FROM suspicion")), 3)
+        return story
+
+    def test_a_closed_port_leads_to_a_steer_with_victim(self):
+        story = self.fall(Guest.close_port, "failed")
+        self.assertIn("refuse", story["cause"])
+
+    def test_a_changed_page_is_a_compromise(self):
+        def deface(guest):
+            guest.page = b"<h1>owned</h1>\n"
+        self.fall(deface, "compromised")
+
+    def test_a_guest_that_ends_is_known_from_the_hypervisor(self):
+        self.start()
+        victim = self.roles()["active"]
+        self.engine.actuators[VM].gone(victim)
+        self.world.await_order(STEER, lambda o: o.victim == victim)
+        self.await_closed()
+
+    # --- being killed
+
+    def test_a_killed_engine_goes_on_where_it_was(self):
+        self.start()
+        before = self.roles()
+        self.world.held[SUSPEND] = True  # the playbook stands still after steering and fencing
+        self.world.guests[before["active"]].close_port()
+        self.world.await_order(SUSPEND, lambda o: o.instance == before["active"])
+        wait_for("the fence is written down", lambda: "link-down" in [s["step"] for s in self.story().get("steps", [])])
+        self.engine.signal(signal.SIGKILL)
+        self.engine.wait()
+        del self.world.held[SUSPEND]
+        steers = self.world.count(STEER)
+        self.engine.start()
+        story = self.await_closed()
+        self.engine.await_state()
+        self.assertEqual(self.world.target, before["standby"])
+        self.assertEqual(self.world.count(STEER), steers)
+        self.assertNotIn(before["active"], self.world.guests)
+        self.assertEqual(len(self.world.guests), 3)
+        self.assertIn("resumed", [step["step"] for step in story["steps"]])
+        self.assertEqual(self.ask("GET", "/v1/incidents/2")[0], 404)  # no new incident was made of it
+
+    def test_killed_again_and_again_it_gives_no_number_twice(self):
+        for _ in range(4):
+            orders = len(self.world.orders)
+            self.engine.start()
+            self.world.await_order(CREATE, after=orders) if len(self.world.guests) < 3 else self.engine.await_state()
+            self.engine.signal(signal.SIGKILL)
+            self.engine.wait()
+        self.start()
+        self.assertEqual(len(self.world.guests), 3)
+
+    def test_links_that_break_are_made_anew_and_what_was_ordered_is_ordered_again(self):
+        self.start()
+        self.world.held[SUSPEND] = True
+        victim = self.roles()["active"]
+        self.world.guests[victim].close_port()
+        self.world.await_order(SUSPEND, lambda o: o.instance == victim)
+        del self.world.held[SUSPEND]
+        self.engine.actuators[VM].end()
+        self.engine.connect(VM)
+        self.await_closed()
+        self.engine.await_state()
+
+    def test_garbage_from_an_actuator_gets_it_replaced(self):
+        self.start()
+        self.engine.actuators[NET].link.send(b"garbage")
+        wait_for("a call for another", lambda: NET in self.engine.replaced)
+        self.assertIn("koboshi-net is away", self.engine.await_state("degraded")["reasons"])
+        self.engine.connect(NET)
+        self.engine.await_state()
+
+    def test_an_actuator_that_only_closed_its_link_is_replaced_too(self):
+        self.start()
+        self.engine.actuators[NET].end()
+        wait_for("a call for another", lambda: NET in self.engine.replaced)
+
+    # --- the ledger's disk
+
+    def small_disk(self, text_before=None):
+        state = self.folder / "state"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=600k,uid=65534,gid=65534,mode=700", "tmpfs", state], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", str(state)], check=True)
+        return state / "ballast"
+
+    @staticmethod
+    def fill(ballast):
+        with open(ballast, "wb", buffering=0) as file:
+            for size in (65536, 4096, 512):
+                try:
+                    while True:
+                        file.write(b"x" * size)
+                except OSError:
+                    pass
+
+    def test_with_a_full_disk_it_steers_and_builds_nothing(self):
+        ballast = self.small_disk()
+        self.start()
+        before = self.roles()
+        self.fill(ballast)
+        made = self.world.count(CREATE, DESTROY)
+        self.world.guests[before["active"]].close_port()
+        self.world.await_order(STEER, lambda o: o.victim == before["active"])
+        status = wait_for("a word about the ledger",
+                          lambda: (s := self.engine.status()) and any(r.startswith("ledger:") for r in s["reasons"]) and s)
+        self.assertEqual(status["state"], "degraded")
+        wait_for("the spare stands by", lambda: self.roles().get("standby") == before["spare"])
+        self.assertEqual(self.world.count(CREATE, DESTROY), made)
+        self.assertEqual(self.ask("GET", "/v1/incidents")[0], 200)
+        time.sleep(1.5)  # a question must not count as a sign that the disk is back
+        self.assertEqual(self.engine.status()["state"], "degraded")
+        self.assertEqual(self.world.count(CREATE, DESTROY), made)
+        ballast.unlink()
+        self.engine.await_state()
+        wait_for("the fallen one is gone", lambda: len(self.world.guests) == 3)
+
+    def test_a_ledger_that_cannot_be_opened_is_no_reason_to_leave_the_service_alone(self):
+        self.start()
+        before = self.roles()
+        self.engine.stop()
+        ledger, kept = self.folder / "state" / "ledger.db", self.folder / "state" / "kept"
+        ledger.rename(kept)
+        ledger.mkdir()
+        orders = len(self.world.orders)
+        self.engine.start()
+        status = wait_for("a word about the ledger",
+                          lambda: (s := self.engine.status()) and any(r.startswith("ledger:") for r in s["reasons"]) and s)
+        self.assertEqual(status["state"], "degraded")
+        wait_for("all three are known", lambda: self.roles() == before)
+        self.world.guests[before["active"]].close_port()
+        self.world.await_order(STEER, lambda o: o.victim == before["active"])
+        kinds = {order.type for order in self.world.orders[orders:]}
+        self.assertFalse(kinds & {CREATE, DESTROY})
+        self.assertEqual(self.world.guests[before["standby"]].state, RUNNING)
+        ledger.rmdir()
+        kept.rename(ledger)
+        self.assertEqual(self.engine.wait(), 0)  # it ends to begin with the real one
+        self.start()
+        self.assertEqual(self.world.target, before["standby"])
+
+    # --- guests of the API
+
+    def test_slow_clients_and_a_crowd_cost_nothing(self):
+        self.start()
+        self.engine.status()
+        memory, cpu, began = self.engine.memory_kib(), self.engine.cpu_s(), time.monotonic()
+        crowd = [self.engine.dial() for _ in range(100)]
+        for one in crowd:
+            one.send(b"POST /v1/switch HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n{")
+        self.addCleanup(lambda: [one.close() for one in crowd])
+        asked = time.monotonic()
+        status = self.engine.status()
+        waited = time.monotonic() - asked
+        self.assertEqual(status["state"], "ok")
+        self.assertLess(waited, 15)
+        grown, used = self.engine.memory_kib() - memory, self.engine.cpu_s() - cpu
+        spent = time.monotonic() - began
+        print(f"  100 slow clients: {grown} KiB more, {used / spent * 100:.1f} % of a core, an answer after {waited:.1f} s",
+              file=sys.stderr)
+        self.assertLess(grown, 4096)
+        if "ENGINE_UNDER" not in os.environ:
+            self.assertLess(used, 0.5 * spent)
+        self.assertEqual(self.world.count(STEER), 1)
+
+    # --- reload
+
+    def test_a_bad_configuration_changes_nothing_and_is_told(self):
+        self.start()
+        file = self.folder / "koboshi.yaml"
+        good = file.read_text()
+        for bad, wanted in ((good.replace("interval", "intervall"), "did you mean 'interval'"),
+                            (good.replace("/state", "/elsewhere"), "paths.state")):
+            file.write_text(bad)
+            self.engine.signal(signal.SIGHUP)
+            status = self.engine.await_state("degraded")
+            reason = wait_for("the reason", lambda: [r for r in self.engine.status()["reasons"] if wanted in r])[0]
+            self.assertTrue(reason.startswith("the changed configuration is not in use: "), status["reasons"])
+            file.write_text(good)
+            self.engine.signal(signal.SIGHUP)
+            self.engine.await_state()
+        file.write_text(good.replace("drain: 200ms", "drain: 300ms"))
+        self.engine.signal(signal.SIGHUP)
+        self.assertEqual(self.engine.wait(), 0)
+        orders = len(self.world.orders)
+        self.start()
+        self.assertFalse({o.type for o in self.world.orders[orders:]} & {CREATE, DESTROY, STEER, GATE})
+
+    # --- whatever bytes come
+
+    def test_what_is_no_text_is_no_harm(self):
+        self.start()
+        self.world.refused[SUSPEND] = (-5, "caf" + "\u00e9" * 98)  # cut in the middle of a letter
+        victim = self.roles()["active"]
+        self.world.guests[victim].close_port()
+        self.world.await_order(STEER, lambda o: o.victim == victim)
+        self.await_closed()
+        self.assertEqual(self.ask("GET", "/v1/status")[0], 200)
+
+
+def enter_namespaces():
+    """Own network and mounts; ends with 77 (skipped) where that is not allowed."""
+    if os.environ.get("KOBOSHI_TEST_INSIDE"):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "address", "add", "192.0.2.1/28", "dev", "lo"], check=True)
+        return
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "-m", "true"], check=False).returncode != 0:
+        print("skipped: needs root and namespaces")
+        sys.exit(77)
+    os.environ["KOBOSHI_TEST_INSIDE"] = "1"
+    os.execvp("unshare", ["unshare", "-n", "-m", sys.executable, *sys.argv])
+
+
+if __name__ == "__main__":
+    enter_namespaces()
+    programs = sys.argv[1:3]
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)

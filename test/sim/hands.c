@@ -1,0 +1,180 @@
+/*
+ * Orders on their way. koboshi-net carries out one order after the other; koboshi-vm one after the other for each
+ * instance. A killed actuator may have carried out what it was at, or not; what waited is not carried out; the engine is
+ * told at once that the link is broken. An engine that crashes leaves orders behind that may still be carried out.
+ */
+#include "sim.h"
+
+#include <errno.h>
+
+enum sim_hand sim_hand_of(enum plan_order_type type)
+{
+	return type == PLAN_DO_TAP_ADD || type == PLAN_DO_TAP_DEL || type == PLAN_DO_FENCE || type == PLAN_DO_OPEN ||
+	                       type == PLAN_DO_STEER || type == PLAN_DO_CUT || type == PLAN_DO_FLOWS
+	               ? SIM_NET
+	               : SIM_VM;
+}
+
+static int64_t takes_us(struct sim *s, enum plan_order_type type)
+{
+	if (type == PLAN_DO_CREATE)
+		return sim_spread(s, 300000, 600000);
+	if (type == PLAN_DO_DESTROY)
+		return sim_spread(s, 1000000, 2000000);
+	if (type == PLAN_DO_RECORD)
+		return sim_spread(s, 200000, 800000);
+	return sim_spread(s, 2000, 8000);
+}
+
+static enum sim_fate fate_of(struct sim *s, enum plan_order_type type)
+{
+	enum sim_fate fate = s->next_fate[type];
+	s->next_fate[type] = SIM_DONE;
+	if (fate != SIM_DONE)
+		return fate;
+	const uint32_t odds[SIM_FATE_MAX_] = {0,
+	                                      s->odds.refused,
+	                                      s->odds.false_refusal,
+	                                      s->odds.lost,
+	                                      s->odds.hung,
+	                                      s->odds.slow,
+	                                      s->odds.tardy,
+	                                      s->odds.twice};
+	uint32_t roll = sim_random(s, 10000);
+	for (int f = SIM_REFUSED; f < SIM_FATE_MAX_; f++) {
+		if (roll < odds[f])
+			return (enum sim_fate)f;
+		roll -= odds[f];
+	}
+	return SIM_DONE;
+}
+
+static struct sim_flight *flight_new(struct sim *s)
+{
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++)
+		if (!s->flights[k].used)
+			return &s->flights[k];
+	sim_fail(s, "more than %d orders are under way", SIM_FLIGHTS_MAX);
+	return &s->flights[0];
+}
+
+void sim_send(struct sim *s, const struct plan_order *order, uint32_t intent)
+{
+	struct sim_flight *f = flight_new(s);
+	enum sim_hand hand = sim_hand_of(order->type);
+	*f = (struct sim_flight){.used = true,
+	                         .kept = true,
+	                         .id = ++s->last_flight,
+	                         .engine_life = s->engine_life,
+	                         .intent = intent,
+	                         .order = *order,
+	                         .hand = hand};
+	if (!s->hand_up[hand]) {
+		sim_at(s, s->now_us, SIM_EV_BROKEN, hand, 0);
+		return;
+	}
+	f->fate = fate_of(s, order->type);
+	int64_t *busy_us = hand == SIM_NET ? &s->net_busy_us : &sim_guest(s, order->instance)->busy_until_us;
+	int64_t start_us = *busy_us > s->now_us ? *busy_us : s->now_us;
+	f->execute_us = start_us + takes_us(s, order->type);
+	if (f->fate == SIM_SLOW)
+		f->execute_us += s->config.quick_us + sim_spread(s, 0, s->config.quick_us);
+	if (f->fate == SIM_TARDY)
+		f->execute_us += s->config.quick_us / 4 + sim_spread(s, 0, s->config.quick_us / 2);
+	*busy_us = f->execute_us;
+	if (f->fate == SIM_HUNG)
+		s->hand_hung[hand] = true;
+	if (!s->hand_hung[hand])
+		sim_at(s, f->execute_us, SIM_EV_EXECUTE, (uint32_t)(f - s->flights), f->id);
+}
+
+static void answer(struct sim *s, const struct sim_flight *f, int32_t status, int64_t delay_us)
+{
+	struct sim_moment *m = sim_at(s, s->now_us + delay_us, SIM_EV_ANSWER, f->order.ticket, f->engine_life);
+	m->status = status;
+	m->evidence.instance = f->order.instance;
+	m->evidence.began_us = f->intent;
+	m->evidence.finding = (enum finding)f->order.type; /* which order it was, for the engine's book-keeping */
+}
+
+static void carry_out(struct sim *s, struct sim_flight *f)
+{
+	int32_t status = f->fate == SIM_REFUSED ? -EIO : sim_execute(s, &f->order);
+	f->executed = true;
+	if (f->fate == SIM_FALSE_REFUSAL)
+		status = -EIO;
+	if (f->fate == SIM_LOST && f->kept)
+		return; /* the engine waits on; the link's end answers it at last */
+	if (f->kept)
+		answer(s, f, status, sim_spread(s, 100, 2000));
+	if (f->kept && f->fate == SIM_TWICE)
+		answer(s, f, status, sim_spread(s, 3000, 5000000));
+	f->used = false;
+}
+
+static void broken(struct sim *s, enum sim_hand hand)
+{
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
+		struct sim_flight *f = &s->flights[k];
+		if (!f->used || f->hand != hand || s->hand_up[hand])
+			continue;
+		if (f->kept)
+			answer(s, f, -EPIPE, 0);
+		f->used = false;
+	}
+}
+
+void sim_kill_hand(struct sim *s, enum sim_hand hand)
+{
+	if (!s->hand_up[hand])
+		return;
+	sim_log(s, "koboshi-%s is killed", hand == SIM_NET ? "net" : "vm");
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
+		struct sim_flight *f = &s->flights[k];
+		bool begun = f->used && f->hand == hand && !f->executed && f->fate != SIM_HUNG && f->fate != SIM_REFUSED;
+		if (begun && (hand == SIM_VM || f->execute_us < s->now_us + 10000) && sim_chance(s, 5000)) {
+			(void)sim_execute(s, &f->order);
+			f->executed = true;
+		}
+	}
+	for (uint32_t n = 0; n < s->n_numbers && hand == SIM_VM; n++)
+		s->guests[n].busy_until_us = 0;
+	if (hand == SIM_NET)
+		s->net_busy_us = 0;
+	s->hand_up[hand] = s->hand_hung[hand] = false;
+	s->hand_replaced_us[hand] = s->now_us;
+	sim_at(s, s->now_us, SIM_EV_BROKEN, hand, 0);
+	sim_at(s, s->now_us + sim_spread(s, 50000, 300000), SIM_EV_HAND_UP, hand, 0);
+}
+
+/* What the engine had asked for is carried out, or not, or (a guest's slow order that runs already) only later. */
+void sim_hands_engine_gone(struct sim *s)
+{
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
+		struct sim_flight *f = &s->flights[k];
+		if (!f->used)
+			continue;
+		f->kept = false;
+		if (f->executed || sim_chance(s, f->hand == SIM_VM ? 3333 : 5000)) {
+			f->used = false;
+		} else if (f->hand == SIM_NET && f->fate != SIM_HUNG) {
+			(void)sim_execute(s, &f->order);
+			f->used = false;
+		}
+	}
+	s->net_busy_us = 0;
+}
+
+void sim_hand_event(struct sim *s, const struct sim_moment *m)
+{
+	if (m->what == SIM_EV_BROKEN) {
+		broken(s, (enum sim_hand)m->a);
+	} else if (m->what == SIM_EV_HAND_UP) {
+		broken(s, (enum sim_hand)m->a);
+		s->hand_up[m->a] = true;
+	} else {
+		struct sim_flight *f = &s->flights[m->a];
+		if (f->used && f->id == m->b && !f->executed && !s->hand_hung[f->hand])
+			carry_out(s, f);
+	}
+}

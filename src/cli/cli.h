@@ -1,0 +1,34 @@
+#pragma once
+/*
+ * `koboshi`: the command line. Each command is one row of the table in main.c and one function; it gets its own
+ * arguments and these options. Returns the exit code: 0, or CLI_FAILED after one sentence on standard error.
+ */
+#include "lib/err.h"
+
+#include <stdbool.h>
+
+#define CLI_FAILED 1 /* exit code: asked rightly, did not work */
+#define CLI_USAGE 2  /* exit code: asked wrongly */
+
+struct cli {
+	const char *socket;
+	bool json;
+	int n_args;
+	char **args; /* behind the command's own words */
+};
+
+int cli_status(const struct cli *cli);
+int cli_switch(const struct cli *cli);
+int cli_incidents(const struct cli *cli);
+int cli_variants(const struct cli *cli);
+int cli_config_check(const struct cli *cli);
+int cli_config_schema(const struct cli *cli);
+
+/* Prints "koboshi: SENTENCE" on standard error; returns CLI_FAILED. */
+int cli_fail(const char *format, ...) printf_like(1, 2);
+
+struct api_answer;
+
+/* Asks the API. An error of any kind is printed (CLI_FAILED). With --json the answer's bytes are printed as they came,
+ * an error's too; what is left to the caller is then only api_answer_done. */
+int cli_ask(const struct cli *cli, const char *path, const char *body, struct api_answer *ret_answer) must_use;

@@ -1,0 +1,19 @@
+# Bash completion of koboshi(1). Services and incidents' numbers come from koboshid, where it answers and jq is there.
+_koboshi()
+{
+	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=()
+	case $before in
+	koboshi) words=(status switch incidents variants config version help) ;;
+	config) words=(check schema) ;;
+	help) words=(status switch incidents variants config version) ;;
+	switch) mapfile -t words < <(koboshi status --json 2>/dev/null | jq -r '.services[].name' 2>/dev/null) ;;
+	incidents) mapfile -t words < <(koboshi incidents --json 2>/dev/null | jq -r '.incidents[].number' 2>/dev/null) ;;
+	check | --socket | -s)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	esac
+	[[ $word == -* ]] && words=(--json --socket --help --version)
+	mapfile -t COMPREPLY < <(compgen -W "${words[*]}" -- "$word")
+}
+complete -o filenames -F _koboshi koboshi

@@ -1,0 +1,188 @@
+#!/usr/bin/env bats
+# The command line against configuration files and against a koboshid that only talks (api.py). The talker ends when the
+# test's end of its pipe is closed, so nothing is left behind even when bats is killed.
+
+setup() {
+	# Sockets' paths are short: not below bats' own folder.
+	DIR=$(mktemp -d /tmp/koboshi-cli-XXXXXX)
+	export KOBOSHI_SOCKET=$DIR/api.sock
+	unset API_IN
+}
+
+teardown() {
+	if [ -n "${API_IN:-}" ]; then
+		exec {API_IN}>&-
+		wait "$API_PID" || true
+	fi
+	rm -r "$DIR"
+}
+
+# talk MODE: starts the talker and waits until it listens.
+talk() {
+	mkfifo "$DIR/in" "$DIR/out"
+	python3 "$BATS_TEST_DIRNAME/api.py" "$KOBOSHI_SOCKET" "${1:-ok}" <"$DIR/in" >"$DIR/out" 3>&- &
+	API_PID=$!
+	exec {API_IN}>"$DIR/in"
+	read -r _ <"$DIR/out"
+}
+
+@test "config check: the example is fine" {
+	run "$KOBOSHI" config check "$KOBOSHI_EXAMPLES/koboshi.yaml"
+	[ "$status" -eq 0 ]
+	[ "$output" = "$KOBOSHI_EXAMPLES/koboshi.yaml: ok: 1 service, 3 variants" ]
+}
+
+@test "config check: the manual's example is fine" {
+	sed -n '/^```$/,/^```$/p' "$KOBOSHI_EXAMPLES/../man/koboshi.conf.5.tail" | grep -v '^```' >"$DIR/k.yaml"
+	run "$KOBOSHI" config check "$DIR/k.yaml"
+	[ "$status" -eq 0 ]
+}
+
+@test "config check: an unknown key names file, line, column and the near key" {
+	sed 's/  interval: 100ms/  intervall: 100ms/' "$KOBOSHI_EXAMPLES/koboshi.yaml" >"$DIR/k.yaml"
+	line=$(grep -n intervall "$DIR/k.yaml" | cut -d: -f1)
+	run "$KOBOSHI" config check "$DIR/k.yaml"
+	[ "$status" -eq 1 ]
+	[ "$output" = "$DIR/k.yaml:$line:7: unknown key 'intervall', did you mean 'interval'?" ]
+	run "$KOBOSHI" --json config check "$DIR/k.yaml"
+	[ "$status" -eq 1 ]
+	[ "$(jq -r .error <<<"$output")" = "$DIR/k.yaml:$line:7: unknown key 'intervall', did you mean 'interval'?" ]
+}
+
+@test "config check: a file that is not there, a folder, a drop-in" {
+	run "$KOBOSHI" config check "$DIR/none.yaml"
+	[ "$status" -eq 1 ]
+	[ "$output" = "$DIR/none.yaml: cannot open it: No such file or directory" ]
+	run "$KOBOSHI" config check "$DIR"
+	[ "$status" -eq 1 ]
+	[ "$output" = "$DIR: is a folder, not a file" ]
+	cp "$KOBOSHI_EXAMPLES/koboshi.yaml" "$DIR/k.yaml"
+	mkdir "$DIR/k.yaml.d"
+	echo 'services: {sensor: {variants: [amber]}}' >"$DIR/k.yaml.d/one.yaml"
+	run "$KOBOSHI" config check "$DIR/k.yaml"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "$DIR/k.yaml: ok: 1 service, 1 variant" ]
+	[ "${lines[1]}" = "note: service 'sensor' has one variant: whatever fells it fells its replacement too" ]
+}
+
+@test "config schema: is JSON and knows every key of the example" {
+	run "$KOBOSHI" config schema
+	[ "$status" -eq 0 ]
+	jq -e '.properties.services.additionalProperties.properties.probe.properties | has("challenge_every")' <<<"$output"
+	jq -e '.required == ["guests", "services"]' <<<"$output"
+}
+
+@test "usage: unknown commands, missing words, too many arguments" {
+	run "$KOBOSHI"
+	[ "$status" -eq 2 ]
+	run "$KOBOSHI" statsu
+	[ "$status" -eq 2 ]
+	[ "$output" = "koboshi: unknown command 'statsu', did you mean 'status'?" ]
+	run "$KOBOSHI" config
+	[ "$status" -eq 2 ]
+	[ "$output" = "koboshi: 'config' needs one more word: config check, config schema" ]
+	run "$KOBOSHI" switch a b
+	[ "$status" -eq 2 ]
+	[ "$output" = "usage: koboshi switch [SERVICE] [--json] [--socket PATH]" ]
+	run "$KOBOSHI" help config check
+	[ "$status" -eq 0 ]
+	run "$KOBOSHI" status --bogus
+	[ "$status" -eq 2 ]
+}
+
+@test "nobody answers: one sentence that says what to do" {
+	run "$KOBOSHI" status
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: no koboshid answers at $DIR/api.sock: is it running? (systemctl status koboshi)" ]
+	run "$KOBOSHI" --socket "/$(printf 'x%.0s' {1..200})" status
+	[ "$status" -eq 1 ]
+	[[ $output == *"longer than the 107 bytes that a socket's path can have" ]]
+}
+
+@test "status: the state first, then what is wrong, then the services" {
+	talk
+	run "$KOBOSHI" status
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/status.txt" - <<<"$output"
+	[[ $output != *$'\033'* ]]
+}
+
+@test "status --json: the API's bytes" {
+	talk
+	run "$KOBOSHI" status --json
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/status.json" <(printf '%s\n' "$output")
+}
+
+@test "incidents: the list and one story" {
+	talk
+	run "$KOBOSHI" incidents
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/incidents.txt" - <<<"$output"
+	run "$KOBOSHI" incidents 2
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/incidents-2.txt" - <<<"$output"
+	run "$KOBOSHI" incidents 9
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: there is no incident 9" ]
+	run "$KOBOSHI" incidents ../status
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: '../status' is not an incident's number; 'koboshi incidents' lists them" ]
+}
+
+@test "variants: components, suspicion, overlap" {
+	talk
+	run "$KOBOSHI" variants
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/variants.txt" - <<<"$output"
+}
+
+@test "switch: the only service needs no name; a wrong one is refused with the API's sentence" {
+	talk
+	run "$KOBOSHI" switch
+	[ "$status" -eq 0 ]
+	[ "$output" = "sensor is being switched to its standby. Its story: koboshi incidents 4" ]
+	run "$KOBOSHI" switch pump
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: there is no service 'pump'" ]
+	run "$KOBOSHI" --json switch sensor
+	[ "$status" -eq 0 ]
+	[ "$output" = '{"incident":4}' ]
+}
+
+@test "answers in chunks are read" {
+	talk chunked
+	run "$KOBOSHI" status
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/status.txt" - <<<"$output"
+}
+
+@test "an error's sentence is passed on, as JSON too" {
+	talk error
+	run "$KOBOSHI" status
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: the ledger cannot be written: disk full" ]
+	[ "$("$KOBOSHI" --json status 2>/dev/null)" = '{"error":"the ledger cannot be written: disk full"}' ]
+}
+
+@test "answers that are cut short, endless, double or no HTTP end in one sentence" {
+	for mode in cut:"was cut short" huge:"more than 8 MiB" duplicate:"duplicate object key" garbage:"does not speak HTTP"; do
+		talk "${mode%%:*}"
+		run "$KOBOSHI" status
+		[ "$status" -eq 1 ]
+		[ "${#lines[@]}" -eq 1 ]
+		[[ $output == "koboshi: "*"${mode#*:}"* ]]
+		exec {API_IN}>&-
+		wait "$API_PID"
+		rm "$DIR/in" "$DIR/out"
+		unset API_IN
+	done
+}
+
+@test "what a guest says cannot steer the terminal" {
+	talk hostile
+	run "$KOBOSHI" status
+	[ "$status" -eq 0 ]
+	[[ $output == *"kb-6: failed: ?[2J???gone"* ]]
+	[[ $output != *$'\033'* ]]
+}

@@ -1,0 +1,1 @@
+"""The laboratory: networks, guests, clients and staged faults on one machine. See docs/lab.md."""

@@ -1,0 +1,185 @@
+"""The benchmark: many switches, every other fault a few times, planned switches, the cost of doing nothing, and false alarms.
+
+Runs inside a world; lab/bench starts it there. Nothing here passes or fails by its speed: figures are written down.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any, Optional
+
+from . import api, clients, layout, scene, timeline
+from .faults import FAULTS, PLANNED
+from .shell import Progress, guarded
+
+OTHERS = ("hang", "tamper", "panic", "drop", "kill-app", "kill-guest")
+TARGET = layout.BUILD / "bench"
+Json = dict[str, Any]
+
+
+def spread(values: list[Optional[float]]) -> Json:
+    known = [value for value in values if value is not None]
+    if not known:
+        return {"n": 0}
+    return {"n": len(known), "median": round(statistics.median(known), 1), "max": round(max(known), 1), "min": round(min(known), 1)}
+
+
+def verdict_to_steered(played: scene.Scene) -> Optional[float]:
+    story = played.incident
+    if not story.get("verdict_us") or not story.get("steered_us"):
+        return None
+    return (story["steered_us"] - story["verdict_us"]) / 1000
+
+
+def summary(played: list[scene.Scene]) -> Json:
+    rows = [one.report() for one in played]
+    keys = ("detected_ms", "steered_ms", "standby_restored_ms", "spare_restored_ms", "max_gap_ms", "failed", "requests", "p99_ms")
+    return {"n": len(rows), **{key: spread([row[key] for row in rows]) for key in keys},
+            "verdict_to_steered_ms": spread([verdict_to_steered(one) for one in played]),
+            "nothing_shared": sum(not row["shared_components"] for row in rows), "raw": rows}
+
+
+def many(asking: clients.Clients, name: str, count: int) -> Json:
+    fault = PLANNED if name == PLANNED.name else FAULTS[name]
+    played = []
+    for number in range(1, count + 1):
+        played.append(scene.play(asking, fault))
+        row = played[-1].report()
+        print(f"  {name} {number}/{count}: detected {timeline.figure(row['detected_ms'])}, steered {timeline.figure(row['steered_ms'])}, "
+              f"standby {timeline.figure(row['standby_restored_ms'])}, spare {timeline.figure(row['spare_restored_ms'])}, "
+              f"{row['failed']} of {row['requests']} failed, gap {timeline.figure(row['max_gap_ms'])}", flush=True)
+    return summary(played)
+
+
+def cpu_ticks(pid: int) -> int:
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def memory_kb(pid: int) -> Json:
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    found = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:] if line.split(":")[0] in ("Rss", "Pss")}
+    return {"rss_kb": found["Rss"], "pss_kb": found["Pss"]}
+
+
+def idle(seconds: float) -> Json:
+    """Processor share and memory of koboshid's processes while nothing happens and nobody asks."""
+    api.wait_whole()
+    time.sleep(2)  # the last boot's work fades; there is no event to wait for
+    pids = api.koboshi_pids()
+    before, begin = {pid: cpu_ticks(pid) for pid in pids}, time.monotonic()
+    with Progress("idle cost is measured") as progress:
+        while time.monotonic() < begin + seconds:
+            time.sleep(0.5)
+            progress()
+    took, tick = time.monotonic() - begin, os.sysconf("SC_CLK_TCK")
+    rows: dict[str, Json] = {}
+    for pid, name in pids.items():  # koboshi-vm is two processes: they are added up
+        row = {"cpu_percent": 100 * (cpu_ticks(pid) - before[pid]) / tick / took, **memory_kb(pid)}
+        known = rows.setdefault(name, dict.fromkeys(row, 0))
+        rows[name] = {key: round(known[key] + value, 2) for key, value in row.items()}
+    return {"seconds": round(took, 1), "cpu_percent": round(sum(row["cpu_percent"] for row in rows.values()), 2),
+            "rss_kb": sum(row["rss_kb"] for row in rows.values()), "pss_kb": sum(row["pss_kb"] for row in rows.values()),
+            "processes": rows}
+
+
+def boot_beside() -> subprocess.Popen:
+    """A guest of nobody: it boots, uncapped, and has no network."""
+    folder = layout.IMAGES / layout.VARIANTS[0]
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return subprocess.Popen(["timeout", "20", "qemu-system-x86_64", "-accel", "tcg", "-m", "192", "-nographic", "-nic", "none",
+                             "-monitor", "none", "-serial", "none", "-kernel", folder / "vmlinuz", "-initrd", folder / "initrd",
+                             "-drive", f"file={folder}/root.erofs,format=raw,if=virtio,readonly=on",
+                             "-append", manifest["boot"]["cmdline"]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def false_switches(asking: clients.Clients, seconds: float) -> Json:
+    """Two hogs and a booting guest beside the service: whatever incident comes is a false one."""
+    api.wait_whole()
+    first, begin = api.newest_incident(), time.monotonic()
+    before_us = scene.now_us()
+    hogs = [subprocess.Popen(["timeout", str(int(seconds) + 5), "sh", "-c", "while :; do :; done"]) for _ in range(2)]
+    booting, boots = boot_beside(), 1
+    with Progress("two hogs and a booting guest") as progress:
+        while time.monotonic() < begin + seconds:
+            time.sleep(0.5)
+            progress(f"{api.newest_incident() - first} incidents")
+            if booting.poll() is not None:
+                booting, boots = boot_beside(), boots + 1
+    for process in [*hogs, booting]:
+        process.terminate()
+        process.wait()
+    seen = clients.view(asking.requests(), before_us, scene.now_us())
+    found = [api.incident(number) for number in range(first + 1, api.newest_incident() + 1)]
+    return {"seconds": seconds, "boots": boots, "incidents": len(found), "causes": [story.get("cause") for story in found],
+            "requests": seen.requests, "failed": seen.failed, "p50_ms": round(seen.p50_ms, 1), "p99_ms": round(seen.p99_ms, 1)}
+
+
+def machine() -> Json:
+    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    model = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    return {"processors": os.cpu_count(), "model": model, "kernel": os.uname().release, "accelerator": "software emulation"}
+
+
+def write(report: Json) -> None:
+    TARGET.mkdir(parents=True, exist_ok=True)
+    (TARGET / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def cell(values: Json) -> str:
+    return f"{values['median']:.0f} / {values['max']:.0f}" if values.get("n") else "-"
+
+
+def table(report: Json) -> None:
+    keys = ("detected_ms", "verdict_to_steered_ms", "steered_ms", "standby_restored_ms", "spare_restored_ms", "max_gap_ms", "failed")
+    print(f"\n  {'median / max':<14}" + "".join(f"{key.replace('_', ' '):>22}" for key in ("n", *keys)))
+    for name, row in report["faults"].items():
+        print(f"  {name:<14}{row['n']:>22}" + "".join(f"{cell(row[key]):>22}" for key in keys))
+    if "idle" in report:
+        print(f"\n  idle: {report['idle']['cpu_percent']} % of a core, RSS {report['idle']['rss_kb']} kB, PSS {report['idle']['pss_kb']} kB")
+        for name, row in report["idle"]["processes"].items():
+            print(f"    {name:<16} {row['cpu_percent']:>6} %  RSS {row['rss_kb']:>6} kB  PSS {row['pss_kb']:>6} kB")
+    if "false" in report:
+        row = report["false"]
+        print(f"  false switches in {row['seconds']:.0f} s under load: {row['incidents']} ({row['failed']} of {row['requests']} requests "
+              f"failed, p99 {row['p99_ms']} ms, {row['boots']} guests booted beside)")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lab/bench", description="Measures the switch on real guests.")
+    parser.add_argument("--switches", type=int, default=30, help="switches because of a closed port (30)")
+    parser.add_argument("--others", type=int, default=5, help="of each other fault (5)")
+    parser.add_argument("--planned", type=int, default=10, help="planned switches (10)")
+    parser.add_argument("--idle", type=float, default=30, help="seconds of doing nothing (30)")
+    parser.add_argument("--false", type=float, default=600, dest="false_seconds", help="seconds under load (600)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    report: Json = {"machine": machine(), "faults": {}}
+    timeline.roles(api.wait_whole(180))
+    if options.idle:
+        report["idle"] = idle(options.idle)
+        write(report)
+    with clients.Clients(clients.good_bodies(layout.VARIANTS)) as asking:
+        asking.wait_good(0, 20)
+        plan = [("close-port", options.switches), (PLANNED.name, options.planned), *((name, options.others) for name in OTHERS)]
+        for name, count in plan:
+            if count:
+                report["faults"][name] = many(asking, name, count)
+                write(report)
+        if options.false_seconds:
+            report["false"] = false_switches(asking, options.false_seconds)
+    write(report)
+    table(report)
+    print(f"\n  written to {TARGET / 'report.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

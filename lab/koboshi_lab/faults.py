@@ -1,0 +1,88 @@
+"""The faults that the lab can stage, each against the active instance unless told otherwise.
+
+Most are one shell line, run as root in the guest: what an attacker who has got that far could do. All of them work on the
+lab's own guests only, none spreads, and none outlives the guest.
+"""
+import dataclasses
+import sys
+from typing import Callable, Optional
+
+from . import api, guest, layout
+from .shell import LabError, guarded, now_us
+
+SERVER_GROUP = "$(cat /run/koboshi/server.pid)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    name: str
+    text: str  # what a person is told
+    line: str = ""  # run in the guest
+    act: Optional[Callable[[int], int]] = None  # or done from outside, with the instance's number; returns when
+
+    def strike(self, number: int) -> int:
+        """Does it; the moment (CLOCK_MONOTONIC, us) it began."""
+        return self.act(number) if self.act else guest.strike(number, self.line)
+
+
+def kill_all(_number: int) -> int:
+    at = now_us()
+    api.kill_koboshi()
+    return at
+
+
+def switch(_number: int) -> int:
+    at = now_us()
+    api.call("POST", "/v1/switch", {"service": layout.SERVICE})
+    return at
+
+
+PLANNED = Fault("switch", "a planned switch is asked for, as 'koboshi switch' does", act=switch)
+
+FAULTS = {fault.name: fault for fault in (
+    Fault("close-port", "root inside ends the web server for good: its port refuses",
+          "koboshi-service stop server"),
+    Fault("hang", "root inside stops the server with SIGSTOP: connections open, no answer comes",
+          f"kill -STOP -{SERVER_GROUP}"),
+    Fault("tamper", "root inside changes the page that the server shows",
+          "echo '<h1>owned</h1>' > /tmp/owned.html && { cat /tmp/owned.html > /srv/sensor/page.html || "
+          "mount --bind /tmp/owned.html /srv/sensor/page.html; }"),
+    Fault("panic", "root inside makes the kernel panic",
+          "echo c > /proc/sysrq-trigger"),
+    Fault("drop", "root inside makes its firewall drop everything silently",
+          "nft 'table inet fault { chain in { type filter hook input priority 0; policy drop; }; }'"),
+    Fault("kill-app", "root inside ends the language runtime: a dead application behind an open port",
+          "koboshi-service stop runtime"),
+    Fault("slow", "root inside lets the server run a fifth of the time only",
+          f"while :; do kill -STOP -{SERVER_GROUP}; sleep 0.8; kill -CONT -{SERVER_GROUP}; sleep 0.2; done &"),
+    Fault("claim", "root inside takes the service address for itself and announces it by ARP",
+          f"ip addr add {layout.SERVICE4}/32 dev eth0; for n in 1 2 3; do busybox arping -U -c 1 -I eth0 {layout.SERVICE4}; "
+          f"busybox arping -A -c 1 -I eth0 {layout.SERVICE4}; done"),
+    Fault("kill-guest", "the guest's whole machine vanishes (kill -9 of its emulator)", act=guest.kill),
+    Fault("kill-koboshid", "every process of koboshid is killed with -9 at once", act=kill_all),
+)}
+
+
+def usage() -> int:
+    print("usage: lab/fault NAME [INSTANCE]\n\nStages a fault in the lab that 'make lab' left running, on the active instance "
+          "unless a number is given:")
+    for fault in FAULTS.values():
+        print(f"  {fault.name:<14} {fault.text}")
+    return 2
+
+
+def main() -> int:
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in FAULTS or not sys.argv[2:3] == [n for n in sys.argv[2:3] if n.isdigit()]:
+        return usage()
+    fault = FAULTS[sys.argv[1]]
+    number = int(sys.argv[2]) if len(sys.argv) == 3 else api.active(api.call("GET", "/v1/status"))["number"]
+    try:
+        fault.strike(number)
+    except OSError as error:
+        raise LabError(f"koboshid is not reachable: {error}") from None
+    print(f"{fault.name} on instance {number}: {fault.text}.\nLook with 'koboshi status' and 'koboshi incidents'.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Scenario tests on real guests: what must be true after each fault, in which order things happened, and that nothing leaks.
+
+No test here looks at how long something took: figures are the benchmark's business. Run by test/guest/run inside a world.
+"""
+import json
+import os
+import re
+import sys
+import time
+import traceback
+from typing import Any, Callable
+
+from koboshi_lab import api, clients, layout, network, scene, shell
+from koboshi_lab.faults import FAULTS, PLANNED
+
+Json = dict[str, Any]
+TESTS: dict[str, Callable[[clients.Clients], None]] = {}
+
+
+def check(true: object, what: str) -> None:
+    if not true:
+        raise AssertionError(what)
+
+
+def test(function: Callable) -> Callable:
+    TESTS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+# --- what holds after every fault -----------------------------------------------------------------------------------------
+
+
+def ordered(story: Json) -> None:
+    names = ("first_evidence_us", "verdict_us", "steered_us", "standby_us", "spare_us")
+    times = [story.get(name) for name in names]
+    check(all(times), f"every moment of incident {story['number']} is known: {dict(zip(names, times))}")
+    check(times == sorted(times), f"evidence, verdict, steered, standby, spare come in this order: {dict(zip(names, times))}")
+    check(story.get("steps"), "the incident tells its steps")
+    moments = [step["ms"] for step in story["steps"]]
+    check(moments == sorted(moments), f"steps are told in order: {moments}")
+
+
+def gone(victim: int) -> None:
+    """The victim has no process, no tap, no place in the status."""
+    def look() -> bool:
+        taps = network.snapshot()["links"]
+        return victim not in scene.remaining_guests() and f"kb{victim}" not in taps
+
+    shell.wait_for(f"the end of guest {victim}, its tap included", look, 20, 0.1)
+    check(victim not in scene.numbers(api.call("GET", "/v1/status")), f"instance {victim} is not listed as living")
+
+
+def served_by_another(played: scene.Scene) -> None:
+    victim, active = played.victim, api.active(played.after)
+    check(active["number"] != victim["number"], "another instance serves")
+    check(active["variant"] != victim["variant"], f"of another variant than {victim['variant']}")
+    check(not played.report()["shared_components"], f"sharing nothing: {played.report()['shared_components']}")
+    check(api.is_whole(played.after), "active, standby and spare are there and proven")
+
+
+def fell(played: scene.Scene, verdicts: tuple[str, ...]) -> None:
+    """All that holds when the active instance was struck and koboshid lived."""
+    check(len(played.incidents) == 1, f"one incident came of it: {[i['number'] for i in played.incidents]}")
+    story = played.incident
+    check(story["verdict"] in verdicts, f"the verdict is one of {verdicts}: {story['verdict']}")
+    check(story["victim"]["number"] == played.victim["number"], "the incident names the victim")
+    ordered(story)
+    served_by_another(played)
+    gone(played.victim["number"])
+
+
+# --- the faults -------------------------------------------------------------------------------------------------------------
+
+
+@test
+def three_variants_in_three_roles(_asking: clients.Clients) -> None:
+    status = api.wait_whole()
+    held = [api.holder(status, role) for role in ("active", "standby", "spare")]
+    check(len({one["variant"] for one in held}) == 3, "each role is held by another variant")
+    for one in held:
+        check(set(api.LAYERS) <= set(one["components"]), f"instance {one['number']} names its components")
+    check(not api.shared(held[0], held[1]), "active and standby share no kernel, server or runtime")
+
+
+def fault_test(name: str, *verdicts: str) -> None:
+    def play(asking: clients.Clients) -> None:
+        fell(scene.play(asking, FAULTS[name]), verdicts)
+
+    TESTS[name] = play
+
+
+fault_test("close-port", "failed", "compromised")
+fault_test("hang", "failed")
+fault_test("tamper", "compromised")
+fault_test("panic", "failed", "compromised")
+fault_test("drop", "failed")
+fault_test("kill-app", "failed", "compromised")
+fault_test("kill-guest", "failed")
+
+
+@test
+def planned_switch_loses_no_request(asking: clients.Clients) -> None:
+    played = scene.play(asking, PLANNED)
+    check(played.view.failed == 0, f"no request failed: {played.view.kinds}")
+    check(played.view.requests > 0, "there were requests")
+    served_by_another(played)
+
+
+@test
+def claiming_the_service_address_changes_nothing(asking: clients.Clients) -> None:
+    """The standby claims it: were it believed, clients would get no answer, as the standby's gate is not where they go."""
+    status = api.wait_whole()
+    before = api.newest_incident()
+    begin = shell.now_us()
+    FAULTS["claim"].strike(api.holder(status, "standby")["number"])
+    time.sleep(2)  # time for harm to be done; there is no event for its absence
+    asking.wait_good(shell.now_us(), 10)
+    seen = clients.view(asking.requests(), begin, shell.now_us())
+    check(seen.failed == 0, f"no request failed: {seen.kinds}")
+    after = api.wait_whole()
+    check(api.active(after)["number"] == api.active(status)["number"], "the same instance serves")
+    check(api.newest_incident() - before <= 1, "at most the claimant fell")
+
+
+# --- koboshid dies ------------------------------------------------------------------------------------------------------------
+
+
+def one_process_dies(asking: clients.Clients, program: str) -> None:
+    before, first = api.wait_whole(), api.newest_incident()
+    old = set(api.koboshi_pids())
+    begin = shell.now_us()
+    check(api.kill_koboshi(program), f"{program} was running")
+
+    def back() -> bool:
+        now = api.koboshi_pids()
+        return program in (name for pid, name in now.items() if pid not in old)
+
+    shell.wait_for(f"a new {program}", back, 20, 0.05)
+    shell.wait_for("a device that lacks nothing", lambda: (api.try_call("GET", "/v1/status") or {}).get("state") == "ok", 30, 0.05)
+    after = api.wait_whole(60)
+    asking.wait_good(shell.now_us(), 10)
+    seen = clients.view(asking.requests(), begin, shell.now_us())
+    check(seen.failed == 0, f"no request failed: {seen.kinds}")
+    check(api.newest_incident() == first, "no incident came of it")
+    check(scene.numbers(before) == scene.numbers(after), "the same instances are there")
+
+
+for killed in layout.PROGRAMS:
+    TESTS[f"kill-9-{killed}"] = lambda asking, program=killed: one_process_dies(asking, program)
+
+
+@test
+def the_service_goes_on_without_koboshid(asking: clients.Clients) -> None:
+    before = api.wait_whole()
+    hold = layout.KEEPER / "hold"
+    hold.touch()
+    begin = shell.now_us()
+    try:
+        api.kill_koboshi()
+        asking.wait_good(shell.now_us() + 3_000_000, 20, "answers three seconds later")
+    finally:
+        hold.unlink()
+    after = api.wait_whole(60)
+    seen = clients.view(asking.requests(), begin, shell.now_us())
+    check(seen.failed == 0, f"no request failed: {seen.kinds}")
+    check(scene.numbers(before) == scene.numbers(after), "the same instances are there")
+
+
+def dies_in_a_switch(asking: clients.Clients, delay_ms: float) -> None:
+    played = scene.play(asking, FAULTS["close-port"], delay_ms)
+    check(played.killed, "koboshid was running and was killed")
+    served_by_another(played)
+    gone(played.victim["number"])
+
+
+for delay in (0, 15, 40, 150, 600):
+    TESTS[f"kill-9-of-all-{delay}-ms-into-a-switch"] = lambda asking, ms=delay: dies_in_a_switch(asking, ms)
+
+
+# --- leaks ----------------------------------------------------------------------------------------------------------------
+
+
+def footprint() -> Json:
+    """What must not grow from switch to switch."""
+    taken = network.snapshot()
+    text = shell.run("nft", "-j", "list", "ruleset")  # its parts are counted: a listing's lines break by the length of names
+    rules = sum("rule" in part for part in json.loads(text)["nftables"])
+    strangers = set(re.findall(r"\bkb\d+\b", text)) - set(taken["links"])
+    files = {re.sub(r"\d+", "N", os.path.join(folder, name)) + f" #{n}" for folder, _, names in os.walk(layout.RUN)
+             for n, name in enumerate(sorted(names)) if "/evidence" not in folder}  # kept on purpose, bounded by its limits
+    descriptors = {name: len(os.listdir(f"/proc/{pid}/fd")) for pid, name in api.koboshi_pids().items()}
+    return {"links": len(taken["links"]), "mounts": len(taken["mounts"]), "rules": rules, "rules of taps that are gone": len(strangers), "files": sorted(files),
+            "guests": len(scene.remaining_guests()), "processes": len(shell.processes()), "descriptors": descriptors,
+            "neighbours": len(shell.run("ip", "neigh").splitlines())}
+
+
+def settled_footprint() -> Json:
+    """The same twice in a row: late ends are over."""
+    last: Json = {}
+
+    def look() -> Json:
+        nonlocal last
+        now = footprint()
+        same, last = now == last, now
+        return now if same and now["guests"] == 3 else {}
+
+    return shell.wait_for("a steady footprint", look, 30, 1)
+
+
+@test
+def switches_in_a_row_leak_nothing(asking: clients.Clients) -> None:
+    api.wait_whole()
+    before = settled_footprint()
+    for _ in range(int(os.environ.get("KOBOSHI_LEAK_SWITCHES", "5"))):
+        scene.play(asking, FAULTS["close-port"])
+    after = settled_footprint()
+    for name, value in before.items():
+        if name == "descriptors":
+            grown = {p: (n, after[name].get(p, 0)) for p, n in value.items() if after[name].get(p, 0) > n + 2}
+            check(not grown, f"no process holds more descriptors: {grown}")
+        elif name == "files":
+            grown = sorted(set(after[name]) - set(value))
+            check(len(after[name]) <= len(value), f"files below {layout.RUN}: {len(value)} before, {len(after[name])} after: {grown}")
+        elif name == "neighbours":
+            check(after[name] <= value + 2, f"neighbours: {value} before, {after[name]} after")
+        else:
+            check(after[name] <= value, f"{name}: {value} before, {after[name]} after")
+
+
+# --- the runner -----------------------------------------------------------------------------------------------------------
+
+
+def play(number: int, name: str, asking: clients.Clients) -> bool:
+    begin = time.monotonic()
+    try:
+        TESTS[name](asking)
+    except (AssertionError, shell.LabError, OSError, KeyError) as error:
+        print(f"not ok {number} - {name}\n# {error}", flush=True)
+        if not isinstance(error, (AssertionError, shell.LabError)):
+            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), flush=True)
+        return False
+    print(f"ok {number} - {name} # {time.monotonic() - begin:.1f} s", flush=True)
+    return True
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(TESTS)
+    unknown = [name for name in names if name not in TESTS]
+    if unknown:
+        raise shell.LabError(f"no test {unknown[0]}; there are {', '.join(TESTS)}")
+    print(f"1..{len(names)}", flush=True)
+    api.wait_whole(180)
+    with clients.Clients(clients.good_bodies(layout.VARIANTS)) as asking:
+        asking.wait_good(0, 20)
+        passed = [play(number, name, asking) for number, name in enumerate(names, 1)]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(shell.guarded(main))

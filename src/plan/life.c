@@ -14,6 +14,7 @@
 #define LINK_LOST (-32)  /* -EPIPE: the actuator ended in the middle; says nothing about the instance */
 #define ATTEMPTS_FEW 5   /* 0.6 s: an actuator that was killed is back by then */
 #define ATTEMPTS_MANY 10 /* 20 s */
+#define PAUSE_US 500000  /* before the next try to build */
 #define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest; the plan includes no errno */
 
 typedef void life_handler(struct plan_turn *t, struct plan_instance *i, int32_t status);
@@ -198,11 +199,22 @@ static void blame_variant(struct plan_turn *t, const struct plan_instance *i)
 	v->not_before_us = t->now_us + (t->p->config.backoff_us << shift);
 }
 
+/* No variant is to blame for an actuator that keeps ending, but each try in vain uses up a number and leaves something to clear.
+ */
+static void pause_building(struct plan_turn *t)
+{
+	for (uint32_t v = 0; v < t->p->n_variants; v++)
+		if (t->p->variants[v].not_before_us < t->now_us + PAUSE_US)
+			t->p->variants[v].not_before_us = t->now_us + PAUSE_US;
+}
+
 /* Built in vain: the variant is left alone for a while, what is there goes. */
 static void give_up(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	plan_note(t, PLAN_STEP_GIVEN_UP, i->incident, i, (struct plan_note){.order = i->order, .status = status});
-	if (status != LINK_LOST)
+	if (status == LINK_LOST)
+		pause_building(t);
+	else
 		blame_variant(t, i);
 	life_enter(t, i, PLAN_LIFE_FENCING);
 }
@@ -285,10 +297,12 @@ static void settle(struct plan_turn *t, struct plan_instance *i, int32_t status)
 	life_enter(t, i, serves ? PLAN_LIFE_OPENING : PLAN_LIFE_PAUSING);
 }
 
-/* One that stays throttled is better than none, in the end. */
+/* One that stays throttled is better than none, in the end; one that is gone is neither. */
 static void uncap_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
-	if (i->attempts < ATTEMPTS_MANY)
+	if (status == NOT_THERE)
+		not_awake(t, i, status);
+	else if (i->attempts < ATTEMPTS_MANY)
 		again(t, i, status);
 	else
 		settle(t, i, status);

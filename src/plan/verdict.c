@@ -102,14 +102,16 @@ static bool window_clean(const struct plan_window *window, int64_t first_us, int
 	return goods > 0;
 }
 
-/* Has somebody else answered between these times? */
+/* Has somebody else answered between these times, and again since? A host that came to a standstill in their midst let others
+ * answer what they were asked before. */
 static bool verdict_contrast(const struct plan *p, const struct plan_instance *me, int64_t first_us, int64_t last_us)
 {
 	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
 		const struct plan_instance *other = &p->instances[i];
 		if (other == me || other->number == 0 || (other->life != PLAN_LIFE_READY && other->life != PLAN_LIFE_DOOMED))
 			continue;
-		if (window_clean(&other->window, first_us, last_us, p->config.interval_us / 2))
+		if (other->window.last_good_us >= last_us &&
+		    window_clean(&other->window, first_us, last_us, p->config.interval_us / 2))
 			return true;
 	}
 	return false;

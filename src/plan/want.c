@@ -20,6 +20,17 @@ static bool any_rising(const struct plan *p)
 	return false;
 }
 
+/* A new guest's start takes processors from whoever is needed now: it begins when nobody is on the way to a place in service. */
+static bool any_coming(const struct plan *p)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		enum plan_life life = p->instances[k].life;
+		if (life == PLAN_LIFE_RESUMING || life == PLAN_LIFE_WAKING || life == PLAN_LIFE_OPENING)
+			return true;
+	}
+	return false;
+}
+
 /* Who was given up and serves no longer goes. */
 static void want_no_doomed(struct plan_turn *t)
 {
@@ -155,7 +166,7 @@ static void want_more(struct plan_turn *t)
 {
 	struct plan *p = t->p;
 	uint32_t wanted = 1 + p->config.standby + p->config.spare, living = count_living(p);
-	if (living > wanted || any_rising(p) || p->steer.ticket || p->unwritable || t->fresh_number == 0 ||
+	if (living > wanted || any_rising(p) || any_coming(p) || p->steer.ticket || p->unwritable || t->fresh_number == 0 ||
 	    t->update->number_used)
 		return;
 	uint32_t variant = choice_variant(p, t->now_us);

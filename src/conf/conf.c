@@ -108,3 +108,8 @@ const struct conf_service *conf_service_named(const struct conf *conf, const cha
 			return &conf->services[i];
 	return NULL;
 }
+
+void conf_ledger_dir(const char *state_dir, char ret_path[static CONF_PATH_MAX + 16])
+{
+	snprintf(ret_path, CONF_PATH_MAX + 16, "%s/ledger", state_dir);
+}

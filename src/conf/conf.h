@@ -75,7 +75,8 @@ struct conf_service {
 
 struct conf {
 	char device[CONF_NAME_MAX];    /* default: host name */
-	char state_dir[CONF_PATH_MAX]; /* ledger; default /var/lib/koboshi */
+	char state_dir[CONF_PATH_MAX]; /* root's: evidence and the like; the ledger in it: conf_ledger_dir(); default
+	                                  /var/lib/koboshi */
 	char run_dir[CONF_PATH_MAX]; /* sockets, guests' seeds and logs; default /run/koboshi; short: libvirt's sockets are below
 	                              */
 	char image_dir[CONF_PATH_MAX]; /* DIR/<variant>/manifest.json; default /var/lib/koboshi/images */
@@ -102,6 +103,10 @@ struct conf {
 	uint64_t evidence_total; /* all evidence together; default 1 GiB */
 	uint32_t incidents_kept; /* closed incidents that stay in the ledger; default 1000 */
 };
+
+/* Below the state folder, and all that the engine's user owns there: what root's processes write and read lies beside it, where a
+ * taken-over engine cannot put links or other files in its place. */
+void conf_ledger_dir(const char *state_dir, char ret_path[static CONF_PATH_MAX + 16]);
 
 /* Reads `path` and its drop-ins, checks everything, fills defaults. On failure nothing is touched and `err` names
  * file:line:column and what to do ("koboshi.yaml:12:5: unknown key 'intervall', did you mean 'interval'?"). */

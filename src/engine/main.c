@@ -285,15 +285,16 @@ static void add_unproven(struct engine *e, const char *line)
 
 static int confine(struct engine *e, struct err *err)
 {
-	static char conf_folder[PATH_MAX], drop_ins[PATH_MAX];
+	static char conf_folder[PATH_MAX], drop_ins[PATH_MAX], ledger[CONF_PATH_MAX + 16];
 	char copy[PATH_MAX];
 	struct sandbox_report report = {0};
 	text_copy(copy, sizeof(copy), e->conf_path);
 	text_copy(conf_folder, sizeof(conf_folder), dirname(copy));
 	snprintf(drop_ins, sizeof(drop_ins), "%s.d", e->conf_path);
+	conf_ledger_dir(e->conf.state_dir, ledger);
 	struct sandbox wanted = {
 	        .user = NULL, /* the supervisor has changed it already */
-	        .paths = {{e->conf.state_dir, true},
+	        .paths = {{ledger, true},
 	                  {conf_folder, false},
 	                  {drop_ins, false},
 	                  {e->conf.run_dir, false},
@@ -329,7 +330,9 @@ static int ledger_stand_in(struct engine *e, const struct err *why, struct ledge
 
 static void ledger_path(const struct engine *e, char ret_path[static PATH_MAX])
 {
-	snprintf(ret_path, PATH_MAX, "%s/ledger.db", e->conf.state_dir);
+	char folder[CONF_PATH_MAX + 16];
+	conf_ledger_dir(e->conf.state_dir, folder);
+	snprintf(ret_path, PATH_MAX, "%s/ledger.db", folder);
 }
 
 static int ledger_start(struct engine *e, struct err *err)

@@ -108,6 +108,18 @@ static void intent_done(void *arg, int status, const struct err *err)
 	service_step(s, &event);
 }
 
+/* Over all services: evidence is kept by incident. */
+static uint64_t oldest_open_incident(const struct engine *e)
+{
+	uint64_t oldest = e->last_incident + 1;
+	for (size_t s = 0; s < e->n_services; s++)
+		for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
+			uint64_t number = e->services[s].plan.incidents[k].number;
+			oldest = number && number < oldest ? number : oldest;
+		}
+	return oldest;
+}
+
 static void send_order(struct engine_service *s, const struct plan_order *order)
 {
 	struct wire_order wire = {
@@ -121,6 +133,8 @@ static void send_order(struct engine_service *s, const struct plan_order *order)
 	};
 	if (wire.type != ORDER_VM_CREATE)
 		wire.variant = 0;
+	if (wire.type == ORDER_VM_EVIDENCE)
+		wire.closed_below = oldest_open_incident(s->engine);
 	if (!plan_order_needs_intent(order->type)) {
 		struct hands_cookie cookie = {s->index, order->ticket, 0};
 		hands_send(s->engine->hands, &wire, &cookie);
@@ -180,7 +194,7 @@ void service_answer(struct engine_service *s, const struct hands_cookie *cookie,
 		memcpy(i->key, answer->key, sizeof(i->key));
 		i->has_key = true;
 	}
-	if (answer->status < 0 && i)
+	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE) && i)
 		text_copy(i->detail, sizeof(i->detail), answer->text);
 	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {cookie->ticket, answer->status}};
 	service_step(s, &event);

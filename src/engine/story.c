@@ -38,6 +38,12 @@ static const struct engine_instance *slot_of(const struct engine_service *s, uin
 	return NULL;
 }
 
+static const char *detail_of(const struct engine_service *s, uint32_t number)
+{
+	const struct engine_instance *i = slot_of(s, number);
+	return i ? i->detail : "";
+}
+
 static void detected(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
 	const struct engine_instance *i = slot_of(s, n->instance);
@@ -97,7 +103,7 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		         w.instance);
 		break;
 	case PLAN_STEP_RECORDED:
-		snprintf(t, size, "evidence of %s is recorded (memory, console, flows; hashed)", w.instance);
+		snprintf(t, size, "evidence is kept and hashed, of %s", detail_of(s, n->instance));
 		break;
 	case PLAN_STEP_SUSPECTED:
 		snprintf(t, size, "what %s was made of is suspect now: %s", w.instance, w.layers);

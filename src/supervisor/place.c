@@ -114,9 +114,12 @@ static int room_check(const char *folder, const char *key, struct err *err)
 static int folders_take(struct place *place, const struct settings *settings, struct err *err)
 {
 	const struct user root = {0};
+	char ledger[CONF_PATH_MAX + 16];
+	conf_ledger_dir(settings->state_dir, ledger);
 	int r = folder_own(settings->run_dir, &root, 0711, err);
 	r = r == 0 ? room_check(settings->run_dir, "paths.run", err) : r;
-	r = r == 0 ? folder_own(settings->state_dir, place->engine_is_us ? &root : &place->engine, 0700, err) : r;
+	r = r == 0 ? folder_own(settings->state_dir, &root, 0711, err) : r;
+	r = r == 0 ? folder_own(ledger, place->engine_is_us ? &root : &place->engine, 0700, err) : r;
 	return r == 0 ? room_check(settings->state_dir, "paths.state", err) : r;
 }
 

@@ -11,7 +11,7 @@
 #define HEAD_SIZE offsetof(struct wire_message, order)
 
 /* A body with hidden padding would send bytes that nobody wrote. */
-static_assert(sizeof(struct wire_order) == 48, "no padding");
+static_assert(sizeof(struct wire_order) == 56, "no padding");
 static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no padding");
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),

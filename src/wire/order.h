@@ -49,7 +49,8 @@ enum order_type {
 	ORDER_VM_RESUME,   /* instance */
 	ORDER_VM_LINK,     /* instance, flag: carrier up (1) or down (0) */
 	ORDER_VM_UNCAP,    /* instance: the boot's processor cap ends */
-	ORDER_VM_EVIDENCE, /* instance, incident: memory image and console, bounded, hashed */
+	ORDER_VM_EVIDENCE, /* instance, incident, closed_below: memory image and console, bounded, hashed; of closed incidents the
+	                      oldest evidence goes when there is no room */
 	ORDER_VM_DESTROY,  /* instance: guest, seed, overlay, keys gone. Idempotent; slow (1-2 s) */
 	ORDER_TYPE_MAX_
 };
@@ -85,15 +86,16 @@ enum wire_notice {
 };
 
 struct wire_order {
-	uint64_t id;       /* chosen by the engine, > 0, rising */
-	uint64_t incident; /* 0: none */
-	uint32_t type;     /* enum order_type */
-	uint32_t service;  /* index in conf.services */
-	uint32_t instance; /* instance number; 0: none */
-	uint32_t victim;   /* instance number; 0: none */
-	uint32_t variant;  /* index in conf.services[service].variants */
-	uint32_t gate;     /* enum wire_gate */
-	uint32_t flag;     /* 0 or 1 */
+	uint64_t id;           /* chosen by the engine, > 0, rising */
+	uint64_t incident;     /* 0: none */
+	uint64_t closed_below; /* ORDER_VM_EVIDENCE: all incidents of lower numbers are closed, so their evidence may make room */
+	uint32_t type;         /* enum order_type */
+	uint32_t service;      /* index in conf.services */
+	uint32_t instance;     /* instance number; 0: none */
+	uint32_t victim;       /* instance number; 0: none */
+	uint32_t variant;      /* index in conf.services[service].variants */
+	uint32_t gate;         /* enum wire_gate */
+	uint32_t flag;         /* 0 or 1 */
 	uint32_t zero;
 };
 

@@ -118,8 +118,8 @@ def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * S
 
 class Order:
     def __init__(self, body):
-        (self.id, self.incident, self.type, self.service, self.instance, self.victim, self.variant, self.gate, self.flag,
-         _) = struct.unpack("=QQ8I", body)
+        (self.id, self.incident, self.closed_below, self.type, self.service, self.instance, self.victim, self.variant, self.gate,
+         self.flag, _) = struct.unpack("=QQQ8I", body)
 
     def __repr__(self):
         return f"<{self.type} of {self.instance} victim {self.victim} gate {self.gate}>"
@@ -376,8 +376,8 @@ services:
 def make_folder(folder, engine, image_tool):
     shutil.copy(engine, folder / "koboshi-engine")  # the build folder may be closed to the engine's user
     (folder / "run").mkdir()
-    (folder / "state").mkdir()
-    os.chown(folder / "state", ENGINE_USER, ENGINE_USER)
+    (folder / "state/ledger").mkdir(parents=True)
+    os.chown(folder / "state/ledger", ENGINE_USER, ENGINE_USER)
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", folder / "key"], check=True)
     subprocess.run(["openssl", "pkey", "-in", folder / "key", "-pubout", "-out", folder / "key.pub"], check=True)
     for variant in VARIANTS:

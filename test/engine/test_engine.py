@@ -60,7 +60,7 @@ class EngineTest(unittest.TestCase):
 
     def rows(self, query):
         """Of the stopped engine's ledger."""
-        with sqlite3.connect(f"file:{self.folder}/state/ledger.db?mode=ro", uri=True) as ledger:
+        with sqlite3.connect(f"file:{self.folder}/state/ledger/ledger.db?mode=ro", uri=True) as ledger:
             ledger.row_factory = sqlite3.Row
             return [dict(row) for row in ledger.execute(query)]
 
@@ -256,7 +256,7 @@ class EngineTest(unittest.TestCase):
     # --- the ledger's disk
 
     def small_disk(self, text_before=None):
-        state = self.folder / "state"
+        state = self.folder / "state/ledger"
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=600k,uid=65534,gid=65534,mode=700", "tmpfs", state], check=True)
         self.addCleanup(subprocess.run, ["umount", "-l", str(state)], check=True)
         return state / "ballast"
@@ -296,7 +296,7 @@ class EngineTest(unittest.TestCase):
         self.start()
         before = self.roles()
         self.engine.stop()
-        ledger, kept = self.folder / "state" / "ledger.db", self.folder / "state" / "kept"
+        ledger, kept = self.folder / "state/ledger/ledger.db", self.folder / "state/ledger/kept"
         ledger.rename(kept)
         ledger.mkdir()
         orders = len(self.world.orders)

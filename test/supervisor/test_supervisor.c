@@ -56,6 +56,10 @@ static void test_each_part_gets_its_rights_and_nothing_else(void **state)
 	assert_int_equal(status.st_mode & 07777, 0711);
 	snprintf(path, sizeof(path), "%s/state", stage->dir);
 	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 07777, 0711);
+	assert_int_equal(status.st_uid, 0);
+	snprintf(path, sizeof(path), "%s/state/ledger", stage->dir);
+	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_mode & 07777, 0700);
 	assert_int_equal(status.st_uid, 65534);
 	snprintf(path, sizeof(path), "%s/koboshi.sock", stage->run);

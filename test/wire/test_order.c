@@ -126,7 +126,7 @@ static const struct row rows[] = {
         {"kind 0", WIRE_ORDER, kind_zero, "unknown kind 0"},
         {"kind beyond", WIRE_ORDER, kind_beyond, "unknown kind"},
         {"an order that says notice", WIRE_ORDER, kind_other, "of kind 3"},
-        {"size says less", WIRE_ORDER, size_says_less, "(says 55)"},
+        {"size says less", WIRE_ORDER, size_says_less, "(says 63)"},
         {"order without id", WIRE_ORDER, order_no_id, "without id"},
         {"order type 0", WIRE_ORDER, order_type_zero, "order type"},
         {"order type beyond", WIRE_ORDER, order_type_beyond, "order type"},

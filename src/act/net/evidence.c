@@ -1,4 +1,7 @@
-/* A victim's flows as a text that people and tools read: RUN_DIR/evidence/INCIDENT/flows-INSTANCE.txt, for root only. */
+/*
+ * A victim's flows as a text that people and tools read: STATE_DIR/evidence/INCIDENT/kb-INSTANCE.flows, for root only, beside
+ * what the vm actuator keeps of the same guest (which also writes the hashes, since it comes last).
+ */
 #include "act/net/net.h"
 
 #include <errno.h>
@@ -17,15 +20,20 @@ static int folder_open(int at, const char *name, struct err *err)
 	return fd >= 0 ? fd : err_set(err, -errno, "cannot open the evidence folder %s: %s", name, strerror(errno));
 }
 
+/* Without a folder there is no evidence; the order will say so. */
+void evidence_open(struct net *net)
+{
+	auto_close int state = open(net->conf.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	net->evidence = state < 0 ? -1 : folder_open(state, "evidence", NULL);
+}
+
 static int incident_open(const struct net *net, uint64_t incident, struct err *err)
 {
 	char name[32];
 	snprintf(name, sizeof(name), "%llu", (unsigned long long)incident);
-	auto_close int run = open(net->conf.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (run < 0)
-		return err_set(err, -errno, "cannot open %s: %s", net->conf.run_dir, strerror(errno));
-	auto_close int all = folder_open(run, "evidence", err);
-	return all < 0 ? all : folder_open(all, name, err);
+	if (net->evidence < 0)
+		return err_set(err, -ENOENT, "there is no folder %s/evidence", net->conf.state_dir);
+	return folder_open(net->evidence, name, err);
 }
 
 static size_t limit(const struct conf *conf)
@@ -49,7 +57,7 @@ int evidence_flows(struct net *net, uint64_t incident, const struct conf_instanc
 	if (folder < 0)
 		return folder;
 	char name[64], part[80];
-	snprintf(name, sizeof(name), "flows-%u.txt", instance->number);
+	snprintf(name, sizeof(name), "kb-%u.flows", instance->number);
 	snprintf(part, sizeof(part), "%s.part", name);
 	int fd = openat(folder, part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;

@@ -149,6 +149,8 @@ int host_up(struct net *net, struct err *err)
 		r = steer_load(net, err);
 	if (r == 0)
 		r = host_sysctl("1", err, "/proc/sys/net/netfilter/nf_conntrack_acct");
+	if (r == 0) /* told also of flows that began when nobody listened: conntrack_seize does so only while it cuts */
+		r = host_sysctl("1", err, "/proc/sys/net/netfilter/nf_conntrack_events");
 	if (r == 0 && host_sysctl_read(FORWARD4) != 1)
 		r = host_sysctl("1", err, FORWARD4);
 	if (r == 0 && host_sysctl_read(FORWARD6) != 1)

@@ -137,6 +137,7 @@ static int serve(struct net *net, struct err *err)
 static int run(struct net *net, struct err *err)
 {
 	int r = check_host(&net->conf, err);
+	evidence_open(net);
 	if (r == 0)
 		r = privilege_drop(&net->conf, err);
 	if (r == 0)

@@ -28,15 +28,19 @@ int net_open(struct net *net, struct err *err)
 	int r = socket_open(NETLINK_ROUTE, &net->route, err);
 	if (r == 0)
 		r = socket_open(NETLINK_NETFILTER, &net->filter, err);
-	return r;
+	return r == 0 ? conntrack_open(net, err) : r;
 }
 
 void net_done(struct net *net)
 {
-	struct mnl_socket **const sockets[] = {&net->route, &net->filter, &net->log};
+	struct mnl_socket **const sockets[] = {&net->route, &net->filter, &net->log, &net->ended};
 	for (size_t i = 0; i < countof(sockets); i++) {
 		if (*sockets[i])
 			mnl_socket_close(*sockets[i]);
 		*sockets[i] = NULL;
+	}
+	for (size_t i = 0; i < NET_FLOWS_KEPT; i++) {
+		free(net->flows[i]);
+		net->flows[i] = NULL;
 	}
 }

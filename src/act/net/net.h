@@ -12,6 +12,16 @@
 #define NET_LOG_GROUP 7
 #define NET_LOG_BYTES 96
 
+/* The flows of a victim, as conntrack told them when they were cut: the evidence is asked for later, when they are gone. */
+#define NET_FLOWS_KEPT 4
+#define NET_FLOWS_BYTES (256u << 10)
+struct net_flows {
+	uint32_t instance;
+	bool more; /* there were more than fit */
+	size_t size;
+	uint8_t bytes[NET_FLOWS_BYTES]; /* netlink messages, one behind the other; touched only as far as `size` */
+};
+
 struct net {
 	struct conf conf;
 	struct mnl_socket *route;  /* rtnetlink */
@@ -19,6 +29,9 @@ struct net {
 	struct mnl_socket *log;    /* NFLOG; the engine gets a copy of its descriptor */
 	bool log_bound;
 	bool hold4, hold6; /* forwarding was off before us: nothing but our own traffic is forwarded */
+	int evidence;      /* <state_dir>/evidence, opened before the right to walk there is given up; -1: none */
+	struct mnl_socket *ended;
+	struct net_flows *flows[NET_FLOWS_KEPT]; /* of the victims cut last, oldest first; NULL behind them */
 };
 
 int net_open(struct net *net, struct err *err) must_use;
@@ -46,13 +59,16 @@ void ruleset_gate(FILE *out, const char *tap, enum wire_gate gate);
 /* disguise.c: whose address probes borrow. Part of the base ruleset. */
 void disguise_rules(FILE *out, const struct conf *conf);
 
-/* conntrack.c: a guest's flows, known by their mark. */
+/* conntrack.c: a guest's flows, known by their mark. What _seize cuts is kept for _write. */
 uint32_t conntrack_mark(const struct conf_instance *instance);
+int conntrack_open(struct net *net, struct err *err) must_use;
 int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
                     struct err *err) must_use;
 
-/* evidence.c: RUN_DIR/evidence/INCIDENT/flows-INSTANCE.txt */
+/* evidence.c: STATE_DIR/evidence/INCIDENT/kb-INSTANCE.flows */
+void evidence_open(struct net *net);
 int evidence_flows(struct net *net, uint64_t incident, const struct conf_instance *instance, size_t *ret_flows,
                    struct err *err) must_use;
 

@@ -179,7 +179,7 @@ static int do_steer(struct net *net, const struct wire_order *order, struct wire
 		r = steer_move(net, &steer, err);
 	if (r == 0 && order->victim > 0) {
 		conf_instance(&net->conf, order->victim, &victim);
-		r = conntrack_cut(net, &victim, err);
+		r = conntrack_seize(net, &victim, err);
 	}
 	if (r == 0)
 		r = steer_proven(net, order, err);

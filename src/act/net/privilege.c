@@ -43,8 +43,7 @@ static int lock_files(const struct conf *conf, struct err *err)
 		return 0;
 	}
 	char evidence[CONF_PATH_MAX + 16];
-	snprintf(evidence, sizeof(evidence), "%s/evidence", conf->run_dir);
-	(void)!mkdir(evidence, 0700); /* where there is no run folder there is no evidence; the order will say so */
+	snprintf(evidence, sizeof(evidence), "%s/evidence", conf->state_dir);
 	int r = lock_allow(lock, "/dev/net/tun", LANDLOCK_ACCESS_FS_WRITE_FILE, err);
 	if (r == 0)
 		r = lock_allow(lock, "/proc/sys/net", LANDLOCK_ACCESS_FS_WRITE_FILE, err);

@@ -24,6 +24,8 @@
 #define PERIOD_US 20000   /* short: a throttled guest's monitor answers within this */
 #define RESCUE_PERCENT 80 /* of the time spent waiting for a processor */
 #define RESCUE_NICE 5
+#define LOW_NICE 10
+#define BEHIND_NICE 15
 
 static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER; /* the end of a cap and its softening do not cross */
 static pthread_once_t probe_once = PTHREAD_ONCE_INIT;
@@ -255,9 +257,16 @@ void cap_rescue(const struct vm *vm, uint32_t number)
 	pthread_mutex_unlock(&policy_lock);
 }
 
-void cap_self(bool behind)
+void cap_fallen(pid_t pid)
 {
+	if (pid > 0)
+		threads_set(pid, SCHED_BATCH, BEHIND_NICE);
+}
+
+void cap_self(enum cap_place place)
+{
+	static const int nice[] = {[CAP_USUAL] = 0, [CAP_LOW] = LOW_NICE, [CAP_BEHIND] = BEHIND_NICE};
 	pthread_once(&probe_once, probe);
 	if (can_return)
-		setpriority(PRIO_PROCESS, 0, behind ? 15 : 0);
+		setpriority(PRIO_PROCESS, 0, nice[place]);
 }

@@ -23,6 +23,14 @@ void cap_sweep(const struct vm *vm);
  * second by one thread. */
 void cap_rescue(const struct vm *vm, uint32_t number);
 
-/* This thread works behind all others (true) or as usual again. Threads and processes that it starts would inherit it: none in
- * between. */
-void cap_self(bool behind);
+/* A guest that fell and is frozen: what its process still has to do (writing its memory) stands behind all others. There is no
+ * way back. */
+void cap_fallen(pid_t pid);
+
+/* Where this thread stands, and whatever it starts until it says CAP_USUAL again. */
+enum cap_place {
+	CAP_USUAL,
+	CAP_LOW,   /* a new guest's process before its own cap: gets a tenth beside a busy thread, so that it ends in time */
+	CAP_BEHIND /* hashing and the like */
+};
+void cap_self(enum cap_place place);

@@ -178,7 +178,9 @@ static int guest_start(struct create *create, struct wire_answer *answer, struct
 	uint32_t number = create->order->instance;
 	char share[64];
 	auto_free char *xml = recipe_xml(create);
+	cap_self(CAP_LOW); /* QEMU inherits it: its own start takes most of a second of a processor */
 	virDomainPtr domain = virDomainCreateXML(atomic_load(&vm->conn), xml, VIR_DOMAIN_START_PAUSED);
+	cap_self(CAP_USUAL);
 	if (!domain)
 		return vm_libvirt_error(err, "starting the guest");
 	cap_set(vm, number, process_find(vm, number), others_run(vm, create->instance.name), share, sizeof(share));

@@ -1,7 +1,8 @@
 /*
  * ORDER_VM_EVIDENCE: what a fallen guest leaves behind to be looked at: its console and its memory, below
  * <state_dir>/evidence/<incident>/ with SHA256SUMS beside them. Bounded twice (one incident, all together), and never in the way:
- * it runs behind all others, one at a time. What is left out for want of room is said in the answer.
+ * it runs behind all others, one at a time. The oldest evidence makes room, but only of incidents that are closed; what is left
+ * out for want of room is said in the answer.
  *
  * The memory holds the guest's secrets: the folders are root's alone.
  */
@@ -9,7 +10,9 @@
 
 #include "act/vm/cap.h"
 #include "act/vm/folder.h"
+#include "act/vm/process.h"
 #include "lib/bytes.h"
+#include "lib/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -60,13 +63,13 @@ static int hash_file(const char *path, char ret_hex[static 65], struct err *err)
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	if (!buffer || !ctx)
 		abort();
-	cap_self(true); /* hashing stands behind the guests */
+	cap_self(CAP_BEHIND); /* hashing stands behind the guests */
 	bool good = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
 	ssize_t got = 0;
 	while (good && (got = read(fd, buffer, 1 << 18)) > 0)
 		good = EVP_DigestUpdate(ctx, buffer, (size_t)got) == 1;
 	good = good && got == 0 && EVP_DigestFinal_ex(ctx, digest, &size) == 1 && size == 32;
-	cap_self(false);
+	cap_self(CAP_USUAL);
 	EVP_MD_CTX_free(ctx);
 	if (!good)
 		return err_set(err, -EIO, "%s: cannot be hashed", path);
@@ -102,6 +105,16 @@ static int sums_add(const char *folder, const char *name, struct err *err)
 	return r;
 }
 
+/* The net actuator, which was asked first, left them there. */
+static int flows_hash(uint32_t number, const char *folder, bool *ret_there, struct err *err)
+{
+	char name[48], path[VM_PATH_MAX + 64];
+	snprintf(name, sizeof(name), "kb-%u.flows", number);
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	*ret_there = access(path, R_OK) == 0;
+	return *ret_there ? sums_add(folder, name, err) : 0;
+}
+
 static int console_take(const struct vm *vm, uint32_t number, const char *folder, struct err *err)
 {
 	static const char *const parts[] = {"console.old", "console.log"};
@@ -125,6 +138,46 @@ static int console_take(const struct vm *vm, uint32_t number, const char *folder
 	return 0;
 }
 
+/* The lowest number below `limit` that has a folder, 0 when none has. */
+static uint64_t oldest_folder(const struct vm *vm, uint64_t limit)
+{
+	uint64_t oldest = 0;
+	DIR *dir = opendir(vm->evidence);
+	for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+		uint64_t number =
+		        strspn(entry->d_name, "0123456789") == strlen(entry->d_name) ? strtoull(entry->d_name, NULL, 10) : 0;
+		if (number > 0 && number < limit && (!oldest || number < oldest))
+			oldest = number;
+	}
+	if (dir)
+		closedir(dir);
+	return oldest;
+}
+
+static bool folder_drop(const struct vm *vm, uint64_t incident)
+{
+	char path[VM_PATH_MAX + 24];
+	snprintf(path, sizeof(path), "%s/%" PRIu64, vm->evidence, incident);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	for (const struct dirent *entry; dir && (entry = readdir(dir));)
+		unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	if (rmdir(path) < 0)
+		return false;
+	log_notice("vm.evidence", "the evidence of incident %" PRIu64 " made room: it was the oldest of a closed one", incident);
+	return true;
+}
+
+static void make_room(const struct vm *vm, uint64_t bytes, uint64_t closed_below)
+{
+	uint64_t oldest;
+	while (folder_bytes(AT_FDCWD, vm->evidence, 1) + bytes > vm->conf.evidence_total &&
+	       (oldest = oldest_folder(vm, closed_below)) && folder_drop(vm, oldest))
+		;
+}
+
 /* Why the memory must not be taken, NULL when it may. */
 static const char *memory_refused(const struct vm *vm, uint64_t bytes, const char *folder, char *text, size_t size)
 {
@@ -136,8 +189,9 @@ static const char *memory_refused(const struct vm *vm, uint64_t bytes, const cha
 		         bytes >> 20, vm->conf.evidence_bytes >> 20);
 	else if (all + bytes > vm->conf.evidence_total)
 		snprintf(text, size,
-		         "memory left out: all evidence together would exceed %" PRIu64 " MiB, remove what is old in %s",
-		         vm->conf.evidence_total >> 20, vm->evidence);
+		         "memory left out: with the evidence of open incidents it would exceed %" PRIu64
+		         " MiB ('evidence_total')",
+		         vm->conf.evidence_total >> 20);
 	else if (statvfs(folder, &disk) < 0 || (uint64_t)disk.f_bavail * disk.f_frsize < bytes + DISK_LEFT)
 		snprintf(text, size, "memory left out: the disk of %s is nearly full", vm->evidence);
 	else
@@ -189,17 +243,20 @@ static int memory_dump(const struct vm *vm, virDomainPtr domain, uint64_t bytes,
 	return r;
 }
 
-static int memory_take(struct vm *vm, virDomainPtr domain, uint32_t number, const char *folder, char *ret_said, size_t size,
-                       struct err *err)
+static int memory_take(struct vm *vm, virDomainPtr domain, const struct wire_order *order, const char *folder, char *ret_said,
+                       size_t size, struct err *err)
 {
+	uint32_t number = order->instance;
 	virDomainInfo info;
 	char name[48];
 	if (virDomainGetInfo(domain, &info) < 0)
 		return vm_libvirt_error(err, "asking for the guest's memory size");
 	uint64_t bytes = (uint64_t)info.maxMem << 10;
+	make_room(vm, bytes, order->closed_below < order->incident ? order->closed_below : order->incident);
 	if (memory_refused(vm, bytes, folder, ret_said, size))
 		return 0;
 	snprintf(name, sizeof(name), "kb-%u.memory", number);
+	cap_fallen(process_find(vm, number));
 	int r = memory_dump(vm, domain, bytes, folder, name, err);
 	snprintf(ret_said, size, "memory (%" PRIu64 " MiB)", bytes >> 20);
 	return r;
@@ -228,16 +285,18 @@ int vm_evidence(struct vm *vm, const struct wire_order *order, struct wire_answe
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&vm->evidence_lock);
+	bool flows = false;
 	r = console_take(vm, order->instance, folder, err);
+	r = r == 0 ? flows_hash(order->instance, folder, &flows, err) : r;
 	virDomainPtr domain = NULL;
 	if (r == 0 && vm_domain(vm, &instance, &domain, NULL) == 0) {
-		r = memory_take(vm, domain, order->instance, folder, said, sizeof(said), err);
+		r = memory_take(vm, domain, order, folder, said, sizeof(said), err);
 		virDomainFree(domain);
 	} else if (r == 0) {
 		snprintf(said, sizeof(said), "no memory, the guest is gone");
 	}
 	pthread_mutex_unlock(&vm->evidence_lock);
 	if (r == 0)
-		snprintf(answer->text, sizeof(answer->text), "evidence of %s: console; %s", instance.name, said);
+		snprintf(answer->text, sizeof(answer->text), "%s: console%s, %s", instance.name, flows ? ", flows" : "", said);
 	return r;
 }

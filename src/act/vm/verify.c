@@ -67,9 +67,9 @@ int verify_image(struct verify *verify, const struct image *image, const char *d
 	pthread_mutex_lock(&verify->lock);
 	int r = entry_read(image, dir, &before, err);
 	if (r == 0 && !entry_known(verify, &before)) {
-		cap_self(true); /* hashing stands behind the guests */
+		cap_self(CAP_BEHIND); /* hashing stands behind the guests */
 		r = image_verify(image, dir, NULL, NULL, err);
-		cap_self(false);
+		cap_self(CAP_USUAL);
 		if (r == 0)
 			r = entry_read(image, dir, &after, err);
 		if (r == 0 && memcmp(&before, &after, sizeof(before)) != 0)

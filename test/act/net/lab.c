@@ -30,7 +30,7 @@
 		}                                                                                                                \
 	} while (0)
 
-static const char settings[] = "paths:\n  run: %s\n  state: %s-kept\n"
+static const char settings[] = "paths:\n  run: %s\n  state: %s/kept\n"
                                "guests:\n  addresses: [192.0.2.0/26, \"2001:db8:1::/64\"]\n"
                                "services:\n  web:\n    addresses: [203.0.113.10, \"2001:db8:10::10\"]\n"
                                "    ports: [80/tcp, 53/udp]\n    variants: [amber]\n%s";
@@ -90,6 +90,7 @@ void lab_make(struct lab *lab, bool ranges)
 	need(out);
 	fprintf(out, settings, lab->folder, lab->folder, ranges ? ranges_line : "");
 	fclose(out);
+	need(lab_command("mkdir %s/kept", lab->folder) == 0);
 	struct err err;
 	if (conf_load(lab->config, &lab->conf, &err) < 0)
 		fprintf(stderr, "lab: %s\n", err.text), abort();

@@ -439,16 +439,11 @@ static void test_kill_and_restart(void **state)
 	close(server);
 }
 
-static void test_flows_are_written(void **state)
+static void assert_flow_in_evidence(struct world *w, unsigned incident, unsigned guest)
 {
-	struct world *w = *state;
-	int client, server;
 	char path[160], line[512] = "";
 	struct stat look;
-	steer(w, 1, 0);
-	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
-	fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 1, .incident = 42});
-	snprintf(path, sizeof(path), "%s/evidence/42/flows-1.txt", w->lab.folder);
+	snprintf(path, sizeof(path), "%s/kept/evidence/%u/kb-%u.flows", w->lab.folder, incident, guest);
 	assert_int_equal(stat(path, &look), 0);
 	assert_int_equal(look.st_mode & 0777, 0600);
 	FILE *file = fopen(path, "r");
@@ -457,6 +452,30 @@ static void test_flows_are_written(void **state)
 	fclose(file);
 	assert_non_null(strstr(line, "src=198.51.100.7"));
 	assert_non_null(strstr(line, "dport=80"));
+}
+
+static void test_flows_are_written(void **state)
+{
+	struct world *w = *state;
+	int client, server;
+	steer(w, 1, 0);
+	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
+	fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 1, .incident = 42});
+	assert_flow_in_evidence(w, 42, 1);
+	close(client);
+	close(server);
+}
+
+/* The evidence is asked for when the flows are long cut. */
+static void test_flows_that_were_cut_are_written(void **state)
+{
+	struct world *w = *state;
+	int client, server;
+	steer(w, 1, 0);
+	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
+	steer(w, 2, 1);
+	fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 1, .incident = 43});
+	assert_flow_in_evidence(w, 43, 1);
 	close(client);
 	close(server);
 }
@@ -582,6 +601,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_gateway_answers_for_itself_only),
 	        LAB_TEST(test_kill_and_restart),
 	        LAB_TEST(test_flows_are_written),
+	        LAB_TEST(test_flows_that_were_cut_are_written),
 	        LAB_TEST(test_orders_are_checked),
 	        LAB_TEST(test_tap_goes_and_down_leaves_nothing),
 	        LAB_TEST(test_real_tap),

@@ -15,10 +15,12 @@ READY, STARTED, PAUSED, RESUMED, PANICKED, GONE, RESET = range(1, 8)
 GUESTS = ["absent", "running", "paused", "crashed", "off"]
 PR_SET_CHILD_SUBREAPER = 36
 
+EVIDENCE_TOTAL_MIB = 288  # one guest's memory and little more
 CONF = """
 paths: {{state: {dir}/state, run: {dir}/run, images: {images}, image_key: {images}/keys/image.pub}}
 hypervisor: {{accelerator: tcg, lab: yes}}
 guests: {{addresses: [198.51.100.0/24, "2001:db8:1::/64"]}}
+limits: {{evidence: 256MiB, evidence_total: {total}MiB}}
 services:
   sensor: {{addresses: [203.0.113.10], ports: [80/tcp], variants: [{variants}]}}
 """
@@ -62,7 +64,7 @@ class Engine:
 
     def send(self, order, instance=0, incident=0, flag=0, variant=0):
         id, self.next_id = self.next_id, self.next_id + 1
-        body = struct.pack("=QQ8I", id, incident, order, 0, instance, 0, variant, 0, flag, 0)
+        body = struct.pack("=QQQ8I", id, incident, incident, order, 0, instance, 0, variant, 0, flag, 0)
         self.engine.send(struct.pack("=HHI", 1, ORDER, 8 + len(body)) + body)
         return id
 
@@ -263,6 +265,13 @@ def scenario(engine, folder, images, second):
     print(f"  told {(time.monotonic() - began) * 1000:.0f} ms later")
     assert engine.observe()[1][2] == "crashed"
     engine.order(RESUME, 1, expect=1)
+    # Of two earlier incidents one takes up all the room that there is; only what belongs to closed ones may go.
+    for number, mib in ((2, 1), (3, EVIDENCE_TOTAL_MIB - 32)):
+        old = folder / f"state/evidence/{number}"
+        old.mkdir(parents=True, mode=0o700)
+        (old / "kb-9.memory").write_bytes(b"\xaa" * (mib << 20))
+    (folder / "state/evidence/5").mkdir()
+    (folder / "state/evidence/5/kb-1.flows").write_text("a flow\n")  # as the net actuator leaves it
     evidence = engine.send(EVIDENCE, 1, incident=5)
     engine.order(SUSPEND, 2)  # not held up
     status, text, took, _ = engine.answer(evidence)
@@ -273,7 +282,8 @@ def scenario(engine, folder, images, second):
         digest, name = line.split("  ")
         assert hashlib.sha256((folder / "state/evidence/5" / name).read_bytes()).hexdigest() == digest
     print("  " + ", ".join(f"{p.name} {p.stat().st_size}" for p in sorted((folder / "state/evidence/5").iterdir())))
-    assert any("memory" in line for line in sums) and any("console" in line for line in sums)
+    assert all(any(kind in line for line in sums) for kind in ("memory", "console", "flows"))
+    assert sorted(p.name for p in (folder / "state/evidence").iterdir()) == ["5"]
 
     print("a guest that reboots by itself, and one whose process is killed")
     engine.order(RESUME, 2)
@@ -342,7 +352,7 @@ def main():
     engine = None
     try:
         conf = folder / "koboshi.yaml"
-        conf.write_text(CONF.format(dir=folder, images=folder / "images", variants=", ".join(variants)))
+        conf.write_text(CONF.format(total=EVIDENCE_TOTAL_MIB, dir=folder, images=folder / "images", variants=", ".join(variants)))
         own_images(images, folder, variants)
         engine = Engine(program, str(conf))
         threading.Thread(target=reap, args=(engine,), daemon=True).start()

@@ -75,12 +75,12 @@ def main() -> int:
     if len(sys.argv) not in (2, 3) or sys.argv[1] not in FAULTS or not sys.argv[2:3] == [n for n in sys.argv[2:3] if n.isdigit()]:
         return usage()
     fault = FAULTS[sys.argv[1]]
-    number = int(sys.argv[2]) if len(sys.argv) == 3 else api.active(api.call("GET", "/v1/status"))["number"]
     try:
+        number = int(sys.argv[2]) if len(sys.argv) == 3 else api.active(api.call("GET", "/v1/status"))["number"]
         fault.strike(number)
     except OSError as error:
         raise LabError(f"koboshid is not reachable: {error}") from None
-    print(f"{fault.name} on instance {number}: {fault.text}.\nLook with 'koboshi status' and 'koboshi incidents'.")
+    print(f"{fault.name} on instance {number}: {fault.text}.\nLook with lab/koboshi status and lab/koboshi incidents.")
     return 0
 
 

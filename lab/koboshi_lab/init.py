@@ -113,7 +113,7 @@ class Keeper:
         self.koboshid_start()
         (self.world / "ready").write_text("ready\n", encoding="ascii")
         if self.main_argv:
-            self.main = spawn(self.main_argv, env={**os.environ, "KOBOSHI_SOCKET": str(layout.SOCKET)})
+            self.main = spawn(self.main_argv)
         while self.status is None:
             self.turn()
         self.stop()

@@ -64,7 +64,9 @@ def spec_words(path: pathlib.Path, argv: Optional[list[str]]) -> list[str]:
 
 
 def environment() -> dict:
-    return {**os.environ, "PYTHONPATH": str(layout.ROOT / "lab"), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    """For what runs inside of a world, where the socket lies in one place whatever a caller's shell says."""
+    return {**os.environ, "PYTHONPATH": str(layout.ROOT / "lab"), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8",
+            "KOBOSHI_SOCKET": str(layout.SOCKET)}
 
 
 def process_one(pid: int) -> Optional[int]:

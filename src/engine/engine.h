@@ -69,7 +69,8 @@ struct engine {
 	bool ledger_writable;
 	bool ledger_lost; /* it could not be opened: one in memory stands in until it can */
 	char ledger_problem[ERR_TEXT_MAX];
-	uint32_t accelerator; /* as in wire_note */
+	char trouble[WIRE_ROLE_MAX_][WIRE_TEXT_MAX]; /* why an actuator cannot take orders, in its own words; "" */
+	uint32_t accelerator;                        /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;
 	uint64_t beats;

@@ -184,6 +184,7 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 	struct engine *e = arg;
 	size_t taken = 0;
 	if (note->type == NOTICE_READY) {
+		e->trouble[role][0] = '\0';
 		log_info("engine.ready", "%s is ready%s%s", wire_role_name(role), note->text[0] ? ": " : "", note->text);
 		if (role == WIRE_VM && note->accelerator)
 			e->accelerator = note->accelerator;
@@ -192,6 +193,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 			taken = 1;
 		}
 		start_actuator_ready(e, role);
+	} else if (note->type == NOTICE_TROUBLE) {
+		text_copy(e->trouble[role], sizeof(e->trouble[role]), note->text);
 	} else if (role == WIRE_VM) {
 		guest_event(e, note);
 	}

@@ -154,21 +154,28 @@ static const char *accelerator(const struct engine *e)
 	return e->accelerator == 2 ? "KVM" : e->accelerator == 1 ? "software emulation" : "unknown";
 }
 
+/* "koboshi-net is not ready: cannot open /dev/net/tun ..." */
+static void say_absent(json_t *reasons, const struct engine *e, enum wire_role role)
+{
+	const char *trouble = e->trouble[role];
+	if (!hands_ready(e->hands, role))
+		say(reasons, "koboshi-%s is %s%s%s", wire_role_name(role), e->world_known ? "away" : "not ready",
+		    trouble[0] ? ": " : "", trouble);
+}
+
 json_t *report_status(struct engine *e)
 {
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
+	say_absent(reasons, e, WIRE_NET);
+	say_absent(reasons, e, WIRE_VM);
 	if (!e->world_known)
-		say(reasons, "the world is still being read: %s%s%s",
-		    hands_ready(e->hands, WIRE_NET) ? "" : "koboshi-net is not ready; ",
-		    hands_ready(e->hands, WIRE_VM) ? "" : "koboshi-vm is not ready; ", "nothing is ordered before");
+		say(reasons, "the world is still being read, nothing is ordered before");
 	for (size_t i = 0; i < e->n_services; i++)
 		json_array_append_new(services, service(&e->services[i], reasons));
 	for (size_t i = 0; i < e->library.n_variants; i++)
 		if (e->library.variants[i].problem[0])
 			say(reasons, "variant %s cannot be used: %s", e->library.variants[i].name,
 			    e->library.variants[i].problem);
-	if (e->world_known && (!hands_ready(e->hands, WIRE_NET) || !hands_ready(e->hands, WIRE_VM)))
-		say(reasons, "%s is away", hands_ready(e->hands, WIRE_NET) ? "koboshi-vm" : "koboshi-net");
 	if (e->ledger_problem[0])
 		say(reasons, "ledger: %s", e->ledger_problem);
 	if (e->reload_problem[0])

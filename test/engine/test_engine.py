@@ -15,8 +15,8 @@ import tempfile
 import time
 import unittest
 
-from fake_world import (CREATE, DESTROY, FENCED, GATE, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, VM, Engine,
-                        Guest, World, config, make_folder, wait_for)
+from fake_world import (CREATE, DESTROY, FENCED, GATE, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, VM,
+                        Engine, Guest, World, config, make_folder, notice, wait_for)
 
 programs = ()
 
@@ -245,6 +245,14 @@ class EngineTest(unittest.TestCase):
         self.engine.actuators[NET].link.send(b"garbage")
         wait_for("a call for another", lambda: NET in self.engine.replaced)
         self.assertIn("koboshi-net is away", self.engine.await_state("degraded")["reasons"])
+        self.engine.connect(NET)
+        self.engine.await_state()
+
+    def test_what_keeps_an_actuator_from_its_work_is_told(self):
+        self.start()
+        self.engine.actuators[NET].link.send(notice(TROUBLE, text="the tun module is missing"))
+        self.engine.actuators[NET].end()
+        wait_for("the reason", lambda: "koboshi-net is away: the tun module is missing" in self.engine.status()["reasons"])
         self.engine.connect(NET)
         self.engine.await_state()
 

@@ -99,6 +99,7 @@ CHANGE(note_type_zero, m->note.type = 0)
 CHANGE(note_type_beyond, m->note.type = NOTICE_MAX_)
 CHANGE(note_restarted, m->note.type = NOTICE_LINK_RESTARTED)
 CHANGE(note_no_instance, m->note.instance = 0)
+CHANGE(note_trouble, m->note.type = NOTICE_TROUBLE; m->note.instance = 0)
 CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.accelerator = 2)
 CHANGE(note_time, m->note.time_us = -1)
 CHANGE(note_accelerator, m->note.accelerator = 3)
@@ -166,6 +167,7 @@ static const struct row rows[] = {
         {"notice that only the engine makes", WIRE_NOTICE, note_restarted, "unknown notice"},
         {"notice about nobody", WIRE_NOTICE, note_no_instance, "no instance"},
         {"notice ready", WIRE_NOTICE, note_ready, NULL},
+        {"notice of trouble", WIRE_NOTICE, note_trouble, NULL},
         {"notice before time", WIRE_NOTICE, note_time, "before the start"},
         {"notice with accelerator 3", WIRE_NOTICE, note_accelerator, "accelerator"},
         {"notice with endless text", WIRE_NOTICE, note_text, "without end"},

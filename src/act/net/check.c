@@ -1,6 +1,9 @@
 /* Before the first order: is everything there that we need? Answers with the first thing that is not, and what to do. */
 #include "act/net/net.h"
 
+#include "lib/bytes.h"
+
+#include <arpa/inet.h>
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,4 +60,66 @@ int check_host(const struct conf *conf, struct err *err)
 		r = err_set(err, -EAFNOSUPPORT,
 		            "this kernel has no IPv6, which guests are reached by too: CONFIG_IPV6, and not ipv6.disable=1");
 	return r == 0 ? check_rules(conf, err) : r;
+}
+
+/* /proc/net/{tcp,udp}[6]: "sl: ADDRESS:PORT ADDRESS:PORT STATE ...", addresses in hexadecimal words of the host's order. */
+static bool line_is(const char *line, const char *address, const char *state)
+{
+	char local[80], remote[80], is[8];
+	return sscanf(line, " %*[^:]: %79s %79s %7s", local, remote, is) == 3 && strcmp(local, address) == 0 &&
+	       strcmp(is, state) == 0;
+}
+
+static bool socket_is_there(const char *table, const char *address, const char *state)
+{
+	char path[32], line[512];
+	snprintf(path, sizeof(path), "/proc/net/%s", table);
+	FILE *file = fopen(path, "re");
+	bool found = false;
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = line_is(line, address, state);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static void address_hex(const void *address, size_t words, uint16_t port, char *ret_text)
+{
+	const uint32_t *word = address;
+	for (size_t i = 0; i < words; i++)
+		ret_text += sprintf(ret_text, "%08X", word[i]);
+	sprintf(ret_text, ":%04X", port);
+}
+
+static int check_port(const struct conf_service *service, const struct conf_port *port, bool six, struct err *err)
+{
+	char wanted[48], text[INET6_ADDRSTRLEN];
+	bool tcp = port->protocol == IPPROTO_TCP;
+	const void *address = six ? (const void *)&service->address6 : &service->address4;
+	const char *const tables[] = {"udp", "udp6", "tcp", "tcp6"};
+	address_hex(address, six ? 4 : 1, port->port, wanted);
+	if (!socket_is_there(tables[2 * tcp + six], wanted, tcp ? "0A" : "07"))
+		return 0;
+	inet_ntop(six ? AF_INET6 : AF_INET, address, text, sizeof(text));
+	return err_set(
+	        err, -EADDRINUSE,
+	        "port %u/%s of %s is in use by a program on this host, and service '%s' is to have it: stop the program, or "
+	        "give the service an address of its own",
+	        port->port, tcp ? "tcp" : "udp", text, service->name);
+}
+
+/* Who listens on all addresses is not meant: the service's packets never get there. */
+int check_ports(const struct conf *conf, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; i < conf->n_services; i++) {
+		const struct conf_service *service = &conf->services[i];
+		for (size_t k = 0; k < service->n_ports && r == 0; k++) {
+			if (service->has_address4)
+				r = check_port(service, &service->ports[k], false, err);
+			if (r == 0 && service->has_address6)
+				r = check_port(service, &service->ports[k], true, err);
+		}
+	}
+	return r;
 }

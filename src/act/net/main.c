@@ -4,6 +4,7 @@
  * it knows is in the kernel, so it may be killed at any time, and traffic does not notice.
  */
 #include "act/net/net.h"
+#include "act/net/state.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 #include "wire/link.h"
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #define LOG_RETRY_MS 20
+#define TROUBLE_MS 1000 /* for the link that the supervisor sends at once */
 
 static int engine = -1;
 
@@ -33,16 +35,35 @@ static void engine_drop(const char *why)
 	engine = -1;
 }
 
-static void engine_ready(struct net *net)
+static void engine_tell(enum wire_notice what, const char *text, const int *fds, size_t n_fds)
 {
 	struct err err = {0};
 	struct wire_message message = {.kind = WIRE_NOTICE};
-	message.note.type = NOTICE_READY;
+	message.note.type = what;
 	message.note.time_us = clock_monotonic_us();
-	text_copy(message.note.text, sizeof(message.note.text), "rules are loaded");
-	int log = mnl_socket_get_fd(net->log);
-	if (wire_send(engine, &message, &log, 1, &err) < 0)
+	text_copy(message.note.text, sizeof(message.note.text), text);
+	if (wire_send(engine, &message, fds, n_fds, &err) < 0)
 		engine_drop(err.text);
+}
+
+static void engine_ready(struct net *net)
+{
+	int log = mnl_socket_get_fd(net->log);
+	engine_tell(NOTICE_READY, "rules are loaded", &log, 1);
+}
+
+/* Ends all the same; but whoever looks at the status shall read why. */
+static void trouble_tell(const char *text)
+{
+	struct pollfd supervisor = {.fd = WIRE_SUPERVISOR_FD, .events = POLLIN};
+	struct wire_message message;
+	int fds[WIRE_FDS_MAX];
+	size_t n_fds = 0;
+	if (poll(&supervisor, 1, TROUBLE_MS) != 1 || wire_receive(WIRE_SUPERVISOR_FD, &message, fds, &n_fds, NULL) != 1 ||
+	    message.kind != WIRE_LINK || n_fds != 1)
+		return;
+	engine = fds[0];
+	engine_tell(NOTICE_TROUBLE, text, NULL, 0);
 }
 
 /* Returns 0, or 1 at the end of the supervisor. */
@@ -134,9 +155,26 @@ static int serve(struct net *net, struct err *err)
 	}
 }
 
+/* Before the first rules a taken port is a mistake in the configuration. A service that is being steered is not given up for a
+ * program that came later: it gets none of the service's packets. */
+static int ports_free(struct net *net, struct err *err)
+{
+	struct state state;
+	int r = state_read(net, &state, err);
+	if (r < 0)
+		return r;
+	r = check_ports(&net->conf, err);
+	if (r == 0 || !state.loaded)
+		return r;
+	log_warning("net.port", "%s", err->text);
+	return 0;
+}
+
 static int run(struct net *net, struct err *err)
 {
 	int r = check_host(&net->conf, err);
+	if (r == 0)
+		r = ports_free(net, err);
 	evidence_open(net);
 	if (r == 0)
 		r = privilege_drop(&net->conf, err);
@@ -168,12 +206,16 @@ static int carry_out(const char *config, enum mode mode, struct err *err)
 	int r = conf_load(config, &net.conf, err);
 	if (r == 0)
 		r = net_open(&net, err);
-	if (r == 0 && mode == MODE_CHECK)
+	if (r == 0 && mode == MODE_CHECK) {
 		r = check_host(&net.conf, err);
-	else if (r == 0 && mode == MODE_DOWN)
+		if (r == 0)
+			r = check_ports(&net.conf, err);
+	} else if (r == 0 && mode == MODE_DOWN)
 		r = host_down(&net, err);
 	else if (r == 0)
 		r = run(&net, err);
+	if (r < 0 && mode == MODE_SERVE)
+		trouble_tell(err->text);
 	return r; /* sockets end with us, which is quicker than closing them */
 }
 

@@ -101,8 +101,9 @@ int steer_load(struct net *net, struct err *err) must_use; /* at start: static p
 /* order.c: carries one order out; fills everything of the answer. */
 void order_do(struct net *net, const struct wire_order *order, struct wire_answer *ret_answer);
 
-/* check.c: 0, or one sentence about the first thing that is missing. */
+/* check.c: 0, or one sentence about the first thing that is missing; about a program that has a service's port already. */
 int check_host(const struct conf *conf, struct err *err) must_use;
+int check_ports(const struct conf *conf, struct err *err) must_use;
 
 /* privilege.c: keeps CAP_NET_ADMIN and CAP_NET_RAW, and writing to the few places that are ours. */
 int privilege_drop(const struct conf *conf, struct err *err) must_use;

@@ -23,6 +23,7 @@
 
 #define RETRY_FIRST_MS 250
 #define RETRY_MAX_MS 8000
+#define TROUBLE_MS 500
 #define LOCK_WAIT_MS 5000
 #define LOCK_LOOK_MS 20
 
@@ -268,8 +269,11 @@ static void *open_run(void *arg)
 	     pause_ms = pause_ms < RETRY_MAX_MS ? pause_ms * 2 : pause_ms) {
 		if (strcmp(err.text, last.text) != 0)
 			log_error("vm.open", "%s", err.text);
-		if (vm->embed)
+		outbox_note(vm->outbox, NOTICE_TROUBLE, 0, 0, err.text);
+		if (vm->embed) {
+			usleep(TROUBLE_MS * 1000); /* the main thread passes it on */
 			_exit(4);
+		}
 		last = err;
 		usleep(pause_ms * 1000);
 	}

@@ -1,0 +1,139 @@
+/*
+ * koboshi-net and its host: the evidence that it leaves, real taps (the other tests' are veths), a service's address that a
+ * program on the host has taken already.
+ */
+#include "world.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static const char *program_real;
+
+static void assert_flow_in_evidence(struct world *w, unsigned incident, unsigned guest)
+{
+	char path[160], line[512] = "";
+	struct stat look;
+	snprintf(path, sizeof(path), "%s/kept/evidence/%u/kb-%u.flows", w->lab.folder, incident, guest);
+	assert_int_equal(stat(path, &look), 0);
+	assert_int_equal(look.st_mode & 0777, 0600);
+	FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(line, sizeof(line), file));
+	fclose(file);
+	assert_non_null(strstr(line, "src=198.51.100.7"));
+	assert_non_null(strstr(line, "dport=80"));
+}
+
+static void test_flows_are_written(void **state)
+{
+	struct world *w = *state;
+	int client, server;
+	steer(w, 1, 0);
+	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
+	fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 1, .incident = 42});
+	assert_flow_in_evidence(w, 42, 1);
+	close(client);
+	close(server);
+}
+
+/* The evidence is asked for when the flows are long cut. */
+static void test_flows_that_were_cut_are_written(void **state)
+{
+	struct world *w = *state;
+	int client, server;
+	steer(w, 1, 0);
+	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
+	steer(w, 2, 1);
+	fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 1, .incident = 43});
+	assert_flow_in_evidence(w, 43, 1);
+	close(client);
+	close(server);
+}
+
+static void test_real_tap(void **state)
+{
+	struct world *w = *state;
+	lab_kill(&w->lab);
+	lab_start(&w->lab, program_real);
+	struct wire_answer answer = lab_order(&w->lab, (struct wire_order){.type = ORDER_NET_TAP_ADD, .instance = 1});
+	assert_int_equal(answer.status, -EBUSY); /* a veth of that name is not ours to touch */
+	fine(w, (struct wire_order){.type = ORDER_NET_TAP_ADD, .instance = 7});
+	assert_int_equal(gate_of(w, 7), WIRE_GATE_QUARANTINE);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("ip -d link show kb7 | grep -q 'tun type tap pi off vnet_hdr on persist on'"), 0);
+	assert_int_equal(lab_command("ip addr show dev kb7 | grep -q fe80"), 1);
+	fine(w, (struct wire_order){.type = ORDER_NET_TAP_DEL, .instance = 7});
+	assert_int_equal(gate_of(w, 7), WIRE_GATE_NONE);
+	assert_int_equal(lab_command("nft list ruleset | grep -q kb7"), 1);
+	assert_int_equal(lab_run(&w->lab, program_real, "--check"), 0);
+}
+
+/* A socket on the host, on the service's own address though that is not there yet; `type` decides about the protocol. */
+static int take_port(struct world *w, int type, const char *address)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(80)};
+	int on = 1;
+	lab_enter(&w->lab, LAB_HOST);
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	inet_pton(AF_INET, address, &at.sin_addr);
+	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static void test_taken_port_is_refused_at_first_only(void **state)
+{
+	struct world *w = *state;
+	int fd = take_port(w, SOCK_STREAM, SERVICE4);
+	lab_kill(&w->lab);
+	lab_start(&w->lab, program_real); /* our rules are there: a service in work is not given up for it */
+	lab_kill(&w->lab);
+	assert_int_equal(lab_run(&w->lab, program_real, "--check"), 1);
+	assert_int_equal(lab_run(&w->lab, program_real, "--down"), 0);
+	assert_int_equal(lab_run(&w->lab, program_real, NULL), 1);
+	assert_int_equal(lab_command("nft list tables | grep -q koboshi"), 1);
+	close(fd);
+	assert_int_equal(lab_run(&w->lab, program_real, "--check"), 0);
+}
+
+/* Another address of the host, or the same port of the other protocol, is nobody's loss. */
+static void test_other_ports_are_no_matter(void **state)
+{
+	struct world *w = *state;
+	int others[] = {take_port(w, SOCK_STREAM, "0.0.0.0"), take_port(w, SOCK_DGRAM, SERVICE4)};
+	lab_kill(&w->lab);
+	assert_int_equal(lab_run(&w->lab, program_real, "--check"), 0);
+	close(others[0]);
+	close(others[1]);
+}
+
+int main(int argc, char **argv)
+{
+	if (getuid() != 0) {
+		puts("needs root for network namespaces: skipped");
+		return 77;
+	}
+	world_program = argc > 2 ? argv[1] : NULL;
+	program_real = argc > 2 ? argv[2] : NULL;
+	if (!world_program)
+		return 2;
+#define LAB_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+	const struct CMUnitTest tests[] = {
+	        LAB_TEST(test_flows_are_written),
+	        LAB_TEST(test_flows_that_were_cut_are_written),
+	        LAB_TEST(test_real_tap),
+	        LAB_TEST(test_taken_port_is_refused_at_first_only),
+	        LAB_TEST(test_other_ports_are_no_matter),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -10,7 +10,17 @@ from typing import Callable, Optional
 from . import api, guest, layout
 from .shell import LabError, guarded, now_us
 
-SERVER_GROUP = "$(cat /run/koboshi/server.pid)"
+
+
+def signalled(name: str, signal: str, before: str = "") -> str:
+    """A line that sends a signal to a program's whole group, without starting any: under emulation each start takes tens of
+    milliseconds, which are not the fault's."""
+    return f"read -r group < /run/koboshi/{name}.pid; {before}kill -{signal} -$group"
+
+
+def stopped(name: str) -> str:
+    """What `koboshi-service stop` does."""
+    return signalled(name, "KILL", f": > /run/koboshi/{name}.off; ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,20 +51,20 @@ PLANNED = Fault("switch", "a planned switch is asked for, as 'koboshi switch' do
 
 FAULTS = {fault.name: fault for fault in (
     Fault("close-port", "root inside ends the web server for good: its port refuses",
-          "koboshi-service stop server"),
+          stopped("server")),
     Fault("hang", "root inside stops the server with SIGSTOP: connections open, no answer comes",
-          f"kill -STOP -{SERVER_GROUP}"),
+          signalled("server", "STOP")),
     Fault("tamper", "root inside changes the page that the server shows",
-          "echo '<h1>owned</h1>' > /tmp/owned.html && { cat /tmp/owned.html > /srv/sensor/page.html || "
-          "mount --bind /tmp/owned.html /srv/sensor/page.html; }"),
+          "echo '<h1>owned</h1>' > /srv/sensor/page.html || "
+          "{ echo '<h1>owned</h1>' > /tmp/owned.html && mount --bind /tmp/owned.html /srv/sensor/page.html; }"),
     Fault("panic", "root inside makes the kernel panic",
           "echo c > /proc/sysrq-trigger"),
     Fault("drop", "root inside makes its firewall drop everything silently",
           "nft 'table inet fault { chain in { type filter hook input priority 0; policy drop; }; }'"),
     Fault("kill-app", "root inside ends the language runtime: a dead application behind an open port",
-          "koboshi-service stop runtime"),
+          stopped("runtime")),
     Fault("slow", "root inside lets the server run a fifth of the time only",
-          f"while :; do kill -STOP -{SERVER_GROUP}; sleep 0.8; kill -CONT -{SERVER_GROUP}; sleep 0.2; done &"),
+          f"while :; do {signalled('server', 'STOP')}; sleep 0.8; {signalled('server', 'CONT')}; sleep 0.2; done &"),
     Fault("claim", "root inside takes the service address for itself and announces it by ARP",
           f"ip addr add {layout.SERVICE4}/32 dev eth0; for n in 1 2 3; do busybox arping -U -c 1 -I eth0 {layout.SERVICE4}; "
           f"busybox arping -A -c 1 -I eth0 {layout.SERVICE4}; done"),

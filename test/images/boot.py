@@ -3,7 +3,7 @@
 
 Story: a guest comes up from its seed, serves the page of the manifest through its application, stores a reading, answers
 the challenge with this instance's key, refuses nonsense, gets up again when its programs are killed, knows the time after
-a pause, and takes laboratory commands.  Nothing leaves 127.0.0.1.  Every wait is bounded; QEMU dies with this program.
+a pause, and takes laboratory commands.  Nothing leaves 127.0.0.1.  Every wait is bounded; QEMU dies with this program.  Prints TAP.
 
 usage: test/images/boot.py [--cache DIR] [--show] [VARIANT...]     (needs what `images/build` built)
 """
@@ -27,14 +27,16 @@ from pathlib import Path
 
 MAC = "52:54:00:12:34:56"
 BOOT_LIMIT_S = 90
-IP4, IP6 = "10.0.2.15/24", "fec0::15/128"
+IP4, IP6 = "192.0.2.15/24", "2001:db8:5::15/128"
 
 passed, failed = [], []
 
 
 def check(name, good, said=""):
     (passed if good else failed).append(name)
-    print(f"{'ok  ' if good else 'FAIL'} {name}{'' if good else f': {said}'}", flush=True)
+    print(f"{'ok' if good else 'not ok'} {len(passed) + len(failed)} - {name}", flush=True)
+    if not good:
+        print("".join(f"# {line}\n" for line in str(said).splitlines()), end="", flush=True)
 
 
 def die_with_parent():
@@ -50,7 +52,7 @@ ethernets:
     match: {{macaddress: "{MAC.upper()}"}}
     set-name: eth0
     addresses: [{IP4}, "{IP6}"]
-    routes: [{{to: default, via: 10.0.2.2, on-link: true}}, {{to: "::/0", via: "fec0::2", on-link: true}}]
+    routes: [{{to: default, via: 192.0.2.2, on-link: true}}, {{to: "::/0", via: "2001:db8:5::2", on-link: true}}]
 """)
     (folder / "user-data").write_text(f"""#cloud-config
 write_files:
@@ -96,7 +98,7 @@ class Guest:
              "-kernel", image / "vmlinuz", "-initrd", image / "initrd", "-append", boot["cmdline"],
              "-drive", f"if=none,id=root,format=raw,readonly=on,file={image}/root.erofs", "-device", "virtio-blk-pci,drive=root",
              "-drive", f"if=none,id=seed,format=raw,readonly=on,file={seed}", "-device", "virtio-blk-pci,drive=seed",
-             "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:80", "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
+             "-netdev", f"user,id=net,net=192.0.2.0/24,ipv6-net=2001:db8:5::/64,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:80", "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
              "-device", "virtio-rng-pci", "-device", "pvpanic-pci", "-device", "virtio-serial-pci",
              "-chardev", f"socket,id=lab,path={folder}/lab,server=on,wait=off", "-device", "virtserialport,chardev=lab,name=org.koboshi.lab.0",
              "-serial", f"file:{self.console}", "-qmp", f"unix:{folder}/qmp,server=on,wait=off"],
@@ -229,7 +231,7 @@ def check_seed(name, guest, key):
     check(f"{name}: files are written as they are", '{"it\'s": "$(touch /run/owned)",\n\n "a": 1}\nhello\nthere\n' in out and "No such file" in out, out)
     check(f"{name}: the password hash is set", "root:$6$salt$hash'x:" in out and lines[-1] == "3", out)
     code, out = guest.lab("ip -o addr show dev eth0; ip route; ip -6 route")
-    check(f"{name}: addresses and routes are the seed's", IP4 in out and IP6 in out and "default via 10.0.2.2" in out and "default via fec0::2" in out and "tentative" not in out, out)
+    check(f"{name}: addresses and routes are the seed's", IP4 in out and IP6 in out and "default via 192.0.2.2" in out and "default via 2001:db8:5::2" in out and "tentative" not in out, out)
     code, out = guest.lab("wget -q -O /dev/null http://[::1]/ && echo six; cat /sys/class/virtio-ports/*/name; lsmod; grep ' / ' /proc/mounts")
     check(f"{name}: IPv6 is served", out.startswith("six"), out)
     check(f"{name}: the modules that are needed are there", all(word in out for word in ("pvpanic", "virtio_rng", "org.koboshi.lab.0")), out)
@@ -351,7 +353,7 @@ def main():
             check_variant(variant, arguments.cache, arguments.show)
         except (OSError, ValueError, KeyError, http.client.HTTPException, subprocess.CalledProcessError) as error:
             check(f"{variant}: the test itself went through", False, repr(error))
-    print(f"{len(passed)} passed, {len(failed)} failed")
+    print(f"1..{len(passed) + len(failed)}\n{len(passed)} passed, {len(failed)} failed")
     return bool(failed)
 
 

@@ -59,10 +59,22 @@ static int holes(uint32_t layers)
 	return __builtin_popcount(layers & PLAN_HOLES);
 }
 
-static uint32_t active_variant(const struct plan *p)
+static uint32_t variant_of(const struct plan *p, uint32_t number)
 {
-	const struct plan_instance *active = plan_find(p, p->target);
-	return active ? active->variant : UINT32_MAX;
+	const struct plan_instance *i = plan_find(p, number);
+	return i ? i->variant : UINT32_MAX;
+}
+
+/* What serves, or will in a moment: in the middle of a switch the service may still point at whoever fell. */
+static uint32_t serving_variant(const struct plan *p)
+{
+	const struct plan_instance *target = plan_find(p, p->steer.ticket ? p->steer.to : p->target);
+	if (target && target->life == PLAN_LIFE_READY)
+		return target->variant;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (p->instances[k].life == PLAN_LIFE_READY)
+			return p->instances[k].variant;
+	return target ? target->variant : UINT32_MAX;
 }
 
 static int living_of(const struct plan *p, uint32_t variant)
@@ -85,8 +97,8 @@ static bool variant_better(const struct plan *p, uint32_t a, uint32_t b)
 	/* 1. rule 5: fewer layers that hold a suspect component */
 	RUNG(holes(choice_suspect_layers(p, a)), holes(choice_suspect_layers(p, b)));
 	/* 2. other software than what serves now: one hole must not open both */
-	uint32_t active = active_variant(p);
-	RUNG(holes(plan_shared_layers(p, a, active)), holes(plan_shared_layers(p, b, active)));
+	uint32_t serving = serving_variant(p);
+	RUNG(holes(plan_shared_layers(p, a, serving)), holes(plan_shared_layers(p, b, serving)));
 	/* 3. less remembered suspicion in these layers, 4. in libc, 5. in all packages */
 	RUNG(suspicion_in(p, a, PLAN_HOLES), suspicion_in(p, b, PLAN_HOLES));
 	RUNG(suspicion_in(p, a, 1u << PLAN_LIBC), suspicion_in(p, b, 1u << PLAN_LIBC));
@@ -113,19 +125,18 @@ uint32_t choice_variant(const struct plan *p, int64_t now_us)
 bool choice_better_beside_active(const struct plan *p, uint32_t variant, uint32_t than)
 {
 	RUNG(holes(choice_suspect_layers(p, variant)), holes(choice_suspect_layers(p, than)));
-	uint32_t active = active_variant(p);
-	RUNG(holes(plan_shared_layers(p, variant, active)), holes(plan_shared_layers(p, than, active)));
+	uint32_t serving = serving_variant(p);
+	RUNG(holes(plan_shared_layers(p, variant, serving)), holes(plan_shared_layers(p, than, serving)));
 	return false;
 }
 
-/* Is instance `a` a better one than `b` to hand the service to, or to wake up? */
-static bool instance_better(const struct plan *p, const struct plan_instance *a, const struct plan_instance *b)
+/* Is instance `a` a better one than `b` to hand the service to after variant `other`, or to wake up beside it? */
+static bool instance_better(const struct plan *p, uint32_t other, const struct plan_instance *a, const struct plan_instance *b)
 {
 	/* 1. rule 5: fewer suspect layers */
 	RUNG(holes(choice_suspect_layers(p, a->variant)), holes(choice_suspect_layers(p, b->variant)));
-	/* 2. less in common with what serves now (which is what fell, when this is asked in haste) */
-	uint32_t active = active_variant(p);
-	RUNG(holes(plan_shared_layers(p, a->variant, active)), holes(plan_shared_layers(p, b->variant, active)));
+	/* 2. less in common with the other */
+	RUNG(holes(plan_shared_layers(p, a->variant, other)), holes(plan_shared_layers(p, b->variant, other)));
 	/* 3. fewer misses lately */
 	RUNG(__builtin_popcount(a->window.misses), __builtin_popcount(b->window.misses));
 	/* 4. the younger one: less time in the open */
@@ -135,11 +146,12 @@ static bool instance_better(const struct plan *p, const struct plan_instance *a,
 struct plan_instance *choice_target(struct plan *p, uint32_t not_number)
 {
 	struct plan_instance *best = NULL;
+	uint32_t before = variant_of(p, p->target); /* it fell, or hands over */
 	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
 		struct plan_instance *c = &p->instances[i];
 		if (c->number == 0 || c->number == not_number || c->life != PLAN_LIFE_READY || c->verdict != PLAN_HEALTHY)
 			continue;
-		if (!best || instance_better(p, c, best))
+		if (!best || instance_better(p, before, c, best))
 			best = c;
 	}
 	return best;
@@ -150,7 +162,7 @@ struct plan_instance *choice_spare(struct plan *p)
 	struct plan_instance *best = NULL;
 	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
 		struct plan_instance *c = &p->instances[i];
-		if (c->number && c->life == PLAN_LIFE_PAUSED && (!best || instance_better(p, c, best)))
+		if (c->number && c->life == PLAN_LIFE_PAUSED && (!best || instance_better(p, serving_variant(p), c, best)))
 			best = c;
 	}
 	return best;
@@ -166,7 +178,8 @@ struct plan_instance *choice_worst_idle(struct plan *p)
 			continue;
 		if (c->role == PLAN_STANDBY && worst && worst->role == PLAN_SPARE)
 			continue;
-		if (!worst || (c->role == PLAN_SPARE && worst->role == PLAN_STANDBY) || instance_better(p, worst, c))
+		if (!worst || (c->role == PLAN_SPARE && worst->role == PLAN_STANDBY) ||
+		    instance_better(p, serving_variant(p), worst, c))
 			worst = c;
 	}
 	return worst;

@@ -8,8 +8,8 @@
  * that stood still lets everybody answer as soon as it goes on.) If all are slow together, if there is nothing to compare
  * with, or if the host knows that its processors are overrun (then chance decides who is slow), it takes eight times the
  * misses, without a good answer in between. The same holds for whoever still answers, only late: it is slow, a hung
- * server is silent. Many connections that were tried in one moment are one miss, or a crowd of
- * clients would make a verdict out of a hiccup.
+ * server is silent; and slow alone convicts only in contrast. Many connections that were tried in one moment are one miss, or a
+ * crowd of clients would make a verdict out of a hiccup.
  */
 #include "plan/inside.h"
 
@@ -125,6 +125,19 @@ static uint32_t misses_in_row(const struct plan_window *window)
 	return n;
 }
 
+/* So many misses without a good answer in between, and still somebody who answers late: that is no reason to leave him, unless
+ * another one answered in time all the while and would serve better, whatever the cause. */
+static bool verdict_row(const struct plan *p, const struct plan_instance *i, uint32_t enough)
+{
+	int64_t first_us = PLAN_NEVER, last_us = 0;
+	for (uint32_t age = 0; age < enough; age++) {
+		int64_t began_us = i->window.began_us[age];
+		first_us = began_us < first_us ? began_us : first_us;
+		last_us = began_us > last_us ? began_us : last_us;
+	}
+	return i->window.late_us < first_us || verdict_contrast(p, i, first_us, last_us);
+}
+
 static bool verdict_missed(const struct plan *p, const struct plan_instance *i)
 {
 	uint32_t n = p->config.window < i->window.filled ? p->config.window : i->window.filled;
@@ -143,8 +156,8 @@ static bool verdict_missed(const struct plan *p, const struct plan_instance *i)
 	bool silent = i->window.late_us < first_us && i->window.last_good_us < last_us;
 	if (silent && !p->busy && verdict_contrast(p, i, first_us, last_us))
 		return true;
-	uint32_t enough = 8 * p->config.failures;
-	return misses_in_row(&i->window) >= (enough < 32 ? enough : 32);
+	uint32_t enough = 8 * p->config.failures < 32 ? 8 * p->config.failures : 32;
+	return misses_in_row(&i->window) >= enough && verdict_row(p, i, enough);
 }
 
 enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *i, int64_t now_us)

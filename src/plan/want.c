@@ -84,7 +84,8 @@ static void want_standby(struct plan_turn *t)
 	const struct plan_instance *active = plan_find(p, p->target);
 	bool served = active && active->life == PLAN_LIFE_READY;
 	uint32_t needed = p->config.standby + (served || p->steer.ticket ? 0 : 1);
-	if (plan_count_standby(p, false) >= needed)
+	bool swaps = served && p->steer.ticket && p->steer.to != p->target && p->steer.victim == 0; /* and will stand by itself */
+	if (plan_count_standby(p, false) + swaps >= needed)
 		return;
 	struct plan_instance *spare = choice_spare(p);
 	if (!spare)
@@ -141,14 +142,17 @@ static void want_less(struct plan_turn *t)
 	life_event(t, extra, LIFE_FALL, 0);
 }
 
-/* An idle instance with a suspect layer is replaced (make before break) when a variant without one can be had. */
-static bool wants_cleaner(const struct plan *p, uint32_t candidate)
+/* An idle instance that holds more suspect layers, or has more in common with what serves, than one of the candidate variant
+ * would is replaced (make before break). Each such step is a gain, so there is an end to them. */
+static bool wants_better(const struct plan *p, uint32_t candidate)
 {
-	if (choice_suspect_layers(p, candidate) & PLAN_HOLES)
+	const struct plan_instance *active = plan_find(p, p->target);
+	if (!active || active->life != PLAN_LIFE_READY)
 		return false;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		const struct plan_instance *i = &p->instances[k];
-		if (i->life == PLAN_LIFE_PAUSED && (choice_suspect_layers(p, i->variant) & PLAN_HOLES))
+		bool idle = i->life == PLAN_LIFE_PAUSED || (i->life == PLAN_LIFE_READY && i != active && !reserved(p, i->number));
+		if (idle && choice_better_beside_active(p, candidate, i->variant))
 			return true;
 	}
 	return false;
@@ -171,7 +175,7 @@ static void want_more(struct plan_turn *t)
 		return;
 	uint32_t variant = choice_variant(p, t->now_us);
 	struct plan_instance *slot = free_slot(p);
-	if (variant == UINT32_MAX || !slot || (living == wanted && !wants_cleaner(p, variant)))
+	if (variant == UINT32_MAX || !slot || (living == wanted && !wants_better(p, variant)))
 		return;
 	t->update->number_used = true;
 	*slot = (struct plan_instance){.number = t->fresh_number, .variant = variant, .incident = incident_current(p)};

@@ -6,7 +6,7 @@
 #include "sense/client.h"
 #include "sense/sense.h"
 
-#define PROBER_SLOTS 8   /* those that wait for a late answer included */
+#define PROBER_SLOTS 16  /* those that wait for a late answer included */
 #define PROBER_AT_ONCE 4 /* under way and not overdue */
 
 enum slot_state {

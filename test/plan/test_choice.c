@@ -61,6 +61,17 @@ static void variant_unlike_the_active_one(void **state)
 	assert_int_equal(choice_variant(&p, NOW), CEDAR);
 }
 
+/* The service still points at whoever fell: what counts is who will serve. */
+static void variant_unlike_the_one_that_will_serve(void **state)
+{
+	(void)state;
+	made_instance(&p, 1, AMBER, PLAN_ROLE_NONE, PLAN_LIFE_DOOMED);
+	made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+	p.target = 1;
+	choice_suspect(&p, AMBER);
+	assert_int_equal(choice_variant(&p, NOW), CEDAR);
+}
+
 static void variant_without_suspect_layer(void **state)
 {
 	(void)state;
@@ -217,6 +228,7 @@ int main(void)
 	        cmocka_unit_test_setup(suspicion_fades, fresh),
 	        cmocka_unit_test_setup(variant_first_in_order, fresh),
 	        cmocka_unit_test_setup(variant_unlike_the_active_one, fresh),
+	        cmocka_unit_test_setup(variant_unlike_the_one_that_will_serve, fresh),
 	        cmocka_unit_test_setup(variant_without_suspect_layer, fresh),
 	        cmocka_unit_test_setup(variant_with_fewer_failed_builds_last, fresh),
 	        cmocka_unit_test_setup(target_by_the_ladder, fresh),

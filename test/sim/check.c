@@ -242,6 +242,41 @@ static const char *unsettled_instance(const struct sim *s, uint32_t n)
 	return NULL;
 }
 
+static int shared_holes(const struct plan *p, uint32_t a, uint32_t b)
+{
+	uint32_t layers = 0;
+	for (uint32_t c = 0; c < p->n_components; c++)
+		if ((p->variants[a].components[c / 64] & p->variants[b].components[c / 64]) >> (c % 64) & 1)
+			layers |= 1u << p->layer[c];
+	return __builtin_popcount(layers & PLAN_HOLES);
+}
+
+/* Suspect layers first, then what is shared with the one that serves: at rest no variant to be had would be better for an idle
+ * instance than its own. */
+static bool better_to_be_had(const struct plan *p, const struct plan_instance *active, const struct plan_instance *idle)
+{
+	int suspect = __builtin_popcount(suspect_holes(p, idle->variant)),
+	    shared = shared_holes(p, idle->variant, active->variant);
+	for (uint32_t v = 0; v < p->n_variants; v++) {
+		int other = __builtin_popcount(suspect_holes(p, v));
+		if (p->variants[v].usable && p->variants[v].not_before_us == 0 &&
+		    (other < suspect || (other == suspect && shared_holes(p, v, active->variant) < shared)))
+			return true;
+	}
+	return false;
+}
+
+static bool all_as_good_as_can_be(const struct plan *p)
+{
+	const struct plan_instance *active = plan_find(p, p->target);
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *i = &p->instances[k];
+		if (i->number && i != active && better_to_be_had(p, active, i))
+			return false;
+	}
+	return true;
+}
+
 bool check_settled(const struct sim *s, const char **ret_why)
 {
 	const struct plan *p = &s->plan;
@@ -261,6 +296,8 @@ bool check_settled(const struct sim *s, const char **ret_why)
 		why = "there are more instances than wanted";
 	else if (plan_deadline(p) != PLAN_NEVER)
 		why = "something is due yet";
+	else if (!all_as_good_as_can_be(p))
+		why = "an idle instance is of a worse make than could be had";
 	else if (s->n_writes)
 		why = "rows wait";
 	for (uint32_t n = 1; n < s->n_numbers && !why; n++)

@@ -23,8 +23,10 @@
 
 #define PERIOD_US 20000   /* short: a throttled guest's monitor answers within this */
 #define RESCUE_PERCENT 80 /* of the time spent waiting for a processor */
-#define RESCUE_NICE 5
-#define LOW_NICE 10
+#define RESCUE_LOOKS                                                                                                             \
+	5           /* in a row, a second each: a host that is overrun for a moment is not helped by one more that wants to run */
+#define LOW_NICE 10 /* a tenth of a processor beside a busy thread */
+#define RESCUE_NICE 5 /* a quarter: within a minute even a slow guest has booted with it */
 #define BEHIND_NICE 15
 
 static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER; /* the end of a cap and its softening do not cross */
@@ -227,33 +229,55 @@ static int64_t threads_waited_us(pid_t pid)
 	return waited_ns / 1000;
 }
 
+struct starved { /* a booting guest that stood in line */
+	uint32_t number;
+	pid_t pid;
+	int64_t at_us, waited_us; /* at the last look */
+	unsigned looks;           /* in a row */
+};
+
+static int nice_of(pid_t pid)
+{
+	return getpriority(PRIO_PROCESS, (id_t)pid);
+}
+
+/* Capped, and there is still a step to be lifted. */
+static bool is_capped(pid_t pid)
+{
+	int policy = sched_getscheduler(pid);
+	return policy == SCHED_IDLE || (policy == SCHED_BATCH && nice_of(pid) == LOW_NICE);
+}
+
+/* One step: idle class, low, less low. */
+static void lift(uint32_t number, pid_t pid)
+{
+	bool first = sched_getscheduler(pid) == SCHED_IDLE;
+	if (threads_set(pid, SCHED_BATCH, first ? LOW_NICE : RESCUE_NICE))
+		log_notice("vm.cap", "kb-%u boots and stood in line for most of %d s: lifted to a %s priority", number,
+		           RESCUE_LOOKS, first ? "low" : "less low");
+}
+
 void cap_rescue(const struct vm *vm, uint32_t number)
 {
-	static struct {
-		uint32_t number;
-		pid_t pid;
-		int64_t at_us, waited_us;
-	} seen[WIRE_INSTANCES_MAX];
-	size_t slot = number % WIRE_INSTANCES_MAX;
-	if (seen[slot].number != number || seen[slot].pid == 0) {
-		seen[slot].number = number;
-		seen[slot].at_us = 0;
-		seen[slot].pid = process_find(vm, number);
-	}
-	pid_t pid = seen[slot].pid;
-	if (pid == 0 || sched_getscheduler(pid) != SCHED_IDLE) {
-		seen[slot].at_us = 0;
+	static struct starved seen[WIRE_INSTANCES_MAX];
+	struct starved *s = &seen[number % WIRE_INSTANCES_MAX];
+	if (s->number != number || s->pid == 0)
+		*s = (struct starved){.number = number, .pid = process_find(vm, number)};
+	if (s->pid == 0 || !is_capped(s->pid)) {
+		s->at_us = 0;
 		return;
 	}
-	int64_t now = clock_monotonic_us(), waited = threads_waited_us(pid), before = seen[slot].at_us;
-	bool starved = before > 0 && (waited - seen[slot].waited_us) * 100 > (now - before) * RESCUE_PERCENT;
-	seen[slot].at_us = now;
-	seen[slot].waited_us = waited;
-	if (!starved)
+	int64_t now = clock_monotonic_us(), waited = threads_waited_us(s->pid), before = s->at_us;
+	bool starved = before > 0 && (waited - s->waited_us) * 100 > (now - before) * RESCUE_PERCENT;
+	s->at_us = now;
+	s->waited_us = waited;
+	s->looks = starved ? s->looks + 1 : 0;
+	if (s->looks < RESCUE_LOOKS)
 		return;
+	s->looks = 0;
 	pthread_mutex_lock(&policy_lock);
-	if (sched_getscheduler(pid) == SCHED_IDLE && threads_set(pid, SCHED_BATCH, RESCUE_NICE))
-		log_notice("vm.cap", "kb-%u stood in line for most of a second while it boots: lifted to a low priority", number);
+	if (is_capped(s->pid)) /* not uncapped meanwhile */
+		lift(number, s->pid);
 	pthread_mutex_unlock(&policy_lock);
 }
 

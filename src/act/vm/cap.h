@@ -18,9 +18,9 @@ void cap_forget(const struct vm *vm, uint32_t number);
 /* The same for all guests that are gone, after an earlier life of ours was killed. */
 void cap_sweep(const struct vm *vm);
 
-/* A capped guest must still get up on a machine that is busy otherwise: when it stood ready without a
- * processor for most of the time since the last look, it is lifted from the idle class to a low priority. Called about once a
- * second by one thread. */
+/* A capped guest must still get up on a machine that is busy otherwise: when it stood ready without a processor for most of
+ * several looks in a row, it is lifted a step, from the idle class to a low priority and then to a less low one. Called about
+ * once a second by one thread. */
 void cap_rescue(const struct vm *vm, uint32_t number);
 
 /* A guest that fell and is frozen: what its process still has to do (writing its memory) stands behind all others. There is no

@@ -67,6 +67,8 @@ static void variant_unlike_the_one_that_will_serve(void **state)
 	(void)state;
 	made_instance(&p, 1, AMBER, PLAN_ROLE_NONE, PLAN_LIFE_DOOMED);
 	made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+	made_instance(&p, 3, CEDAR, PLAN_SPARE, PLAN_LIFE_PAUSED);
+	made_instance(&p, 4, CEDAR, PLAN_SPARE, PLAN_LIFE_PAUSED); /* else that there are fewer of it would decide */
 	p.target = 1;
 	choice_suspect(&p, AMBER);
 	assert_int_equal(choice_variant(&p, NOW), CEDAR);

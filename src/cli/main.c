@@ -30,6 +30,8 @@ static const struct command commands[] = {
         {"variants", "", 0, 0, "what guests can be made of, and what two of them share", cli_variants},
         {"config check", "[FILE]", 0, 1, "check a configuration file (default: /etc/koboshi/koboshi.yaml)", cli_config_check},
         {"config schema", "", 0, 0, "print the configuration's JSON Schema, for editors", cli_config_schema},
+        {"mud compile", "FILE [LINK [count|limit|cut]]", 1, 3, "turn a MUD file (RFC 8520) into nftables rules for a link",
+         cli_mud_compile},
         {"version", "", 0, 0, "print the version", cli_version},
         {"help", "[COMMAND]", 0, 2, "print this, or how a command is used", cli_help},
 };
@@ -114,13 +116,15 @@ static int refuse_command(char **args, int n_args)
 	char given[80];
 	for (size_t i = 0; i < countof(commands); i++)
 		names[i] = commands[i].name;
-	bool two = strcmp(args[0], "config") == 0 && n_args > 1;
+	bool two = (strcmp(args[0], "config") == 0 || strcmp(args[0], "mud") == 0) && n_args > 1;
 	snprintf(given, sizeof(given), "%.38s%s%.38s", args[0], two ? " " : "", two ? args[1] : "");
 	const char *near = near_word(given, names, countof(names));
 	if (near)
 		cli_fail("unknown command '%s', did you mean '%s'?", given, near);
 	else if (strcmp(given, "config") == 0)
 		cli_fail("'config' needs one more word: config check, config schema");
+	else if (strcmp(given, "mud") == 0)
+		cli_fail("'mud' needs one more word: mud compile");
 	else
 		cli_fail("unknown command '%s'; 'koboshi help' lists them", given);
 	return CLI_USAGE;

@@ -94,7 +94,8 @@ def boot_beside() -> subprocess.Popen:
     return subprocess.Popen(["timeout", "20", "qemu-system-x86_64", "-accel", "tcg", "-m", "192", "-nographic", "-nic", "none",
                              "-monitor", "none", "-serial", "none", "-kernel", folder / "vmlinuz", "-initrd", folder / "initrd",
                              "-drive", f"file={folder}/root.erofs,format=raw,if=virtio,readonly=on",
-                             "-append", manifest["boot"]["cmdline"]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                             "-append", manifest["boot"]["cmdline"]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
 
 
 def false_switches(asking: clients.Clients, seconds: float) -> Json:

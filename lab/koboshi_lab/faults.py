@@ -68,6 +68,9 @@ FAULTS = {fault.name: fault for fault in (
     Fault("claim", "root inside takes the service address for itself and announces it by ARP",
           f"ip addr add {layout.SERVICE4}/32 dev eth0; for n in 1 2 3; do busybox arping -U -c 1 -I eth0 {layout.SERVICE4}; "
           f"busybox arping -A -c 1 -I eth0 {layout.SERVICE4}; done"),
+    Fault("scan", "root inside looks around: it tries a port of every address in the guests' network, the server goes on",
+          f"n=1; while [ $n -le 60 ]; do busybox nc -w 1 {layout.GUESTS4.rsplit('.', 1)[0]}.$n 23 < /dev/null > /dev/null 2>&1 & "
+          "n=$((n + 1)); done"),
     Fault("kill-guest", "the guest's whole machine vanishes (kill -9 of its emulator)", act=guest.kill),
     Fault("kill-koboshid", "every process of koboshid is killed with -9 at once", act=kill_all),
 )}

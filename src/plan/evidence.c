@@ -26,6 +26,7 @@ static const struct {
         [FINDING_WRONG_CHALLENGE] = {"wrong-challenge", "answered the challenge wrongly", FINDING_CLASS_COMPROMISE},
         [FINDING_GARBAGE] = {"garbage", "answered with something that is not HTTP", FINDING_CLASS_COMPROMISE},
         [FINDING_WRONG_CLOCK] = {"wrong-clock", "has a clock that is off", FINDING_CLASS_COUNTED},
+        [FINDING_REACHING] = {"reaching", "opened connections that nobody asked it for", FINDING_CLASS_COMPROMISE},
         [FINDING_SPOOFED] = {"spoofed", "used an address that is not its own", FINDING_CLASS_COMPROMISE},
 };
 

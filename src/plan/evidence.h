@@ -39,6 +39,7 @@ enum finding {
 	FINDING_GARBAGE,         /* not HTTP at all, or breaks the protocol */
 	FINDING_WRONG_CLOCK,     /* answer's clock is off by more than allowed (after a wake-up: not yet set) */
 	FINDING_SPOOFED,         /* frames with an address that is not the instance's own: ARP, ND, VRRP, IP */
+	FINDING_REACHING,        /* opens connections, many in a short time: looks around */
 	FINDING_MAX_
 };
 

@@ -156,7 +156,7 @@ static void steer_failed(struct plan_turn *t, int32_t status)
 /* Told once, and no matter of how quick we were to look. */
 static bool is_from_below(const struct evidence *e)
 {
-	return e->vantage == VANTAGE_HYPERVISOR || e->finding == FINDING_SPOOFED;
+	return e->vantage == VANTAGE_HYPERVISOR || e->finding == FINDING_SPOOFED || e->finding == FINDING_REACHING;
 }
 
 static bool listens(const struct plan_instance *i, const struct evidence *e)

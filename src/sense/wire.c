@@ -1,9 +1,10 @@
 /*
  * What clients' own packets say, seen at the taps through NFLOG: a refusal is known before the client knows it, and a
  * request that stays unanswered for several times the usual handshake is evidence without any probe. The guest cannot tell that
- * anybody looks. Packets are only read, in batches; when the kernel had to drop some, all pending requests are
- * forgotten, because the missing ones may be their answers.
+ * anybody looks. What a guest opens by itself is counted, see reach.h. Packets are only read, in batches; when the kernel had to
+ * drop some, all pending requests are forgotten, because the missing ones may be their answers.
  */
+#include "sense/reach.h"
 #include "sense/sense.h"
 #include "sense/syns.h"
 
@@ -30,6 +31,7 @@ struct living { /* an instance that packets may be about */
 	char tap[16];
 	uint32_t index; /* tap's, once seen; 0: not yet */
 	int64_t refused_us, spoofed_us;
+	struct reach reach;
 };
 
 struct sense_wire {
@@ -190,6 +192,25 @@ static void on_spoof(struct sense_wire *w, const struct nflog_packet *packet, in
 	wire_report(w, one->number, FINDING_SPOOFED, time_us, time_us, claim);
 }
 
+static void on_reach(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
+{
+	char detail[160];
+	struct nflog_tcp tcp;
+	int64_t began_us;
+	struct living *one = living_behind(w, packet->in_index);
+	if (!one) {
+		w->counts.strange++;
+		return;
+	}
+	if (!nflog_tcp(packet, &tcp)) {
+		w->counts.malformed++;
+		return;
+	}
+	w->counts.reached++;
+	if (reach_add(&one->reach, &tcp, time_us, &began_us, detail, sizeof(detail)))
+		wire_report(w, one->number, FINDING_REACHING, time_us, began_us, detail);
+}
+
 static const struct {
 	const char *prefix;
 	uint8_t flags; /* of those in `mask`, exactly these */
@@ -223,6 +244,10 @@ static void on_packet(struct sense_wire *w, const struct nflog_packet *packet)
 	w->counts.packets++;
 	if (strncmp(packet->prefix, "kb:spoof", 8) == 0) {
 		on_spoof(w, packet, packet_time(w, packet));
+		return;
+	}
+	if (strncmp(packet->prefix, "kb:out", 6) == 0) {
+		on_reach(w, packet, packet_time(w, packet));
 		return;
 	}
 	for (size_t i = 0; i < countof(segments); i++)

@@ -97,6 +97,7 @@ fault_test("panic", "failed", "compromised")
 fault_test("drop", "failed")
 fault_test("kill-app", "failed", "compromised")
 fault_test("kill-guest", "failed")
+fault_test("scan", "compromised")
 
 
 @test

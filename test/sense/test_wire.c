@@ -400,6 +400,23 @@ static void test_spoof(void **state)
 	assert_string_equal(s->detail, "claimed by ARP that 203.0.113.80 is at 02:00:00:00:00:09");
 }
 
+static void test_reach(void **state)
+{
+	struct stage *s = *state;
+	for (uint16_t n = 1; n <= 12; n++) {
+		struct packets packets = {0};
+		packets_tcp(&packets, "kb:out", "198.51.100.7", (uint16_t)(40000 + n), "198.51.100.9", n, NFLOG_SYN);
+		deliver(s, &packets);
+		assert_int_equal(s->n_found[FINDING_REACHING], n >= 10); /* and not again at once */
+	}
+	assert_int_equal(s->last.instance, 7);
+	assert_int_equal(s->last.vantage, VANTAGE_WIRE);
+	assert_non_null(strstr(s->detail, "to 10 places, last 198.51.100.9 port 10; usual is none"));
+	struct sense_wire_counts counts;
+	sense_wire_counts(s->wire, &counts);
+	assert_int_equal(counts.reached, 12);
+}
+
 static void test_nonsense(void **state)
 {
 	struct stage *s = *state;
@@ -463,6 +480,7 @@ int main(void)
 	        STAGED(test_unanswered),
 	        STAGED(test_answer_in_time_read_late),
 	        STAGED(test_spoof),
+	        STAGED(test_reach),
 	        STAGED(test_nonsense),
 	        STAGED(test_many),
 	};

@@ -270,6 +270,19 @@ static void tap_ip6(FILE *out, const struct tap_text *t)
 	fprintf(out, RULE "ether type ip6 " PASS, tap, tap);
 }
 
+/* Guests serve; whoever opens a connection is told of, each tap by itself so that one cannot hide another. Where it ends is the
+ * business of the rules behind. */
+static void tap_reach(FILE *out, const struct tap_text *t)
+{
+	static const char *const families[] = {"ip", "ip6"};
+	for (size_t i = 0; i < countof(families); i++)
+		fprintf(out,
+		        RULE "meta protocol %s %s saddr %s tcp flags & (fin|syn|rst|ack) == syn limit rate 50/second burst 50 "
+		             "packets log "
+		             "prefix \"kb:out\"" LOG7,
+		        t->tap, families[i], families[i], i ? t->six : t->four);
+}
+
 /* A name's mark never changes, so to add it again is no error. */
 static void tap_mark(FILE *out, const struct conf_instance *instance)
 {
@@ -287,6 +300,7 @@ void ruleset_tap(FILE *out, const struct conf_instance *instance)
 	fprintf(out, RULE "meta l4proto 112 " SPOOF, t.tap, t.tap); /* VRRP */
 	fprintf(out, RULE "udp sport { 67, 547 } " SPOOF, t.tap, t.tap);
 	tap_arp(out, &t);
+	tap_reach(out, &t);
 	tap_ip4(out, &t);
 	tap_ip6(out, &t);
 	fprintf(out, RULE SPOOF, t.tap, t.tap);

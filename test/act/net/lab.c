@@ -332,6 +332,7 @@ static int logged_one(const struct nlmsghdr *message, void *arg)
 		unsigned *count = strcmp(prefix, "kb:rst") == 0     ? &logged->rst
 		                  : strcmp(prefix, "kb:syn") == 0   ? &logged->syn
 		                  : strcmp(prefix, "kb:ack") == 0   ? &logged->ack
+		                  : strcmp(prefix, "kb:out") == 0   ? &logged->out
 		                  : strcmp(prefix, "kb:spoof") == 0 ? &logged->spoof
 		                                                    : &logged->other;
 		++*count;

@@ -143,8 +143,8 @@ static int rules_socket(scmp_filter_ctx filter)
 
 static int rules_ioctl(scmp_filter_ctx filter)
 {
-	/* libuv's non-blocking and close-on-exec, bytes waiting, isatty() of a C library's stream. */
-	static const uint64_t requests[] = {FIONBIO, FIOCLEX, FIONCLEX, FIONREAD, TCGETS};
+	/* libuv's non-blocking and close-on-exec, bytes waiting, isatty() of a C library's stream, the name of a link. */
+	static const uint64_t requests[] = {FIONBIO, FIOCLEX, FIONCLEX, FIONREAD, TCGETS, SIOCGIFNAME};
 	int r = 0;
 	for (size_t i = 0; i < countof(requests) && r == 0; i++) {
 		const struct scmp_arg_cmp request = masked(1, UINT32_MAX, requests[i]);

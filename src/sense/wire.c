@@ -16,6 +16,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 
@@ -40,6 +41,7 @@ struct sense_wire {
 	unsigned n_closing;
 	bool gone, armed;
 	int fd;
+	int names; /* a socket to ask for links' names */
 	sense_report *report;
 	void *arg;
 	struct sense_wire_counts counts;
@@ -76,6 +78,17 @@ static struct living *living_at(struct sense_wire *w, const struct nflog_address
 	return NULL;
 }
 
+/* if_indextoname() would open a Unix socket first, which the engine's sandbox takes for an attack. */
+static bool link_name(const struct sense_wire *w, uint32_t index, char ret_name[static IF_NAMESIZE])
+{
+	struct ifreq request = {.ifr_ifindex = (int)index};
+	if (ioctl(w->names, SIOCGIFNAME, &request) < 0)
+		return false;
+	memcpy(ret_name, request.ifr_name, IF_NAMESIZE);
+	ret_name[IF_NAMESIZE - 1] = '\0';
+	return true;
+}
+
 /* An index is asked for once; a tap that was made again has a new one. */
 static struct living *living_behind(struct sense_wire *w, uint32_t index)
 {
@@ -85,7 +98,7 @@ static struct living *living_behind(struct sense_wire *w, uint32_t index)
 			return &w->living[i];
 	if (index == w->stranger && w->now_us - w->stranger_us < STRANGER_US)
 		return NULL;
-	if (if_indextoname(index, name))
+	if (link_name(w, index, name))
 		for (size_t i = 0; i < SYNS_GUESTS_MAX; i++)
 			if (w->living[i].number && strcmp(w->living[i].tap, name) == 0) {
 				w->living[i].index = index;
@@ -355,6 +368,7 @@ struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms
 	if (!w || getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		abort();
 	w->fd = fd;
+	w->names = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	w->report = report;
 	w->arg = arg;
 	w->syns = syn_table_new((int64_t)handshake_ms * 1000, seed);
@@ -415,4 +429,6 @@ void sense_wire_free(struct sense_wire *w)
 	uv_close((uv_handle_t *)&w->poll, on_closed);
 	uv_close((uv_handle_t *)&w->timer, on_closed);
 	close(w->fd);
+	if (w->names >= 0)
+		close(w->names);
 }

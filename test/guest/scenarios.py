@@ -109,19 +109,23 @@ def planned_switch_loses_no_request(asking: clients.Clients) -> None:
 
 
 @test
-def claiming_the_service_address_changes_nothing(asking: clients.Clients) -> None:
+def claiming_the_service_address_brings_nothing_but_a_fall(asking: clients.Clients) -> None:
     """The standby claims it: were it believed, clients would get no answer, as the standby's gate is not where they go."""
-    status = api.wait_whole()
-    before = api.newest_incident()
+    before, first = api.wait_whole(), api.newest_incident() + 1
+    claimant = api.holder(before, "standby")["number"]
     begin = shell.now_us()
-    FAULTS["claim"].strike(api.holder(status, "standby")["number"])
-    time.sleep(2)  # time for harm to be done; there is no event for its absence
+    FAULTS["claim"].strike(claimant)
+    shell.wait_for("an incident", lambda: api.newest_incident() >= first, 10, 0.05)
+    stories = scene.wait_closed(first, 0)
+    after = api.wait_whole()
     asking.wait_good(shell.now_us(), 10)
     seen = clients.view(asking.requests(), begin, shell.now_us())
     check(seen.failed == 0, f"no request failed: {seen.kinds}")
-    after = api.wait_whole()
-    check(api.active(after)["number"] == api.active(status)["number"], "the same instance serves")
-    check(api.newest_incident() - before <= 1, "at most the claimant fell")
+    check(api.active(after)["number"] == api.active(before)["number"], "the same instance serves")
+    check(len(stories) == 1, f"one incident came of it: {[story['number'] for story in stories]}")
+    check(stories[0]["victim"]["number"] == claimant and stories[0]["verdict"] == "compromised", f"the claimant fell: {stories[0]['cause']}")
+    check("not its own" in stories[0]["cause"], f"for what it did: {stories[0]['cause']}")
+    gone(claimant)
 
 
 # --- koboshid dies ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <linux/if_packet.h>
 #include <linux/netlink.h>
 #include <microhttpd.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -24,6 +25,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -404,6 +406,20 @@ static void test_loop_works(unused_arg void **state)
 	works(use_loop);
 }
 
+/* Packets are logged by a link's number, rules are written by its name. */
+static void use_links(void)
+{
+	struct ifreq request = {.ifr_ifindex = 1};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCGIFNAME, &request) < 0 || strcmp(request.ifr_name, "lo") != 0)
+		_exit(1);
+}
+
+static void test_links_work(unused_arg void **state)
+{
+	works(use_links);
+}
+
 static void test_network_works(unused_arg void **state)
 {
 	works(use_network);
@@ -493,6 +509,7 @@ int main(void)
 	        cmocka_unit_test(test_files_work),
 	        cmocka_unit_test(test_loop_works),
 	        cmocka_unit_test(test_network_works),
+	        cmocka_unit_test(test_links_work),
 	        cmocka_unit_test(test_api_works),
 	        cmocka_unit_test(test_assert_still_aborts),
 	        cmocka_unit_test(test_other_files_are_refused),

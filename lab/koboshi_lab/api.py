@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import socket
+import time
 from typing import Any, Optional
 
 from . import layout
 from .shell import LabError, Progress, cmdline, executable, processes, wait_for
 
+STEADY_SECONDS = 0.5
 LAYERS = ("kernel", "server", "runtime")  # the aim is that a replacement shares none of these with its predecessor
 Json = dict[str, Any]
 
@@ -71,21 +73,26 @@ def active(status: Json) -> Json:
 
 
 def is_whole(status: Optional[Json]) -> bool:
-    """One proven instance in each role, and the service address points at the active one."""
+    """One proven instance in each role, nobody else coming or going, and the service address points at the active one."""
     if not status:
         return False
     held = {role: holder(status, role) for role in ("active", "standby", "spare")}
-    return all(held.values()) and held["active"]["number"] == service_of(status)["active"]
+    return all(held.values()) and held["active"]["number"] == service_of(status)["active"] and len(service_of(status)["instances"]) == len(held)
 
 
 def wait_whole(seconds: float = 120, what: str = "active, standby and spare are proven") -> Json:
+    """Whole, and the same a moment later: a better one for somebody's place may be about to be built."""
     status: Optional[Json] = None
+    whole: tuple[list[int], float] = ([], 0.0)
 
     def look() -> Optional[Json]:
-        nonlocal status
+        nonlocal status, whole
         status = try_call("GET", "/v1/status")
         progress(summary(status))
-        return status if is_whole(status) else None
+        numbers = sorted(i["number"] for i in service_of(status)["instances"]) if is_whole(status) else []
+        if not numbers or numbers != whole[0]:
+            whole = (numbers, time.monotonic())
+        return status if numbers and time.monotonic() - whole[1] >= STEADY_SECONDS else None
 
     with Progress(what) as progress:
         try:

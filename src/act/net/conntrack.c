@@ -150,6 +150,13 @@ static bool listen_set(struct net *net, int option)
 	return mnl_socket_setsockopt(net->ended, option, &group, sizeof(group)) == 0;
 }
 
+static void flows_close_gap(struct net *net, size_t at)
+{
+	for (; at + 1 < NET_FLOWS_KEPT; at++)
+		net->flows[at] = net->flows[at + 1];
+	net->flows[NET_FLOWS_KEPT - 1] = NULL;
+}
+
 /* A place for one more victim: the one of the same number, a free one, or the oldest. */
 static struct net_flows *flows_place(struct net *net, uint32_t instance)
 {
@@ -159,7 +166,7 @@ static struct net_flows *flows_place(struct net *net, uint32_t instance)
 	struct net_flows *flows = net->flows[at];
 	if (flows && flows->instance != instance) { /* all are taken */
 		flows = net->flows[0];
-		memmove(net->flows, net->flows + 1, (NET_FLOWS_KEPT - 1) * sizeof(net->flows[0]));
+		flows_close_gap(net, 0);
 		net->flows[NET_FLOWS_KEPT - 1] = flows;
 	} else if (!flows) {
 		flows = net->flows[at] = malloc(sizeof(*flows));
@@ -221,8 +228,7 @@ static void seized_write(struct net *net, struct dump *dump)
 		if (message->nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE))
 			flow_seen(message, dump);
 	dump->more = dump->more || flows->more;
-	memmove(net->flows + at, net->flows + at + 1, (NET_FLOWS_KEPT - at - 1) * sizeof(net->flows[0]));
-	net->flows[NET_FLOWS_KEPT - 1] = NULL;
+	flows_close_gap(net, at);
 	free(flows);
 }
 

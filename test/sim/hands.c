@@ -124,19 +124,38 @@ static void broken(struct sim *s, enum sim_hand hand)
 	}
 }
 
+/* Nothing older stands before it: what an actuator is at, while the rest waits in its socket. */
+static bool is_first(const struct sim *s, const struct sim_flight *f)
+{
+	if (!f->used || f->executed)
+		return false;
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
+		const struct sim_flight *o = &s->flights[k];
+		bool same_queue = o->hand == f->hand && (f->hand == SIM_NET || o->order.instance == f->order.instance);
+		if (o->used && !o->executed && same_queue && o->id < f->id)
+			return false;
+	}
+	return true;
+}
+
+static bool begun(const struct sim *s, const struct sim_flight *f)
+{
+	return is_first(s, f) && f->fate != SIM_REFUSED && (f->hand == SIM_VM || f->execute_us < s->now_us + 10000);
+}
+
 void sim_kill_hand(struct sim *s, enum sim_hand hand)
 {
 	if (!s->hand_up[hand])
 		return;
 	sim_log(s, "koboshi-%s is killed", hand == SIM_NET ? "net" : "vm");
-	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
-		struct sim_flight *f = &s->flights[k];
-		bool begun = f->used && f->hand == hand && !f->executed && f->fate != SIM_HUNG && f->fate != SIM_REFUSED;
-		if (begun && (hand == SIM_VM || f->execute_us < s->now_us + 10000) && sim_chance(s, 5000)) {
-			(void)sim_execute(s, &f->order);
-			f->executed = true;
+	bool at_work[SIM_FLIGHTS_MAX] = {false};
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++)
+		at_work[k] = s->flights[k].hand == hand && begun(s, &s->flights[k]);
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++)
+		if (at_work[k] && sim_chance(s, 5000)) {
+			(void)sim_execute(s, &s->flights[k].order);
+			s->flights[k].executed = true;
 		}
-	}
 	for (uint32_t n = 0; n < s->n_numbers && hand == SIM_VM; n++)
 		s->guests[n].busy_until_us = 0;
 	if (hand == SIM_NET)
@@ -147,21 +166,33 @@ void sim_kill_hand(struct sim *s, enum sim_hand hand)
 	sim_at(s, s->now_us + sim_spread(s, 50000, 300000), SIM_EV_HAND_UP, hand, 0);
 }
 
+/* koboshi-net reads on until the socket's end: the first so many orders are carried out, in their order, the rest not. */
+static void net_reads_on(struct sim *s)
+{
+	for (bool reads = true;;) {
+		struct sim_flight *f = NULL;
+		for (size_t k = 0; k < SIM_FLIGHTS_MAX && !f; k++)
+			if (s->flights[k].hand == SIM_NET && is_first(s, &s->flights[k]) && s->flights[k].fate != SIM_HUNG)
+				f = &s->flights[k];
+		if (!f)
+			return; /* none left, or one hangs and the others wait behind it */
+		reads = reads && sim_chance(s, 5000);
+		if (reads)
+			(void)sim_execute(s, &f->order);
+		f->used = false;
+	}
+}
+
 /* What the engine had asked for is carried out, or not, or (a guest's slow order that runs already) only later. */
 void sim_hands_engine_gone(struct sim *s)
 {
 	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
 		struct sim_flight *f = &s->flights[k];
-		if (!f->used)
-			continue;
 		f->kept = false;
-		if (f->executed || sim_chance(s, f->hand == SIM_VM ? 3333 : 5000)) {
+		if (f->executed || (f->hand == SIM_VM && sim_chance(s, 3333)))
 			f->used = false;
-		} else if (f->hand == SIM_NET && f->fate != SIM_HUNG) {
-			(void)sim_execute(s, &f->order);
-			f->used = false;
-		}
 	}
+	net_reads_on(s);
 	s->net_busy_us = 0;
 }
 

@@ -340,7 +340,7 @@ class Engine:
 VARIANTS = {
     "amber": ("linux 6.1.0", "glibc 2.36", "nginx 1.22", "php 8.2"),
     "birch": ("linux 6.12.0", "glibc 2.41", "lighttpd 1.4", "php 8.4"),
-    "cedar": ("linux 7.3.0", "glibc 2.41", "apache 2.4", "python 3.13"),
+    "cedar": ("linux 7.3.0", "glibc 2.41", "apache 2.4", "lua 5.4"),
 }
 
 

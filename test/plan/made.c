@@ -15,7 +15,7 @@ static const struct {
         {PLAN_SERVER, 1 << CEDAR},                            /* apache */
         {PLAN_RUNTIME, 1 << AMBER},                           /* php 8.2 */
         {PLAN_RUNTIME, 1 << BIRCH},                           /* php 8.4 */
-        {PLAN_RUNTIME, 1 << CEDAR},                           /* python */
+        {PLAN_RUNTIME, 1 << CEDAR},                           /* lua */
         {PLAN_PACKAGE, 1 << AMBER | 1 << BIRCH | 1 << CEDAR}, /* one that has not changed for years */
         {PLAN_PACKAGE, 1 << BIRCH | 1 << CEDAR},              /* openssl of trixie */
         {PLAN_PACKAGE, 1 << AMBER},                           /* openssl of bookworm */

@@ -139,6 +139,20 @@ static void print_processes(const json_t *processes)
 	printf("\n");
 }
 
+/* Not a reason for "degraded" once it is put back, but nothing that should pass unseen. */
+static void print_meddled(const json_t *meddled)
+{
+	long long count = json_integer_value(json_object_get(meddled, "count"));
+	char ago[SHOW_TEXT_MAX];
+	if (count == 0)
+		return;
+	printf("\n%shost%s       %s, %s ago", show_on(SHOW_WARN), show_off(SHOW_WARN), show_string(meddled, "last"),
+	       show_ms(1000 * json_number_value(json_object_get(meddled, "ago_s")), ago));
+	if (count > 1)
+		printf(" (the last of %lld times)", count);
+	printf("\n");
+}
+
 static void print_unproven(const json_t *unproven)
 {
 	size_t i;
@@ -157,6 +171,7 @@ int cli_status(const struct cli *cli)
 	if (!cli->json) {
 		print_head(answer.json);
 		json_array_foreach(json_object_get(answer.json, "services"), i, service) print_service(service);
+		print_meddled(json_object_get(answer.json, "meddled"));
 		print_processes(json_object_get(answer.json, "processes"));
 		print_unproven(json_object_get(answer.json, "unproven"));
 	}

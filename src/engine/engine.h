@@ -70,7 +70,12 @@ struct engine {
 	bool ledger_lost; /* it could not be opened: one in memory stands in until it can */
 	char ledger_problem[ERR_TEXT_MAX];
 	char trouble[WIRE_ROLE_MAX_][WIRE_TEXT_MAX]; /* why an actuator cannot take orders, in its own words; "" */
-	uint32_t accelerator;                        /* as in wire_note */
+	struct {
+		uint32_t count;
+		int64_t time_us; /* of the last one */
+		char text[WIRE_TEXT_MAX];
+	} meddled;            /* somebody else changed what is an actuator's */
+	uint32_t accelerator; /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;
 	uint64_t beats;

@@ -195,6 +195,11 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		start_actuator_ready(e, role);
 	} else if (note->type == NOTICE_TROUBLE) {
 		text_copy(e->trouble[role], sizeof(e->trouble[role]), note->text);
+	} else if (note->type == NOTICE_MEDDLED) {
+		e->meddled.count++;
+		e->meddled.time_us = note->time_us;
+		text_copy(e->meddled.text, sizeof(e->meddled.text), note->text);
+		log_warning("engine.meddled", "%s", note->text);
 	} else if (role == WIRE_VM) {
 		guest_event(e, note);
 	}

@@ -163,6 +163,15 @@ static void say_absent(json_t *reasons, const struct engine *e, enum wire_role r
 		    trouble[0] ? ": " : "", trouble);
 }
 
+/* What koboshi finds on its own host; null while nobody touched what is ours. */
+static json_t *meddled(const struct engine *e)
+{
+	if (e->meddled.count == 0)
+		return json_null();
+	return json_pack("{s:i, s:o, s:f}", "count", (int)e->meddled.count, "last", report_text(e->meddled.text), "ago_s",
+	                 (double)(clock_monotonic_us() - e->meddled.time_us) / 1e6);
+}
+
 json_t *report_status(struct engine *e)
 {
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
@@ -188,10 +197,10 @@ json_t *report_status(struct engine *e)
 		json_array_append_new(
 		        unproven, json_string("KVM: no guest has booted with it on this host; guests run by software emulation"));
 	const char *state = e->blind ? "blind" : json_array_size(reasons) ? "degraded" : "ok";
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o}", "device", e->conf.device, "version",
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o}", "device", e->conf.device, "version",
 	                 KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
-	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "services",
-	                 services, "processes", processes(e), "unproven", unproven);
+	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "meddled",
+	                 meddled(e), "services", services, "processes", processes(e), "unproven", unproven);
 }
 
 /* --- variants */

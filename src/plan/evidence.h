@@ -27,6 +27,7 @@ enum finding {
 	FINDING_ERROR,       /* 5xx, or the connection ended in the middle */
 	FINDING_UNREACHABLE, /* ICMP unreachable, no route */
 	FINDING_UNANSWERED,  /* a client's SYN got no reply for several times the usual handshake time */
+	FINDING_WRONG_CLOCK, /* answer's clock is off by more than allowed (after a wake-up: not yet set) */
 	/* at once */
 	FINDING_REFUSED,  /* RST to a new connection: the port is closed */
 	FINDING_PANICKED, /* guest kernel panic */
@@ -37,7 +38,6 @@ enum finding {
 	FINDING_WRONG_CONTENT,   /* a good status with other bytes than the manifest's */
 	FINDING_WRONG_CHALLENGE, /* digest does not fit nonce, key and page */
 	FINDING_GARBAGE,         /* not HTTP at all, or breaks the protocol */
-	FINDING_WRONG_CLOCK,     /* answer's clock is off by more than allowed (after a wake-up: not yet set) */
 	FINDING_SPOOFED,         /* frames with an address that is not the instance's own: ARP, ND, VRRP, IP */
 	FINDING_REACHING,        /* opens connections, many in a short time: looks around */
 	FINDING_MAX_

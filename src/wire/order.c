@@ -141,7 +141,8 @@ static const char *note_wrong(const struct wire_message *message)
 	/* The engine makes NOTICE_LINK_RESTARTED for itself; from a peer it would be a lie. */
 	if (note->type == 0 || note->type >= NOTICE_MAX_ || note->type == NOTICE_LINK_RESTARTED)
 		return "an unknown notice";
-	if (note->type != NOTICE_READY && note->type != NOTICE_TROUBLE && note->instance == 0)
+	bool about_guest = note->type != NOTICE_READY && note->type != NOTICE_TROUBLE && note->type != NOTICE_MEDDLED;
+	if (about_guest && note->instance == 0)
 		return "a notice about no instance";
 	if (note->time_us < 0)
 		return "a time before the start";

@@ -82,6 +82,7 @@ enum wire_notice {
 	NOTICE_GUEST_GONE, /* process ended, shut down, destroyed; text says which */
 	NOTICE_GUEST_RESET,
 	NOTICE_TROUBLE,        /* the actuator cannot take orders, `text` says why and what to do; it tries again or ends */
+	NOTICE_MEDDLED,        /* somebody else changed what is the actuator's; `text` says who, what, and what became of it */
 	NOTICE_LINK_RESTARTED, /* to the engine, from its own link code: the actuator was replaced */
 	NOTICE_MAX_
 };

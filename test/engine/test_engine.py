@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from fake_world import (CREATE, DESTROY, FENCED, GATE, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, VM,
+from fake_world import (CREATE, DESTROY, FENCED, GATE, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, VM,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 programs = ()
@@ -255,6 +255,15 @@ class EngineTest(unittest.TestCase):
         wait_for("the reason", lambda: "koboshi-net is away: the tun module is missing" in self.engine.status()["reasons"])
         self.engine.connect(NET)
         self.engine.await_state()
+
+    def test_what_others_change_on_the_host_is_told(self):
+        self.assertIsNone(self.start()["meddled"])
+        for text in ("nft (process 7) changed our rules, put back after 31 ms", "a service's address was taken away"):
+            self.engine.actuators[NET].link.send(notice(MEDDLED, text=text))
+        told = wait_for("a word about it", lambda: (m := self.engine.status()["meddled"]) and m["count"] == 2 and m)
+        self.assertEqual(told["last"], "a service's address was taken away")
+        self.assertLess(told["ago_s"], 60)
+        self.assertEqual(self.engine.status()["state"], "ok")
 
     def test_an_actuator_that_only_closed_its_link_is_replaced_too(self):
         self.start()

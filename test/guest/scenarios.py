@@ -128,6 +128,17 @@ def claiming_the_service_address_brings_nothing_but_a_fall(asking: clients.Clien
     gone(claimant)
 
 
+@test
+def rules_that_others_flush_come_back(asking: clients.Clients) -> None:
+    before, first = api.wait_whole(), api.newest_incident()
+    shell.run("nft", "flush", "ruleset")
+    shell.wait_for("a word about who it was", lambda: (api.call("GET", "/v1/status")["meddled"] or {}).get("last", "").startswith("nft "), 10, 0.05)
+    asking.wait_good(shell.now_us(), 10, "answers again")
+    after = api.wait_whole()
+    check(api.newest_incident() == first, "no incident came of it")
+    check(scene.numbers(before) == scene.numbers(after), "the same instances are there")
+
+
 # --- koboshid dies ------------------------------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,7 @@ CHANGE(note_type_beyond, m->note.type = NOTICE_MAX_)
 CHANGE(note_restarted, m->note.type = NOTICE_LINK_RESTARTED)
 CHANGE(note_no_instance, m->note.instance = 0)
 CHANGE(note_trouble, m->note.type = NOTICE_TROUBLE; m->note.instance = 0)
+CHANGE(note_meddled, m->note.type = NOTICE_MEDDLED; m->note.instance = 0)
 CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.accelerator = 2)
 CHANGE(note_time, m->note.time_us = -1)
 CHANGE(note_accelerator, m->note.accelerator = 3)
@@ -168,6 +169,7 @@ static const struct row rows[] = {
         {"notice about nobody", WIRE_NOTICE, note_no_instance, "no instance"},
         {"notice ready", WIRE_NOTICE, note_ready, NULL},
         {"notice of trouble", WIRE_NOTICE, note_trouble, NULL},
+        {"notice of somebody else's hand", WIRE_NOTICE, note_meddled, NULL},
         {"notice before time", WIRE_NOTICE, note_time, "before the start"},
         {"notice with accelerator 3", WIRE_NOTICE, note_accelerator, "accelerator"},
         {"notice with endless text", WIRE_NOTICE, note_text, "without end"},

@@ -141,6 +141,16 @@ static int addresses_hold(struct net *net, struct err *err)
 	return r;
 }
 
+int host_hold(struct net *net, struct err *err)
+{
+	int r = 0;
+	if (host_sysctl_read(FORWARD4) != 1)
+		r = host_sysctl("1", err, FORWARD4);
+	if (r == 0 && host_sysctl_read(FORWARD6) != 1)
+		r = host_sysctl("1", err, FORWARD6);
+	return r < 0 ? r : addresses_hold(net, err);
+}
+
 /* Rules before forwarding: there is no moment in which the host forwards and nothing holds. */
 int host_up(struct net *net, struct err *err)
 {
@@ -151,11 +161,7 @@ int host_up(struct net *net, struct err *err)
 		r = host_sysctl("1", err, "/proc/sys/net/netfilter/nf_conntrack_acct");
 	if (r == 0) /* told also of flows that began when nobody listened: conntrack_seize does so only while it cuts */
 		r = host_sysctl("1", err, "/proc/sys/net/netfilter/nf_conntrack_events");
-	if (r == 0 && host_sysctl_read(FORWARD4) != 1)
-		r = host_sysctl("1", err, FORWARD4);
-	if (r == 0 && host_sysctl_read(FORWARD6) != 1)
-		r = host_sysctl("1", err, FORWARD6);
-	return r < 0 ? r : addresses_hold(net, err);
+	return r < 0 ? r : host_hold(net, err);
 }
 
 static int taps_gone(struct net *net, const struct state *state, struct err *err)

@@ -121,6 +121,8 @@ static void from_engine(struct net *net)
 	order_do(net, &message.order, &reply.answer);
 	if (wire_send(engine, &reply, NULL, 0, &err) < 0)
 		engine_drop(err.text);
+	if (reply.answer.status == 0)
+		guard_ordered(&net->guard, &message.order);
 	answer_log(&message.order, &reply.answer);
 	malloc_trim(0);
 }
@@ -137,15 +139,40 @@ static void log_bind(struct net *net)
 	told = r != 1;
 }
 
+/* An order that is under way meanwhile finds the kernel as somebody else left it and fails, or is part of what is put back. */
+static void guard(struct net *net)
+{
+	struct err err = {0};
+	char text[WIRE_TEXT_MAX];
+	int r = guard_look(net, text, sizeof(text), &err);
+	if (r == 0)
+		return;
+	log_warning("net.meddled", "%s", r < 0 ? err.text : text);
+	if (engine >= 0)
+		engine_tell(NOTICE_MEDDLED, r < 0 ? err.text : text, NULL, 0);
+}
+
+static int patience_ms(const struct net *net)
+{
+	int guard_ms = guard_patience_ms(&net->guard);
+	if (net->log_bound)
+		return guard_ms;
+	return guard_ms >= 0 && guard_ms < LOG_RETRY_MS ? guard_ms : LOG_RETRY_MS;
+}
+
 static int serve(struct net *net, struct err *err)
 {
 	for (;;) {
-		struct pollfd watched[] = {{.fd = WIRE_SUPERVISOR_FD, .events = POLLIN}, {.fd = engine, .events = POLLIN}};
-		int n = poll(watched, countof(watched), net->log_bound ? -1 : LOG_RETRY_MS);
+		struct pollfd watched[] = {{.fd = WIRE_SUPERVISOR_FD, .events = POLLIN},
+		                           {.fd = engine, .events = POLLIN},
+		                           {.fd = mnl_socket_get_fd(net->guard.rules), .events = POLLIN},
+		                           {.fd = mnl_socket_get_fd(net->guard.host), .events = POLLIN}};
+		int n = poll(watched, countof(watched), patience_ms(net));
 		if (n < 0 && errno != EINTR)
 			return err_set(err, -errno, "cannot wait: %s", strerror(errno));
 		if (!net->log_bound)
 			log_bind(net);
+		guard(net);
 		if (n <= 0)
 			continue;
 		if (watched[0].revents && from_supervisor(net) == 1)
@@ -180,6 +207,8 @@ static int run(struct net *net, struct err *err)
 		r = privilege_drop(&net->conf, err);
 	if (r == 0)
 		r = host_up(net, err);
+	if (r == 0)
+		r = guard_open(net, err);
 	if (r == 0)
 		r = nflog_open(net, err);
 	if (r < 0)

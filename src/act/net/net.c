@@ -39,6 +39,7 @@ void net_done(struct net *net)
 			mnl_socket_close(*sockets[i]);
 		*sockets[i] = NULL;
 	}
+	guard_done(&net->guard);
 	for (size_t i = 0; i < NET_FLOWS_KEPT; i++) {
 		free(net->flows[i]);
 		net->flows[i] = NULL;

@@ -3,6 +3,7 @@
  * The net actuator's inside. One struct holds what the program needs for its whole life; nothing in it says how the
  * network is: that is read from the kernel (state.h) each time it matters.
  */
+#include "act/net/guard.h"
 #include "conf/conf.h"
 #include "wire/order.h"
 
@@ -30,6 +31,7 @@ struct net {
 	bool log_bound;
 	bool hold4, hold6; /* forwarding was off before us: nothing but our own traffic is forwarded */
 	int evidence;      /* <state_dir>/evidence, opened before the right to walk there is given up; -1: none */
+	struct guard guard;
 	struct mnl_socket *ended;
 	struct net_flows *flows[NET_FLOWS_KEPT]; /* of the victims cut last, oldest first; NULL behind them */
 };
@@ -78,6 +80,8 @@ int nflog_bind(struct net *net, struct err *err) must_use;
 
 /* host.c: what belongs to the host and not to one tap: forwarding, accounting, service addresses. */
 int host_up(struct net *net, struct err *err) must_use;
+/* Forwarding and service addresses, as they shall be. Idempotent. */
+int host_hold(struct net *net, struct err *err) must_use;
 int host_down(struct net *net, struct err *err) must_use;
 int host_sysctl(const char *value, struct err *err, const char *path, ...) must_use printf_like(3, 4);
 long host_sysctl_read(const char *path);
@@ -97,6 +101,8 @@ int steer_gate(struct net *net, uint32_t instance, enum wire_gate gate, struct e
 /* The instance is fenced, and a service that still pointed at it points nowhere. */
 int steer_forget(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 int steer_load(struct net *net, struct err *err) must_use; /* at start: static part anew, map and gates kept */
+/* Both tables from nothing, in one transaction: whatever became of them, then they are as wanted. */
+int steer_restore(struct net *net, const struct guard_wanted *wanted, struct err *err) must_use;
 
 /* order.c: carries one order out; fills everything of the answer. */
 void order_do(struct net *net, const struct wire_order *order, struct wire_answer *ret_answer);

@@ -165,6 +165,35 @@ int steer_load(struct net *net, struct err *err)
 	return again(net, load_once, NULL, err);
 }
 
+int steer_restore(struct net *net, const struct guard_wanted *wanted, struct err *err)
+{
+	struct state state; /* a tap that went meanwhile has no place for a chain */
+	struct conf_instance instance;
+	int r = state_read(net, &state, err);
+	if (r < 0)
+		return r;
+	struct ruleset_text text;
+	ruleset_text_init(&text);
+	fputs("add table inet koboshi\ndelete table inet koboshi\nadd table netdev koboshi\ndelete table netdev koboshi\n",
+	      text.out);
+	ruleset_base(text.out, &net->conf, net->hold4, net->hold6);
+	for (size_t i = 0; i < wanted->n_taps; i++) {
+		conf_instance(&net->conf, wanted->taps[i].number, &instance);
+		if (state_tap(&state, wanted->taps[i].number))
+			ruleset_tap(text.out, &instance);
+		ruleset_gate(text.out, instance.tap, wanted->taps[i].gate);
+	}
+	for (size_t i = 0; i < net->conf.n_services; i++) {
+		if (wanted->target[i] == 0)
+			continue;
+		conf_instance(&net->conf, wanted->target[i], &instance);
+		elements_of(&net->conf.services[i], &instance, write_one, text.out);
+	}
+	r = transact(ruleset_text_end(&text), err);
+	ruleset_text_done(&text);
+	return r;
+}
+
 static int forget_once(struct net *net, const void *arg, struct err *err)
 {
 	const struct conf_instance *instance = arg;

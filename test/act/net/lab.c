@@ -219,6 +219,19 @@ struct wire_answer lab_order(struct lab *lab, struct wire_order order)
 	return message.answer;
 }
 
+struct wire_note lab_notice(struct lab *lab)
+{
+	struct wire_message message;
+	receive(lab, &message, NULL);
+	need(message.kind == WIRE_NOTICE);
+	return message.note;
+}
+
+bool lab_says_nothing(struct lab *lab, int patience_ms)
+{
+	return !lab_readable(lab->engine, patience_ms);
+}
+
 /* ---- sockets */
 
 bool lab_readable(int fd, int patience_ms)

@@ -32,6 +32,8 @@ void lab_start(struct lab *lab, const char *program); /* up to NOTICE_READY with
 void lab_kill(struct lab *lab);                       /* -9 */
 void lab_relink(struct lab *lab);                     /* a new engine */
 struct wire_answer lab_order(struct lab *lab, struct wire_order order);
+struct wire_note lab_notice(struct lab *lab); /* the next thing that the program says by itself */
+bool lab_says_nothing(struct lab *lab, int patience_ms);
 bool lab_linked(struct lab *lab);
 int lab_run(struct lab *lab, const char *program, const char *option);
 

@@ -117,6 +117,93 @@ static void test_other_ports_are_no_matter(void **state)
 	close(others[1]);
 }
 
+/* What somebody else does on the host is undone, and who it was is told. */
+static void meddle(struct world *w, const char *command, const char *wanted)
+{
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("%s", command), 0);
+	struct wire_note note = lab_notice(&w->lab);
+	assert_int_equal(note.type, NOTICE_MEDDLED);
+	if (!strstr(note.text, wanted) || !strstr(note.text, "put back after"))
+		fail_msg("'%s' does not say '%s'", note.text, wanted);
+}
+
+/* Instance 1 serves, 2 is fenced, 3 is in quarantine: by what is read back, and by what passes. */
+static void assert_as_ordered(struct world *w)
+{
+	assert_target(w, 1);
+	assert_int_equal(gate_of(w, 1), WIRE_GATE_OPEN);
+	assert_int_equal(gate_of(w, 2), WIRE_GATE_FENCED);
+	assert_int_equal(gate_of(w, 3), WIRE_GATE_QUARANTINE);
+	assert_int_equal(reached(w, SERVICE4, NULL, NULL, NULL), 1);
+	assert_int_equal(reached(w, SERVICE6, NULL, NULL, NULL), 1);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list table netdev koboshi | grep -q 'goto kb1_spoof'"), 0);
+}
+
+static void order_three(struct world *w)
+{
+	steer(w, 1, 0);
+	gate(w, 2, WIRE_GATE_FENCED);
+	assert_as_ordered(w);
+}
+
+static void test_rules_that_others_change_come_back(void **state)
+{
+	struct world *w = *state;
+	order_three(w);
+	meddle(w, "nft flush ruleset", "nft (process ");
+	assert_as_ordered(w);
+	meddle(w, "nft delete table inet koboshi", "changed our rules");
+	assert_as_ordered(w);
+	meddle(w, "nft delete element inet koboshi fenced '{ \"kb2\" }'", "changed our rules");
+	assert_as_ordered(w);
+	meddle(w, "nft insert rule inet koboshi passing accept", "changed our rules");
+	assert_as_ordered(w);
+	assert_int_equal(lab_command("nft list chain inet koboshi passing | grep -qx '[[:space:]]*accept'"), 1);
+}
+
+/* The orders that come afterwards find everything in its place, and are part of what is put back the next time. */
+static void test_what_is_put_back_follows_the_orders(void **state)
+{
+	struct world *w = *state;
+	order_three(w);
+	meddle(w, "nft flush ruleset", "changed our rules");
+	steer(w, 3, 1);
+	fine(w, (struct wire_order){.type = ORDER_NET_TAP_DEL, .instance = 2});
+	meddle(w, "nft flush ruleset", "changed our rules");
+	assert_target(w, 3);
+	assert_int_equal(gate_of(w, 1), WIRE_GATE_FENCED);
+	assert_int_equal(gate_of(w, 2), WIRE_GATE_NONE);
+	assert_int_equal(reached(w, SERVICE4, NULL, NULL, NULL), 3);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list ruleset | grep -q kb2"), 1);
+}
+
+static void test_the_rules_of_others_are_theirs(void **state)
+{
+	struct world *w = *state;
+	order_three(w);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft add table ip other && nft add table ip koboshi"), 0);
+	assert_true(lab_says_nothing(&w->lab, QUIET));
+	meddle(w, "nft delete table netdev koboshi", "changed our rules");
+	assert_int_equal(lab_command("nft list table ip other && nft list table ip koboshi"), 0);
+}
+
+static void test_addresses_and_forwarding_come_back(void **state)
+{
+	struct world *w = *state;
+	order_three(w);
+	meddle(w, "ip addr del " SERVICE4 "/32 dev lo", "a service's address");
+	meddle(w, "ip addr del " SERVICE6 "/128 dev lo", "a service's address");
+	assert_int_equal(lab_command("ip addr show dev lo | grep -q " SERVICE4), 0);
+	assert_int_equal(lab_command("ip addr show dev lo | grep -q " SERVICE6), 0);
+	meddle(w, "echo 0 > /proc/sys/net/ipv4/ip_forward", "forwarding");
+	meddle(w, "echo 0 > /proc/sys/net/ipv6/conf/all/forwarding", "forwarding");
+	assert_as_ordered(w);
+}
+
 int main(int argc, char **argv)
 {
 	if (getuid() != 0) {
@@ -134,6 +221,10 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_real_tap),
 	        LAB_TEST(test_taken_port_is_refused_at_first_only),
 	        LAB_TEST(test_other_ports_are_no_matter),
+	        LAB_TEST(test_rules_that_others_change_come_back),
+	        LAB_TEST(test_what_is_put_back_follows_the_orders),
+	        LAB_TEST(test_the_rules_of_others_are_theirs),
+	        LAB_TEST(test_addresses_and_forwarding_come_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

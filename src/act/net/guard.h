@@ -1,0 +1,49 @@
+#pragma once
+/*
+ * What is ours in the network against somebody else's hand: a firewall that loads its own rules over all others, an
+ * administrator's `nft flush ruleset`, an intruder on the host. The kernel tells of every change and, of rules, whose it was;
+ * what should be there is remembered from the orders, and is put back in one transaction.
+ *
+ * A `koboshi-net --down` by hand is no stranger: the rules that it takes away stay away.
+ */
+#include "wire/order.h"
+
+#include <libmnl/libmnl.h>
+
+struct net;
+
+struct guard_tap {
+	uint32_t number;
+	enum wire_gate gate;
+};
+
+/* How it shall be: what the orders since the start made of what was there then. */
+struct guard_wanted {
+	uint32_t target[WIRE_SERVICES_MAX]; /* 0: nowhere */
+	struct guard_tap taps[WIRE_INSTANCES_MAX];
+	size_t n_taps;
+};
+
+struct guard {
+	struct mnl_socket *rules, *host; /* the kernel's news of netfilter; of addresses and forwarding */
+	struct guard_wanted wanted;
+	bool ours_in_batch;         /* the transaction that is being told of changes a table of ours */
+	bool rules_gone, host_gone; /* something of ours was changed and is not back yet */
+	char culprit[64];           /* who changed our rules: "nft (process 4711)" */
+	int64_t seen_us;            /* when that was seen */
+	int64_t not_before_us;      /* the next repair: two programs that undo each other's work must not fill the processor */
+};
+
+/* Listens from now on, and takes what is there for what shall be. Blocking reads of the kernel, some milliseconds. */
+int guard_open(struct net *net, struct err *err) must_use;
+void guard_done(struct guard *guard);
+
+/* An order was carried out: this is how it shall be now. */
+void guard_ordered(struct guard *guard, const struct wire_order *order);
+
+/* Reads the news and repairs. Returns 1 when it did, with a sentence in `ret_text`; 0: nothing to do, or not yet; -errno: it
+ * cannot be repaired, which is tried again. */
+int guard_look(struct net *net, char *ret_text, size_t size, struct err *err) must_use;
+
+/* Milliseconds until guard_look should be called though no news came; -1: never. */
+int guard_patience_ms(const struct guard *guard);

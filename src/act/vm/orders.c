@@ -20,6 +20,14 @@
 
 typedef int order_act(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err);
 
+/* The guest that an order is about; an order of this kind needs it to be there. */
+struct subject {
+	struct vm *vm;
+	struct conf_instance instance;
+	virDomainPtr domain;
+};
+typedef int guest_act(const struct subject *subject, const struct wire_order *order, struct wire_answer *answer, struct err *err);
+
 /* Says in the answer how the guest is now; an error when that is not `wanted`. */
 static int state_told(virDomainPtr domain, const struct conf_instance *instance, enum wire_guest wanted,
                       struct wire_answer *answer, struct err *err)
@@ -32,43 +40,27 @@ static int state_told(virDomainPtr domain, const struct conf_instance *instance,
 	               wire_guest_name(wanted));
 }
 
-static int order_suspend(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+static int order_suspend(const struct subject *s, const struct wire_order *order unused_arg, struct wire_answer *answer,
+                         struct err *err)
 {
-	struct conf_instance instance;
-	virDomainPtr domain;
-	conf_instance(&vm->conf, order->instance, &instance);
-	int r = vm_domain(vm, &instance, &domain, err);
-	if (r < 0)
-		return r;
-	if (virDomainSuspend(domain) == 0 || vm_domain_state(domain) == WIRE_GUEST_PAUSED) {
-		r = state_told(domain, &instance, WIRE_GUEST_PAUSED, answer, err);
-	} else if (vm_domain_state(domain) == WIRE_GUEST_CRASHED) {
-		/* a panicked guest stands still already: what was wanted */
-		snprintf(answer->text, sizeof(answer->text), "%s has panicked and stands still", instance.name);
-	} else {
-		r = vm_libvirt_error(err, "suspending the guest");
-	}
-	virDomainFree(domain);
-	return r;
+	if (virDomainSuspend(s->domain) == 0 || vm_domain_state(s->domain) == WIRE_GUEST_PAUSED)
+		return state_told(s->domain, &s->instance, WIRE_GUEST_PAUSED, answer, err);
+	if (vm_domain_state(s->domain) != WIRE_GUEST_CRASHED)
+		return vm_libvirt_error(err, "suspending the guest");
+	/* a panicked guest stands still already: what was wanted */
+	snprintf(answer->text, sizeof(answer->text), "%s has panicked and stands still", s->instance.name);
+	return 0;
 }
 
-static int order_resume(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+static int order_resume(const struct subject *s, const struct wire_order *order unused_arg, struct wire_answer *answer,
+                        struct err *err)
 {
-	struct conf_instance instance;
-	virDomainPtr domain;
-	conf_instance(&vm->conf, order->instance, &instance);
-	int r = vm_domain(vm, &instance, &domain, err);
-	if (r < 0)
-		return r;
-	enum wire_guest before = vm_domain_state(domain);
+	enum wire_guest before = vm_domain_state(s->domain);
 	if (before == WIRE_GUEST_CRASHED)
-		r = err_set(err, -EBUSY, "%s has panicked: it cannot go on", instance.name);
-	else if (before != WIRE_GUEST_RUNNING && virDomainResume(domain) < 0 && vm_domain_state(domain) != WIRE_GUEST_RUNNING)
-		r = vm_libvirt_error(err, "resuming the guest");
-	if (r == 0)
-		r = state_told(domain, &instance, WIRE_GUEST_RUNNING, answer, err);
-	virDomainFree(domain);
-	return r;
+		return err_set(err, -EBUSY, "%s has panicked: it cannot go on", s->instance.name);
+	if (before != WIRE_GUEST_RUNNING && virDomainResume(s->domain) < 0 && vm_domain_state(s->domain) != WIRE_GUEST_RUNNING)
+		return vm_libvirt_error(err, "resuming the guest");
+	return state_told(s->domain, &s->instance, WIRE_GUEST_RUNNING, answer, err);
 }
 
 static bool card_is(virDomainPtr domain, bool up)
@@ -77,41 +69,26 @@ static bool card_is(virDomainPtr domain, bool up)
 	return xml && (strstr(xml, "<link state='down'/>") == NULL) == up;
 }
 
-static int order_link(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+static int order_link(const struct subject *s, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
-	struct conf_instance instance;
-	virDomainPtr domain;
-	conf_instance(&vm->conf, order->instance, &instance);
-	int r = vm_domain(vm, &instance, &domain, err);
-	if (r < 0)
-		return r;
-	struct domain_recipe recipe = {.tap = instance.tap};
-	memcpy(recipe.mac, instance.mac, sizeof(recipe.mac));
+	struct domain_recipe recipe = {.tap = s->instance.tap};
+	memcpy(recipe.mac, s->instance.mac, sizeof(recipe.mac));
 	auto_free char *xml = domain_card_xml(&recipe, order->flag != 0);
 	const char *wanted = order->flag ? "up" : "down";
-	if (virDomainUpdateDeviceFlags(domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
-		r = vm_libvirt_error(err, "changing the guest's carrier");
-	else if (!card_is(domain, order->flag != 0))
-		r = err_set(err, -EIO, "%s: its carrier is not %s although libvirt took the change", instance.name, wanted);
-	else
-		snprintf(answer->text, sizeof(answer->text), "carrier of %s is %s", instance.name, wanted);
-	virDomainFree(domain);
-	return r;
+	if (virDomainUpdateDeviceFlags(s->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
+		return vm_libvirt_error(err, "changing the guest's carrier");
+	if (!card_is(s->domain, order->flag != 0))
+		return err_set(err, -EIO, "%s: its carrier is not %s although libvirt took the change", s->instance.name, wanted);
+	snprintf(answer->text, sizeof(answer->text), "carrier of %s is %s", s->instance.name, wanted);
+	return 0;
 }
 
-static int order_uncap(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+static int order_uncap(const struct subject *s, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
-	struct conf_instance instance;
-	virDomainPtr domain;
-	conf_instance(&vm->conf, order->instance, &instance);
-	int r = vm_domain(vm, &instance, &domain, err);
-	if (r < 0)
-		return r;
-	virDomainFree(domain);
-	pid_t pid = process_find(vm, order->instance);
-	if (pid > 0 && !cap_end(vm, order->instance, pid))
-		return err_set(err, -EPERM, "%s: its processor share could not be set back to normal", instance.name);
-	snprintf(answer->text, sizeof(answer->text), "%s has a normal processor share", instance.name);
+	pid_t pid = process_find(s->vm, order->instance);
+	if (pid > 0 && !cap_end(s->vm, order->instance, pid))
+		return err_set(err, -EPERM, "%s: its processor share could not be set back to normal", s->instance.name);
+	snprintf(answer->text, sizeof(answer->text), "%s has a normal processor share", s->instance.name);
 	return 0;
 }
 
@@ -202,13 +179,18 @@ static int order_observe(struct vm *vm, const struct wire_order *order unused_ar
 }
 
 static const struct {
-	order_act *act;
+	order_act *act; /* or, with the guest that must be there: */
+	guest_act *on_guest;
 	bool slow;
 } orders[ORDER_TYPE_MAX_] = {
-        [ORDER_VM_OBSERVE] = {order_observe, false}, [ORDER_VM_CREATE] = {vm_create, true},
-        [ORDER_VM_SUSPEND] = {order_suspend, false}, [ORDER_VM_RESUME] = {order_resume, false},
-        [ORDER_VM_LINK] = {order_link, false},       [ORDER_VM_UNCAP] = {order_uncap, false},
-        [ORDER_VM_EVIDENCE] = {vm_evidence, true},   [ORDER_VM_DESTROY] = {order_destroy, true},
+        [ORDER_VM_OBSERVE] = {.act = order_observe},
+        [ORDER_VM_CREATE] = {.act = vm_create, .slow = true},
+        [ORDER_VM_SUSPEND] = {.on_guest = order_suspend},
+        [ORDER_VM_RESUME] = {.on_guest = order_resume},
+        [ORDER_VM_LINK] = {.on_guest = order_link},
+        [ORDER_VM_UNCAP] = {.on_guest = order_uncap},
+        [ORDER_VM_EVIDENCE] = {.act = vm_evidence, .slow = true},
+        [ORDER_VM_DESTROY] = {.act = order_destroy, .slow = true},
 };
 
 bool vm_order_slow(uint32_t type)
@@ -218,7 +200,7 @@ bool vm_order_slow(uint32_t type)
 
 static int order_check(const struct vm *vm, const struct wire_order *order, struct err *err)
 {
-	if (order->type >= ORDER_TYPE_MAX_ || !orders[order->type].act)
+	if (order->type >= ORDER_TYPE_MAX_ || (!orders[order->type].act && !orders[order->type].on_guest))
 		return err_set(err, -EINVAL, "order %u is not one that this actuator carries out", order->type);
 	if (order->type != ORDER_VM_OBSERVE && order->instance == 0)
 		return err_set(err, -EINVAL, "order %s names no instance", order_type_name((enum order_type)order->type));
@@ -232,6 +214,18 @@ static int order_check(const struct vm *vm, const struct wire_order *order, stru
 	return 0;
 }
 
+static int carry_on_guest(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	struct subject s = {.vm = vm};
+	conf_instance(&vm->conf, order->instance, &s.instance);
+	int r = vm_domain(vm, &s.instance, &s.domain, err);
+	if (r < 0)
+		return r;
+	r = orders[order->type].on_guest(&s, order, answer, err);
+	virDomainFree(s.domain);
+	return r;
+}
+
 void vm_order_carry(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer)
 {
 	struct err err = {0};
@@ -239,7 +233,8 @@ void vm_order_carry(struct vm *vm, const struct wire_order *order, struct wire_a
 	memset(ret_answer, 0, sizeof(*ret_answer));
 	int r = order_check(vm, order, &err);
 	if (r == 0)
-		r = orders[order->type].act(vm, order, ret_answer, &err);
+		r = orders[order->type].on_guest ? carry_on_guest(vm, order, ret_answer, &err)
+		                                 : orders[order->type].act(vm, order, ret_answer, &err);
 	if (r < 0) {
 		memset(ret_answer, 0, sizeof(*ret_answer));
 		text_copy(ret_answer->text, sizeof(ret_answer->text), err.text);

@@ -156,24 +156,17 @@ static void put_in(struct syn_table *t, struct guest *guest, const struct syn_ke
 	t->count++;
 }
 
-enum syn_seen syn_table_add(struct syn_table *t, const struct syn_key *key, int64_t now_us, int64_t *ret_began_us)
+void syn_table_add(struct syn_table *t, const struct syn_key *key, int64_t now_us)
 {
 	assert(key->instance != 0);
 	struct guest *guest = find_guest(t, key->instance);
-	uint16_t at = find(t, key);
-	enum syn_seen seen = SYN_NEW;
 	if (!guest) {
 		guest = find_guest(t, 0);
 		assert(guest); /* the caller forgets guests that are gone */
 		*guest = (struct guest){.instance = key->instance, .oldest = NOWHERE, .newest = NOWHERE};
 	}
-	if (at != NOWHERE) {
-		*ret_began_us = t->entries[at].began_us;
-		take_out(t, guest, at);
-		seen = SYN_AGAIN;
-	}
-	put_in(t, guest, key, now_us);
-	return seen;
+	if (find(t, key) == NOWHERE)
+		put_in(t, guest, key, now_us);
 }
 
 bool syn_table_answer(struct syn_table *t, const struct syn_key *key, int64_t now_us, bool usable, int64_t *ret_began_us)

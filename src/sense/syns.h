@@ -18,11 +18,6 @@ struct syn_key {
 	uint32_t instance;
 };
 
-enum syn_seen {
-	SYN_NEW,
-	SYN_AGAIN, /* the one before was still pending: unanswered, at once */
-};
-
 struct syn_overdue {
 	struct syn_key key;
 	int64_t began_us;
@@ -34,9 +29,9 @@ struct syn_table;
 struct syn_table *syn_table_new(int64_t least_us, uint64_t seed);
 void syn_table_free(struct syn_table *table);
 
-/* A SYN on its way to the guest. `ret_began_us`: of the first one, when SYN_AGAIN; it stops being pending, the new one is
- * pending. */
-enum syn_seen syn_table_add(struct syn_table *table, const struct syn_key *key, int64_t now_us, int64_t *ret_began_us);
+/* A SYN on its way to the guest. Another of the same kind while one is pending says nothing: a network may double it, and a
+ * client may ask as often as it likes. */
+void syn_table_add(struct syn_table *table, const struct syn_key *key, int64_t now_us);
 
 /* The guest's answer, of whatever kind. `usable`: an acceptance, whose time says what is usual. True if it was pending. */
 bool syn_table_answer(struct syn_table *table, const struct syn_key *key, int64_t now_us, bool usable, int64_t *ret_began_us);

@@ -131,15 +131,13 @@ static void report_unanswered(struct sense_wire *w, const struct syn_key *key, i
 static void on_syn(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
 {
 	struct living *one = living_at(w, &tcp->destination);
-	int64_t began_us;
 	if (!one) {
 		w->counts.strange++;
 		return;
 	}
 	struct syn_key key = {
 	        .client = tcp->source, .client_port = tcp->source_port, .port = tcp->destination_port, .instance = one->number};
-	if (syn_table_add(w->syns, &key, time_us, &began_us) == SYN_AGAIN)
-		report_unanswered(w, &key, time_us, began_us, "had to ask again");
+	syn_table_add(w->syns, &key, time_us);
 }
 
 /* Takes the pending request out that `tcp` answers; its beginning, or `time_us` when none was pending. */
@@ -387,7 +385,9 @@ void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance)
 	struct living *one = living_numbered(w, instance->number);
 	if (!one)
 		one = living_numbered(w, 0);
-	assert(instance->number != 0 && one); /* WIRE_INSTANCES_MAX of them live at most */
+	assert(instance->number != 0);
+	if (!one)
+		return; /* more than may have a tap: it is on its way out, or will be refused one */
 	*one = (struct living){.number = instance->number, .address6.ipv6 = true};
 	memcpy(one->address4.bytes, &instance->address4, sizeof(instance->address4));
 	memcpy(one->address6.bytes, &instance->address6, sizeof(instance->address6));

@@ -117,7 +117,7 @@ static int talk(struct net *net, const struct nlmsghdr *request, mnl_cb_t callba
 		if (got < 0)
 			return err_set(err, -errno, "cannot read conntrack: %s", strerror(errno));
 		int r = mnl_cb_run(buffer, (size_t)got, sequence, mnl_socket_get_portid(net->filter), callback, arg);
-		if (r < 0 && errno == ESRCH)
+		if (r < 0 && (errno == ESRCH || errno == EPROTO))
 			continue; /* an answer to an older request that we left */
 		if (r < 0)
 			return err_set(err, -errno, "conntrack refused: %s", strerror(errno));

@@ -33,7 +33,7 @@ static int rtnl_talk(struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb
 		if (got < 0)
 			return -errno;
 		int r = mnl_cb_run(buffer, (size_t)got, request->nlmsg_seq, mnl_socket_get_portid(socket), callback, arg);
-		if (r < 0 && errno == ESRCH)
+		if (r < 0 && (errno == ESRCH || errno == EPROTO))
 			continue; /* an answer to an older request that we left */
 		if (r <= 0)
 			return r < 0 ? -errno : 0;

@@ -111,7 +111,7 @@ static int filter_talk(struct net *net, struct nlmsghdr *request, mnl_cb_t callb
 		if (got < 0)
 			return -errno;
 		int r = mnl_cb_run(buffer, (size_t)got, sequence, mnl_socket_get_portid(net->filter), callback, arg);
-		if (r < 0 && errno == ESRCH)
+		if (r < 0 && (errno == ESRCH || errno == EPROTO))
 			continue;
 		if (r <= 0)
 			return r < 0 ? -errno : 0;

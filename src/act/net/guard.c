@@ -17,6 +17,7 @@
 #define PAUSE_US 100000  /* between two repairs */
 #define RETRY_US 1000000 /* after one that failed */
 #define NEWS_BYTES 32768
+#define NEWS_BUFFER (4 << 20) /* our own repair is told of too, rule by rule */
 
 /* --- how it shall be */
 
@@ -232,7 +233,10 @@ static int news_open(int protocol, const int *groups, size_t n_groups, struct mn
 	for (size_t i = 0; i < n_groups && good; i++)
 		good = mnl_socket_setsockopt(socket, NETLINK_ADD_MEMBERSHIP, (void *)(uintptr_t)&groups[i], sizeof(groups[i])) ==
 		       0;
-	int code = errno;
+	int size = NEWS_BUFFER, code = errno, fd = good ? mnl_socket_get_fd(socket) : -1;
+	/* beyond the system's limit only the real root may go; what is lost then is noticed */
+	if (good && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		(void)!setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (!good && socket)
 		mnl_socket_close(socket);
 	if (!good)
@@ -279,6 +283,8 @@ int guard_look(struct net *net, char *ret_text, size_t size, struct err *err)
 	if ((!guard->rules_gone && !guard->host_gone) || guard->not_before_us > clock_monotonic_us())
 		return 0;
 	int r = put_back(net, err);
+	if (r == 0)
+		(void)news_read(net, guard->rules, rules_news); /* of our own work; losing some of it means nothing */
 	int64_t now_us = clock_monotonic_us();
 	guard->not_before_us = now_us + (r < 0 ? RETRY_US : PAUSE_US);
 	if (r < 0)

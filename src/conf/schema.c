@@ -212,7 +212,7 @@ static const struct yaml_key limit_keys[] = {
 	 .help = "Evidence (memory, flows, console) of one incident at most; 0 keeps none."},
 	{.key = "evidence_total", .type = YAML_SIZE, YAML_FIELD(struct conf, evidence_total), .max = 1ull << 44, .fallback = "1GiB",
 	 .help = "All evidence together; the oldest of closed incidents makes room."},
-	{.key = "incidents", .type = YAML_INTEGER, YAML_FIELD(struct conf, incidents_kept), .min = 10, .max = 1000000,
+	{.key = "incidents", .type = YAML_INTEGER, YAML_FIELD(struct conf, incidents_kept), .min = 10, .max = 5000,
 	 .fallback = "1000", .help = "Closed incidents that stay in the ledger."},
 	{.key = NULL},
 };

@@ -88,7 +88,7 @@ static void enter_one(struct plan_turn *t, struct plan_instance *i, const struct
 	                                                                              : 0,
 	                            .deadline_us = PLAN_NEVER};
 	i->fenced = s->gate == PLAN_GATE_FENCED || s->gate == PLAN_GATE_NONE;
-	i->record = s->incident && t->p->config.evidence && s->life < PLAN_LIFE_DESTROYING;
+	i->record = i->incident && t->p->config.evidence && s->life < PLAN_LIFE_DESTROYING;
 	i->role = s->number == target ? PLAN_ACTIVE : s->role == PLAN_SPARE ? PLAN_SPARE : PLAN_STANDBY;
 	i->life_us = t->now_us;
 	if (x || plan_is_falling(s->life) || s->life == PLAN_LIFE_DOOMED)

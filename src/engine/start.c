@@ -110,8 +110,8 @@ static void ask(struct engine *e, enum order_type type)
 
 void start_actuator_ready(struct engine *e, enum wire_role role)
 {
-	if (!e->start && role == WIRE_VM)
-		ask(e, ORDER_VM_OBSERVE);
+	if (!e->start && (role == WIRE_VM || role == WIRE_NET))
+		ask(e, role == WIRE_VM ? ORDER_VM_OBSERVE : ORDER_NET_OBSERVE);
 	if (!e->start || e->start->asked || !hands_ready(e->hands, WIRE_NET) || !hands_ready(e->hands, WIRE_VM))
 		return;
 	e->start->asked = true;
@@ -233,7 +233,8 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	        .life = row ? plan_life_named(row->state) : PLAN_LIFE_NONE,
 	        .incident = row ? row->incident : 0,
 	};
-	if (!row && (e->start->fresh_ledger || e->ledger_lost))
+	/* not one row beside living guests: it was begun afresh, by us or by an earlier life of ours */
+	if (!row && (e->start->fresh_ledger || e->ledger_lost || e->start->n_rows == 0))
 		sight_without_row(seen);
 }
 
@@ -366,11 +367,28 @@ static void look_again(struct engine *e, const struct wire_answer *seen)
 		}
 }
 
+/* A new koboshi-net takes the rules that it finds for what shall be. If somebody flushed them while none was there, what a
+ * service points at is lost, and the probes, which go past the map, would never tell. */
+static void compare_rules(struct engine *e, const struct wire_answer *answer)
+{
+	for (size_t i = 0; i < e->n_services; i++) {
+		const struct plan *plan = &e->services[i].plan;
+		if (plan->steer.ticket || plan->steer.doubt || plan->target == answer->target[i])
+			continue;
+		log_error("engine.world", "%s points at instance %u and not at %u: somebody changed the rules; starting anew",
+		          e->services[i].conf->name, answer->target[i], plan->target);
+		uv_stop(e->loop);
+		return;
+	}
+}
+
 void start_answer(struct engine *e, const struct wire_order *order, const struct wire_answer *answer)
 {
 	struct engine_start *start = e->start;
 	if (!start && answer->status == 0 && order->type == ORDER_VM_OBSERVE)
 		look_again(e, answer);
+	if (!start && answer->status == 0 && order->type == ORDER_NET_OBSERVE)
+		compare_rules(e, answer);
 	if (!start)
 		return;
 	if (answer->status < 0) {

@@ -71,6 +71,10 @@ FAULTS = {fault.name: fault for fault in (
     Fault("scan", "root inside looks around: it tries a port of every address in the guests' network, the server goes on",
           f"n=1; while [ $n -le 60 ]; do busybox nc -w 1 {layout.GUESTS4.rsplit('.', 1)[0]}.$n 23 < /dev/null > /dev/null 2>&1 & "
           "n=$((n + 1)); done"),
+    Fault("mine", "root inside computes for itself: a processor is busy, the server goes on",
+          "while :; do :; done &"),
+    Fault("flood", "root inside sends all that it can to another address, the server goes on",
+          f"for n in 1 2 3 4; do busybox ping -i 0.001 -s 1400 {layout.GUESTS4.rsplit('.', 1)[0]}.1 > /dev/null 2>&1 & done"),
     Fault("kill-guest", "the guest's whole machine vanishes (kill -9 of its emulator)", act=guest.kill),
     Fault("kill-koboshid", "every process of koboshid is killed with -9 at once", act=kill_all),
 )}

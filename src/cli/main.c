@@ -28,6 +28,7 @@ static const struct command commands[] = {
         {"switch", "[SERVICE]", 0, 1, "move a service to its standby without a failed request", cli_switch},
         {"incidents", "[N]", 0, 1, "what happened; with a number the story of one", cli_incidents},
         {"variants", "", 0, 0, "what guests can be made of, and what two of them share", cli_variants},
+        {"why", "[SUBJECT]", 0, 1, "why an instance or a variant is judged as it is, and what would change it", cli_why},
         {"config check", "[FILE]", 0, 1, "check a configuration file (default: /etc/koboshi/koboshi.yaml)", cli_config_check},
         {"config schema", "", 0, 0, "print the configuration's JSON Schema, for editors", cli_config_schema},
         {"mud compile", "FILE [LINK [count|limit|cut]]", 1, 3, "turn a MUD file (RFC 8520) into nftables rules for a link",

@@ -121,6 +121,18 @@ static enum MHD_Result get_variants(struct request *request, const char *rest)
 	return respond(request->connection, MHD_HTTP_OK, report_variants(request->api->engine));
 }
 
+static enum MHD_Result get_why(struct request *request, const char *rest)
+{
+	struct engine *e = request->api->engine;
+	if (rest[0] == '\0')
+		return respond(request->connection, MHD_HTTP_OK, report_subjects(e));
+	json_t *why = report_why(e, rest + 1);
+	if (why)
+		return respond(request->connection, MHD_HTTP_OK, why);
+	return respond(request->connection, MHD_HTTP_NOT_FOUND,
+	               sentence("there is no instance and no variant of this name; /v1/why lists them"));
+}
+
 static enum MHD_Result get_incidents(struct request *request, const char *rest)
 {
 	if (rest[0] == '\0')
@@ -201,9 +213,8 @@ static const struct {
 	bool rest; /* "/..." may follow */
 	enum MHD_Result (*handle)(struct request *request, const char *rest);
 } routes[] = {
-        {"GET", "/v1/status", false, get_status},
-        {"GET", "/v1/variants", false, get_variants},
-        {"GET", "/v1/incidents", true, get_incidents},
+        {"GET", "/v1/status", false, get_status},      {"GET", "/v1/variants", false, get_variants},
+        {"GET", "/v1/incidents", true, get_incidents}, {"GET", "/v1/why", true, get_why},
         {"POST", "/v1/switch", false, post_switch},
 };
 
@@ -221,7 +232,8 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	if (path_known)
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
 	return respond(request->connection, MHD_HTTP_NOT_FOUND,
-	               sentence("there are /v1/status, /v1/variants, /v1/incidents, /v1/incidents/N and POST /v1/switch"));
+	               sentence("there are /v1/status, /v1/variants, /v1/incidents, /v1/incidents/N, /v1/why, /v1/why/NAME and "
+	                        "POST /v1/switch"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

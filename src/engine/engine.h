@@ -10,10 +10,19 @@
 #include "engine/pressure.h"
 #include "plan/plan.h"
 #include "sense/sense.h"
+#include "sense/usage.h"
 
 #define ENGINE_ALL_LAYERS ((1u << PLAN_LAYER_MAX_) - 1)
 
 /* What the engine follows of one instance, beside what the plan knows of it. Same slot as in the plan. */
+/* What was found out about an instance, by kind, since it was built. */
+struct engine_found {
+	uint32_t count;
+	int64_t last_us;
+	enum vantage vantage; /* of the last one */
+	char detail[112];     /* in the detector's words; "" */
+};
+
 struct engine_instance {
 	struct engine_service *service;
 	uint32_t number; /* 0: free */
@@ -31,6 +40,8 @@ struct engine_instance {
 	bool stale;              /* the row was perhaps not written */
 	int64_t last_took_us;    /* of the last good probe */
 	char detail[160];        /* of the last finding that was not good */
+	struct engine_found found[FINDING_MAX_];
+	struct usage usage; /* what is usual for it */
 };
 
 struct engine_service {
@@ -90,6 +101,9 @@ struct engine {
 void service_init(struct engine_service *s, struct engine *e, uint32_t index);
 void service_variants(struct engine_service *s);                       /* fills the plan's variants from the library */
 void service_step(struct engine_service *s, struct plan_event *event); /* fills time and fresh numbers */
+struct engine_instance *service_instance(struct engine_service *s, uint32_t number); /* NULL: none of this number */
+/* Evidence from a detector, with its words: kept for `why`, then the plan's step. */
+void service_found(struct engine_service *s, const struct evidence *evidence, const char *detail);
 void service_switch(struct engine_service *s, enum plan_refusal *ret_refusal, uint64_t *ret_incident);
 void service_answer(struct engine_service *s, const struct hands_cookie *cookie, const struct wire_order *order,
                     const struct wire_answer *answer);

@@ -25,11 +25,10 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 		i->last_took_us = evidence->time_us - evidence->began_us;
 	} else if (class != FINDING_CLASS_UNKNOWN) {
 		i->bad++;
-		snprintf(i->detail, sizeof(i->detail), "%s", detail);
 	}
-	struct plan_event event = {.type = PLAN_EV_EVIDENCE, .evidence = *evidence};
-	event.evidence.vantage = VANTAGE_PATH; /* the same port and bytes as a client's, only past the map */
-	service_step(s, &event);
+	struct evidence seen = *evidence;
+	seen.vantage = VANTAGE_PATH; /* the same port and bytes as a client's, only past the map */
+	service_found(s, &seen, detail);
 }
 
 /* What clients write in their Host header: the service's addresses. */

@@ -115,6 +115,8 @@ static void on_pulse(uv_timer_t *timer)
 static void on_ledger_state(void *arg, bool writable, const char *why)
 {
 	struct engine *e = arg;
+	if (e->ledger_lost)
+		return; /* what can be written then is a stand-in in memory, which proves nothing */
 	e->ledger_writable = writable;
 	snprintf(e->ledger_problem, sizeof(e->ledger_problem), "%s", why);
 	if (writable)
@@ -134,13 +136,8 @@ static void on_wire_report(void *arg, const struct evidence *evidence, const cha
 {
 	struct engine *e = arg;
 	struct engine_service *s = service_of_instance(e, evidence->instance);
-	if (!s)
-		return;
-	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
-		if (s->instances[k].number == evidence->instance)
-			snprintf(s->instances[k].detail, sizeof(s->instances[k].detail), "%s", detail);
-	struct plan_event event = {.type = PLAN_EV_EVIDENCE, .evidence = *evidence};
-	service_step(s, &event);
+	if (s)
+		service_found(s, evidence, detail);
 }
 
 static void wire_watch(struct engine *e, int fd)
@@ -169,13 +166,40 @@ static void guest_event(struct engine *e, const struct wire_note *note)
 	for (size_t k = 0; s && k < countof(guest_findings); k++) {
 		if (guest_findings[k].notice != note->type)
 			continue;
-		struct plan_event event = {.type = PLAN_EV_EVIDENCE};
-		event.evidence = (struct evidence){.time_us = note->time_us,
-		                                   .instance = note->instance,
-		                                   .vantage = VANTAGE_HYPERVISOR,
-		                                   .finding = guest_findings[k].finding,
-		                                   .began_us = note->time_us};
-		service_step(s, &event);
+		struct evidence evidence = {.time_us = note->time_us,
+		                            .instance = note->instance,
+		                            .vantage = VANTAGE_HYPERVISOR,
+		                            .finding = guest_findings[k].finding,
+		                            .began_us = note->time_us};
+		service_found(s, &evidence, note->text);
+	}
+}
+
+/* Only of whoever is at work: a start is not like any other time. */
+static void guest_usage(struct engine *e, const struct wire_note *note)
+{
+	static const enum finding findings[USAGE_FEATURES] = {[USAGE_CPU] = FINDING_BUSY, [USAGE_SENT] = FINDING_FLOODING};
+	struct engine_service *s = service_of_instance(e, note->instance);
+	const struct plan_instance *p = s ? plan_find(&s->plan, note->instance) : NULL;
+	struct engine_instance *i = s ? service_instance(s, note->instance) : NULL;
+	if (!p || !i || p->life != PLAN_LIFE_READY)
+		return;
+	struct usage_alarm alarm;
+	usage_add(&i->usage,
+	          &(struct usage_sample){.time_us = note->time_us,
+	                                 .cpu_us = note->usage.cpu_us,
+	                                 .sent_bytes = note->usage.sent_bytes,
+	                                 .sent_packets = note->usage.sent_packets,
+	                                 .received_packets = note->usage.received_packets},
+	          !e->busy, &alarm);
+	for (enum usage_feature f = USAGE_CPU; f < USAGE_FEATURES; f++) {
+		struct evidence evidence = {.time_us = note->time_us,
+		                            .instance = note->instance,
+		                            .vantage = VANTAGE_HYPERVISOR,
+		                            .finding = findings[f],
+		                            .began_us = note->time_us};
+		if (alarm.told[f])
+			service_found(s, &evidence, alarm.text[f]);
 	}
 }
 
@@ -200,6 +224,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		e->meddled.time_us = note->time_us;
 		text_copy(e->meddled.text, sizeof(e->meddled.text), note->text);
 		log_warning("engine.meddled", "%s", note->text);
+	} else if (note->type == NOTICE_GUEST_USAGE) {
+		guest_usage(e, note);
 	} else if (role == WIRE_VM) {
 		guest_event(e, note);
 	}

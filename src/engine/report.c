@@ -112,16 +112,14 @@ static json_t *ports(const struct conf_service *conf)
 	return list;
 }
 
-static void say(json_t *reasons, const char *format, ...) printf_like(2, 3);
-
-static void say(json_t *reasons, const char *format, ...)
+void report_say(json_t *list, const char *format, ...)
 {
 	char text[ERR_TEXT_MAX + 80];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	json_array_append_new(reasons, report_text(text));
+	json_array_append_new(list, report_text(text));
 }
 
 static json_t *service(struct engine_service *s, json_t *reasons)
@@ -134,15 +132,15 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 			json_array_append_new(list, instance(s, &s->instances[k], &s->plan.instances[k]));
 	bool served = active && active->life == PLAN_LIFE_READY;
 	if (!served)
-		say(reasons, "%s is not served by a healthy instance", s->conf->name);
+		report_say(reasons, "%s is not served by a healthy instance", s->conf->name);
 	if (standby < s->conf->standby)
-		say(reasons, "%s has %u of %u standbys", s->conf->name, standby, s->conf->standby);
+		report_say(reasons, "%s has %u of %u standbys", s->conf->name, standby, s->conf->standby);
 	if (spare < s->conf->spare)
-		say(reasons, "%s has %u of %u spares", s->conf->name, spare, s->conf->spare);
+		report_say(reasons, "%s has %u of %u spares", s->conf->name, spare, s->conf->spare);
 	for (size_t v = 0; v < s->plan.n_variants; v++)
 		if (s->plan.variants[v].failures)
-			say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
-			    s->plan.variants[v].failures);
+			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
+			           s->plan.variants[v].failures);
 	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o}", "name", s->conf->name, "addresses", addresses(s->conf), "ports",
 	                 ports(s->conf), "active", (int)s->plan.target, "verdict",
 	                 active ? plan_verdict_name(active->verdict) : "unknown", "open_incidents",
@@ -159,8 +157,8 @@ static void say_absent(json_t *reasons, const struct engine *e, enum wire_role r
 {
 	const char *trouble = e->trouble[role];
 	if (!hands_ready(e->hands, role))
-		say(reasons, "koboshi-%s is %s%s%s", wire_role_name(role), e->world_known ? "away" : "not ready",
-		    trouble[0] ? ": " : "", trouble);
+		report_say(reasons, "koboshi-%s is %s%s%s", wire_role_name(role), e->world_known ? "away" : "not ready",
+		           trouble[0] ? ": " : "", trouble);
 }
 
 /* What koboshi finds on its own host; null while nobody touched what is ours. */
@@ -178,17 +176,17 @@ json_t *report_status(struct engine *e)
 	say_absent(reasons, e, WIRE_NET);
 	say_absent(reasons, e, WIRE_VM);
 	if (!e->world_known)
-		say(reasons, "the world is still being read, nothing is ordered before");
+		report_say(reasons, "the world is still being read, nothing is ordered before");
 	for (size_t i = 0; i < e->n_services; i++)
 		json_array_append_new(services, service(&e->services[i], reasons));
 	for (size_t i = 0; i < e->library.n_variants; i++)
 		if (e->library.variants[i].problem[0])
-			say(reasons, "variant %s cannot be used: %s", e->library.variants[i].name,
-			    e->library.variants[i].problem);
+			report_say(reasons, "variant %s cannot be used: %s", e->library.variants[i].name,
+			           e->library.variants[i].problem);
 	if (e->ledger_problem[0])
-		say(reasons, "ledger: %s", e->ledger_problem);
+		report_say(reasons, "ledger: %s", e->ledger_problem);
 	if (e->reload_problem[0])
-		say(reasons, "the changed configuration is not in use: %s", e->reload_problem);
+		report_say(reasons, "the changed configuration is not in use: %s", e->reload_problem);
 	for (size_t i = 0; i < e->n_unproven; i++)
 		json_array_append_new(unproven, report_text(e->unproven[i]));
 	if (strcmp(e->conf.libvirt, "embed") != 0)

@@ -11,6 +11,13 @@ json_t *report_text(const char *text);
 json_t *report_status(struct engine *e);
 json_t *report_variants(struct engine *e);
 
+/* Why it is judged as it is and what would change that; `subject` is an instance ("kb-3") or a variant. NULL: no such. */
+json_t *report_why(struct engine *e, const char *subject);
+json_t *report_subjects(struct engine *e); /* all that can be asked about */
+
+/* Appends a sentence to a list. */
+void report_say(json_t *list, const char *format, ...) printf_like(2, 3);
+
 /* On the ledger's thread: the ledger only. NULL with `err` filled when there is nothing to say. */
 json_t *report_incidents(struct ledger *l, struct err *err);
 json_t *report_incident(struct ledger *l, uint64_t number, struct err *err);

@@ -173,7 +173,7 @@ static void write_outcome(struct engine *e, uint64_t intent, const struct wire_a
 	journal_put(e->journal, outcome_work, NULL, job);
 }
 
-static struct engine_instance *instance_slot(struct engine_service *s, uint32_t number)
+struct engine_instance *service_instance(struct engine_service *s, uint32_t number)
 {
 	for (size_t k = 0; number && k < PLAN_INSTANCES_MAX; k++)
 		if (s->instances[k].number == number)
@@ -186,7 +186,7 @@ void service_answer(struct engine_service *s, const struct hands_cookie *cookie,
 {
 	if (cookie->intent)
 		write_outcome(s->engine, cookie->intent, answer);
-	struct engine_instance *i = instance_slot(s, order->instance);
+	struct engine_instance *i = service_instance(s, order->instance);
 	if (answer->status < 0)
 		log_warning("engine.order", "%s of instance %u: %s", order_type_name((enum order_type)order->type),
 		            order->instance, answer->text);
@@ -263,6 +263,13 @@ void engine_fetch_number(struct engine *e)
 	journal_put(e->journal, number_work, number_done, job);
 }
 
+/* One that is still starting has not been told of the order yet. */
+static void late(struct engine *e, enum wire_role role)
+{
+	if (hands_ready(e->hands, role))
+		hands_replace(e->hands, role);
+}
+
 static void one_step(struct engine_service *s, struct plan_event *event)
 {
 	struct engine *e = s->engine;
@@ -291,8 +298,7 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 	}
 	for (size_t k = 0; k < s->update.n_notes; k++)
 		if (s->update.notes[k].step == PLAN_STEP_LATE)
-			hands_replace(e->hands,
-			              order_is_for(orders[s->update.notes[k].order].type, WIRE_NET) ? WIRE_NET : WIRE_VM);
+			late(e, order_is_for(orders[s->update.notes[k].order].type, WIRE_NET) ? WIRE_NET : WIRE_VM);
 }
 
 void service_step(struct engine_service *s, struct plan_event *event)
@@ -301,6 +307,25 @@ void service_step(struct engine_service *s, struct plan_event *event)
 	for (int n = 0; n < 8 && s->plan.again; n++)
 		one_step(s, &(struct plan_event){.type = PLAN_EV_TIME});
 	engine_arm(s->engine);
+}
+
+/* The hypervisor's word is the finding itself; the others' says more. */
+void service_found(struct engine_service *s, const struct evidence *evidence, const char *detail)
+{
+	struct engine_instance *i = service_instance(s, evidence->instance);
+	enum finding_class class = finding_class(evidence->finding);
+	if (i) {
+		struct engine_found *found = &i->found[evidence->finding];
+		found->count++;
+		found->last_us = evidence->time_us;
+		found->vantage = evidence->vantage;
+		text_copy(found->detail, sizeof(found->detail), detail);
+		if (class == FINDING_CLASS_WEAK ||
+		    (class != FINDING_CLASS_GOOD && class != FINDING_CLASS_UNKNOWN && evidence->vantage != VANTAGE_HYPERVISOR))
+			text_copy(i->detail, sizeof(i->detail), detail);
+	}
+	struct plan_event event = {.type = PLAN_EV_EVIDENCE, .evidence = *evidence};
+	service_step(s, &event);
 }
 
 void service_switch(struct engine_service *s, enum plan_refusal *ret_refusal, uint64_t *ret_incident)

@@ -47,7 +47,7 @@ static const char *detail_of(const struct engine_service *s, uint32_t number)
 static void detected(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
 	const struct engine_instance *i = slot_of(s, n->instance);
-	bool said = i && i->detail[0] && n->vantage != VANTAGE_HYPERVISOR;
+	bool said = i && i->detail[0] && (n->vantage != VANTAGE_HYPERVISOR || finding_class(n->finding) == FINDING_CLASS_WEAK);
 	if (n->finding == FINDING_UNKNOWN)
 		snprintf(t, size, "%s was found cut off after a restart", w->instance);
 	else

@@ -27,6 +27,8 @@ static const struct {
         [FINDING_GARBAGE] = {"garbage", "answered with something that is not HTTP", FINDING_CLASS_COMPROMISE},
         [FINDING_WRONG_CLOCK] = {"wrong-clock", "has a clock that is off", FINDING_CLASS_COUNTED},
         [FINDING_REACHING] = {"reaching", "opened connections that nobody asked it for", FINDING_CLASS_COMPROMISE},
+        [FINDING_BUSY] = {"busy", "used far more processor time than is usual for it", FINDING_CLASS_WEAK},
+        [FINDING_FLOODING] = {"flooding", "sent far more than is usual for it", FINDING_CLASS_WEAK},
         [FINDING_SPOOFED] = {"spoofed", "used an address that is not its own", FINDING_CLASS_COMPROMISE},
 };
 

@@ -40,6 +40,9 @@ enum finding {
 	FINDING_GARBAGE,         /* not HTTP at all, or breaks the protocol */
 	FINDING_SPOOFED,         /* frames with an address that is not the instance's own: ARP, ND, VRRP, IP */
 	FINDING_REACHING,        /* opens connections, many in a short time: looks around */
+	/* weak: from one vantage alone never a verdict; from two at about the same time it means takeover */
+	FINDING_BUSY,     /* uses far more processor time than is usual for what it is asked */
+	FINDING_FLOODING, /* sends far more than is usual for what it is asked */
 	FINDING_MAX_
 };
 
@@ -48,7 +51,8 @@ enum finding_class {
 	FINDING_CLASS_UNKNOWN,
 	FINDING_CLASS_COUNTED,
 	FINDING_CLASS_AT_ONCE,
-	FINDING_CLASS_COMPROMISE
+	FINDING_CLASS_COMPROMISE,
+	FINDING_CLASS_WEAK
 };
 
 struct evidence {

@@ -20,6 +20,11 @@ struct plan_instance *plan_instance_at(struct plan *p, uint32_t number)
 	return (struct plan_instance *)plan_find(p, number);
 }
 
+bool plan_life_falls(enum plan_life life)
+{
+	return plan_is_falling(life);
+}
+
 bool plan_order_needs_intent(enum plan_order_type type)
 {
 	return type == PLAN_DO_CREATE || type == PLAN_DO_DESTROY;
@@ -163,6 +168,8 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 {
 	bool from_below = is_from_below(e);
 	enum finding_class class = finding_class(e->finding);
+	if (class == FINDING_CLASS_WEAK && i->life != PLAN_LIFE_READY && i->life != PLAN_LIFE_DOOMED)
+		return false; /* a start or an end is not like any other time */
 	switch (i->life) {
 	case PLAN_LIFE_READY:
 		return e->finding != FINDING_PAUSED || e->time_us > i->life_us; /* a late echo of our own suspend is none */
@@ -202,7 +209,9 @@ static void take_evidence(struct plan_turn *t, const struct evidence *e)
 	struct plan_instance *i = plan_instance_at(p, e->instance);
 	if (!i || !listens(i, e))
 		return;
-	if (p->blind && finding_class(e->finding) != FINDING_CLASS_GOOD && !is_from_below(e))
+	enum finding_class class = finding_class(e->finding);
+	bool doubtful = class != FINDING_CLASS_GOOD && (class == FINDING_CLASS_WEAK || !is_from_below(e));
+	if (p->blind && doubtful)
 		return;
 	verdict_add(p, &i->window, e);
 	if ((i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING) && i->window.proven && i->window.goods >= 2)

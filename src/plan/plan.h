@@ -26,6 +26,8 @@
 #define PLAN_ORDERS_MAX 32
 #define PLAN_NOTES_MAX 64
 #define PLAN_NEVER INT64_MAX
+#define PLAN_WEAK_US 10000000 /* a weak finding counts for so long */
+#define PLAN_WEAK_VANTAGES 2  /* seen from so many vantages within that time they mean takeover */
 
 /* Layers in which a shared component counts as "the same hole"; the rest are packages. Same order as image_layer. */
 enum plan_layer { PLAN_KERNEL, PLAN_LIBC, PLAN_SERVER, PLAN_RUNTIME, PLAN_PACKAGE, PLAN_LAYER_MAX_ };
@@ -147,7 +149,8 @@ struct plan_window {
 	enum finding worst;   /* what made the verdict fall */
 	enum vantage vantage;
 	bool fell_at_once, fell_compromised;
-	int64_t fell_us; /* when that was seen */
+	int64_t fell_us;               /* when that was seen */
+	int64_t weak_us[VANTAGE_MAX_]; /* when a weak finding was seen last, from each vantage; 0: never */
 };
 
 struct plan_instance {
@@ -307,6 +310,19 @@ uint32_t plan_open_incidents(const struct plan *p);
 
 /* Layers (bits) in which two variants have a component in common. */
 uint32_t plan_shared_layers(const struct plan *p, uint32_t a, uint32_t b);
+
+/* What the verdict on an instance rests on and how far it is from the next one: for people, decides nothing. */
+struct plan_why {
+	enum plan_verdict verdict;
+	uint32_t probes, misses;     /* of the last `config.window`; at most `config.failures` misses are counted */
+	uint32_t in_row, row_enough; /* misses in a row, and how many convict without contrast */
+	uint32_t contrast;           /* instance that answers where this one does not (or would be compared with); 0: nobody */
+	bool silent;                 /* nothing came from it since the first of these misses, not even a late answer */
+	int64_t fresh_us;            /* so old may the last right answer be, then nothing is known */
+};
+void plan_why(const struct plan *p, const struct plan_instance *i, int64_t now_us, struct plan_why *ret_why);
+
+bool plan_life_falls(enum plan_life life); /* fallen or unwanted, on its way out */
 
 const char *plan_role_name(enum plan_role role);
 const char *plan_life_name(enum plan_life life);

@@ -9,7 +9,7 @@
  * with, or if the host knows that its processors are overrun (then chance decides who is slow), it takes eight times the
  * misses, without a good answer in between. The same holds for whoever still answers, only late: it is slow, a hung
  * server is silent; and slow alone convicts only in contrast. Many connections that were tried in one moment are one miss, or a
- * crowd of clients would make a verdict out of a hiccup.
+ * crowd of clients would make a verdict out of a hiccup. What is merely unusual is weak: it takes two vantages to see it.
  */
 #include "plan/inside.h"
 
@@ -62,6 +62,17 @@ static int64_t good_began_us(const struct plan *p, const struct evidence *eviden
 	return evidence->began_us > at_least_us ? evidence->began_us : at_least_us;
 }
 
+/* The unusual has many innocent reasons, and whoever asks for much can cause it: only what two vantages see is more. */
+static void window_weak(struct plan_window *window, const struct evidence *evidence)
+{
+	uint32_t vantages = 0;
+	window->weak_us[evidence->vantage] = evidence->time_us;
+	for (size_t v = 0; v < VANTAGE_MAX_; v++)
+		vantages += window->weak_us[v] > 0 && evidence->time_us - window->weak_us[v] <= PLAN_WEAK_US;
+	if (vantages >= PLAN_WEAK_VANTAGES)
+		window_fall(window, evidence, true);
+}
+
 void verdict_add(const struct plan *p, struct plan_window *window, const struct evidence *evidence)
 {
 	switch (finding_class(evidence->finding)) {
@@ -85,6 +96,9 @@ void verdict_add(const struct plan *p, struct plan_window *window, const struct 
 	case FINDING_CLASS_COMPROMISE:
 		window_fall(window, evidence, true);
 		break;
+	case FINDING_CLASS_WEAK:
+		window_weak(window, evidence);
+		break;
 	}
 }
 
@@ -102,9 +116,9 @@ static bool window_clean(const struct plan_window *window, int64_t first_us, int
 	return goods > 0;
 }
 
-/* Has somebody else answered between these times, and again since? A host that came to a standstill in their midst let others
- * answer what they were asked before. */
-static bool verdict_contrast(const struct plan *p, const struct plan_instance *me, int64_t first_us, int64_t last_us)
+/* Who else has answered between these times, and again since? 0: nobody. A host that came to a standstill in their midst let
+ * others answer what they were asked before. */
+static uint32_t verdict_contrast(const struct plan *p, const struct plan_instance *me, int64_t first_us, int64_t last_us)
 {
 	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
 		const struct plan_instance *other = &p->instances[i];
@@ -112,9 +126,9 @@ static bool verdict_contrast(const struct plan *p, const struct plan_instance *m
 			continue;
 		if (other->window.last_good_us >= last_us &&
 		    window_clean(&other->window, first_us, last_us, p->config.interval_us / 2))
-			return true;
+			return other->number;
 	}
-	return false;
+	return 0;
 }
 
 static uint32_t misses_in_row(const struct plan_window *window)
@@ -135,29 +149,53 @@ static bool verdict_row(const struct plan *p, const struct plan_instance *i, uin
 		first_us = began_us < first_us ? began_us : first_us;
 		last_us = began_us > last_us ? began_us : last_us;
 	}
-	return i->window.late_us < first_us || verdict_contrast(p, i, first_us, last_us);
+	return i->window.late_us < first_us || verdict_contrast(p, i, first_us, last_us) != 0;
+}
+
+/* The newest misses of the window, `config.failures` of them at most: more would only blur between when and when they were. */
+struct misses {
+	uint32_t probes, count;
+	int64_t first_us, last_us;
+};
+
+static struct misses misses_of(const struct plan *p, const struct plan_instance *i)
+{
+	struct misses m = {.probes = p->config.window < i->window.filled ? p->config.window : i->window.filled,
+	                   .first_us = PLAN_NEVER};
+	for (uint32_t age = 0; age < m.probes && m.count < p->config.failures; age++) {
+		int64_t began_us = i->window.began_us[age];
+		if (!(i->window.misses >> age & 1))
+			continue;
+		m.count++;
+		m.first_us = began_us < m.first_us ? began_us : m.first_us;
+		m.last_us = began_us > m.last_us ? began_us : m.last_us;
+	}
+	return m;
+}
+
+static bool is_silent(const struct plan_instance *i, const struct misses *m)
+{
+	return i->window.late_us < m->first_us && i->window.last_good_us < m->last_us;
+}
+
+static uint32_t row_enough(const struct plan *p)
+{
+	return 8 * p->config.failures < 32 ? 8 * p->config.failures : 32;
 }
 
 static bool verdict_missed(const struct plan *p, const struct plan_instance *i)
 {
-	uint32_t n = p->config.window < i->window.filled ? p->config.window : i->window.filled;
-	uint32_t count = 0;
-	int64_t first_us = PLAN_NEVER, last_us = 0;
-	for (uint32_t age = 0; age < n && count < p->config.failures; age++) {
-		int64_t began_us = i->window.began_us[age];
-		if (!(i->window.misses >> age & 1))
-			continue;
-		count++;
-		first_us = began_us < first_us ? began_us : first_us;
-		last_us = began_us > last_us ? began_us : last_us;
-	}
-	if (count < p->config.failures)
+	struct misses m = misses_of(p, i);
+	if (m.count < p->config.failures)
 		return false;
-	bool silent = i->window.late_us < first_us && i->window.last_good_us < last_us;
-	if (silent && !p->busy && verdict_contrast(p, i, first_us, last_us))
+	if (is_silent(i, &m) && !p->busy && verdict_contrast(p, i, m.first_us, m.last_us))
 		return true;
-	uint32_t enough = 8 * p->config.failures < 32 ? 8 * p->config.failures : 32;
-	return misses_in_row(&i->window) >= enough && verdict_row(p, i, enough);
+	return misses_in_row(&i->window) >= row_enough(p) && verdict_row(p, i, row_enough(p));
+}
+
+static int64_t fresh_us(const struct plan *p)
+{
+	return p->config.interval_us * p->config.window + p->config.timeout_us;
 }
 
 enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *i, int64_t now_us)
@@ -166,8 +204,32 @@ enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *i
 		return PLAN_COMPROMISED;
 	if (i->window.fell_at_once || verdict_missed(p, i))
 		return PLAN_FAILED;
-	int64_t fresh_us = p->config.interval_us * p->config.window + p->config.timeout_us;
-	if (i->window.last_good_us == 0 || now_us - i->window.last_good_us > fresh_us)
+	if (i->window.last_good_us == 0 || now_us - i->window.last_good_us > fresh_us(p))
 		return PLAN_UNKNOWN;
 	return PLAN_HEALTHY;
+}
+
+static uint32_t anybody_healthy(const struct plan *p, const struct plan_instance *but)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *other = &p->instances[k];
+		if (other != but && other->number && other->life == PLAN_LIFE_READY && other->verdict == PLAN_HEALTHY)
+			return other->number;
+	}
+	return 0;
+}
+
+void plan_why(const struct plan *p, const struct plan_instance *i, int64_t now_us, struct plan_why *ret_why)
+{
+	struct misses m = misses_of(p, i);
+	*ret_why = (struct plan_why){
+	        .verdict = verdict_of(p, i, now_us),
+	        .probes = m.probes,
+	        .misses = m.count,
+	        .in_row = misses_in_row(&i->window),
+	        .row_enough = row_enough(p),
+	        .contrast = m.count >= p->config.failures ? verdict_contrast(p, i, m.first_us, m.last_us) : anybody_healthy(p, i),
+	        .silent = m.count > 0 && is_silent(i, &m),
+	        .fresh_us = fresh_us(p),
+	};
 }

@@ -61,6 +61,7 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_GUEST_GONE] = "guest-gone",
 	        [NOTICE_GUEST_RESET] = "guest-reset",
 	        [NOTICE_TROUBLE] = "trouble",
+	        [NOTICE_GUEST_USAGE] = "guest-usage",
 	        [NOTICE_MEDDLED] = "meddled",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	};

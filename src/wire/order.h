@@ -82,6 +82,7 @@ enum wire_notice {
 	NOTICE_GUEST_GONE, /* process ended, shut down, destroyed; text says which */
 	NOTICE_GUEST_RESET,
 	NOTICE_TROUBLE,        /* the actuator cannot take orders, `text` says why and what to do; it tries again or ends */
+	NOTICE_GUEST_USAGE,    /* once a second, of a guest that runs: `usage` */
 	NOTICE_MEDDLED,        /* somebody else changed what is the actuator's; `text` says who, what, and what became of it */
 	NOTICE_LINK_RESTARTED, /* to the engine, from its own link code: the actuator was replaced */
 	NOTICE_MAX_
@@ -121,12 +122,17 @@ struct wire_answer {
 	uint32_t zero;
 };
 
+struct wire_usage { /* counters since the guest's start; NOTICE_GUEST_USAGE only */
+	uint64_t cpu_us, sent_bytes, sent_packets, received_packets;
+};
+
 struct wire_note {       /* a NOTICE */
 	int64_t time_us; /* CLOCK_MONOTONIC */
 	uint32_t type;   /* enum wire_notice */
 	uint32_t instance;
 	uint32_t accelerator; /* NOTICE_READY from vm: 0 unknown yet, 1 software emulation, 2 KVM */
 	uint32_t zero;
+	struct wire_usage usage;
 	char text[WIRE_TEXT_MAX];
 };
 

@@ -137,6 +137,23 @@ talk() {
 	diff "$BATS_TEST_DIRNAME/api/variants.txt" - <<<"$output"
 }
 
+@test "why: what a verdict rests on, and all that can be asked about" {
+	talk
+	run "$KOBOSHI" why kb-2
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/why-kb-2.txt" - <<<"$output"
+	run "$KOBOSHI" why
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/why.txt" - <<<"$output"
+	run "$KOBOSHI" --json why kb-2
+	[ "$(jq -r .verdict <<<"$output")" = healthy ]
+	for name in ../status 'kb 2' '' "$(printf 'x%.0s' {1..80})"; do
+		run "$KOBOSHI" why "$name"
+		[ "$status" -eq 1 ]
+		[[ $output == *"is no name of an instance or a variant; 'koboshi why' lists them" ]]
+	done
+}
+
 @test "switch: the only service needs no name; a wrong one is refused with the API's sentence" {
 	talk
 	run "$KOBOSHI" switch

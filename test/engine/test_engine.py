@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from fake_world import (CREATE, DESTROY, FENCED, GATE, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, VM,
+from fake_world import (CREATE, DESTROY, FENCED, GATE, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, USAGE, VM,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 programs = ()
@@ -118,6 +118,79 @@ class EngineTest(unittest.TestCase):
         curl = subprocess.run(["curl", "-s", "--unix-socket", self.engine.socket_path, "http://localhost/v1/status"],
                               stdout=subprocess.PIPE, check=True)
         self.assertEqual(json.loads(curl.stdout)["device"], "testbed")
+
+    # --- why
+
+    def test_why_tells_what_a_verdict_rests_on(self):
+        self.start()
+        active, standby = self.roles()["active"], self.roles()["standby"]
+        subjects = {s["subject"]: s for s in self.ask("GET", "/v1/why")[1]["subjects"]}
+        self.assertEqual(len(subjects), 6)
+        self.assertEqual(subjects[f"kb-{active}"], {"subject": f"kb-{active}", "kind": "instance", "verdict": "healthy"})
+        self.assertEqual(subjects["amber"], {"subject": "amber", "kind": "variant", "verdict": "clear"})
+        why = self.ask("GET", f"/v1/why/kb-{active}")[1]
+        self.assertEqual((why["subject"], why["kind"], why["verdict"]), (f"kb-{active}", "instance", "healthy"))
+        self.assertIn("right answer", why["because"][0])
+        self.assertTrue(any(f"kb-{standby} goes on answering" in text for text in why["would_change"]), why)
+        self.assertTrue(any(text.startswith("compromised at once: wrong-content") for text in why["would_change"]), why)
+        good = next(f for f in why["findings"] if f["finding"] == "good")
+        self.assertEqual((good["vantage"], good["weight"]), ("path", "a right answer"))
+        self.assertGreater(good["count"], 0)
+        self.assertIn("sleeps", self.ask("GET", f"/v1/why/kb-{self.roles()['spare']}")[1]["because"][0])
+        for name in ("kb-99", "kb-", "ambre", "", "kb-1/2"):
+            code, answer = self.ask("GET", f"/v1/why/{name}")
+            self.assertEqual((name, code), (name, 404))
+            self.assertIn("no instance and no variant", answer["error"])
+
+    def test_why_tells_who_is_suspect_and_of_what(self):
+        self.start()
+        active = self.roles()["active"]
+        variant = next(i["variant"] for i in self.engine.status()["services"][0]["instances"] if i["number"] == active)
+        self.world.guests[active].close_port()
+        self.await_closed()
+        self.assertEqual(self.ask("GET", f"/v1/why/kb-{active}")[0], 404)
+        why = self.ask("GET", f"/v1/why/{variant}")[1]
+        self.assertEqual((why["kind"], why["verdict"], why["findings"]), ("variant", "suspect", []))
+        self.assertTrue(any(text.startswith("suspicion of kernel ") and "1.000" in text for text in why["because"]), why)
+        self.assertTrue(any("which serves sensor, it shares in kernel, server and runtime: " in text for text in why["because"]), why)
+        self.assertEqual(why["would_change"], ["clear: the fall of another variant quarters all older suspicion"])
+
+    # --- what is usual
+
+    def usage(self, number, seconds, cpu, sent_kib):
+        """So many seconds, each with so much of a processor, KiB sent and 20 packets received; told at once, with its own time."""
+        for _ in range(seconds):
+            clock, used, sent, received = self.counters.get(number, (0, 1000, 0, 0))
+            self.counters[number] = clock + 1, used + int(cpu * 1e6), sent + int(sent_kib * 1024), received + 20
+            clock, *counters = self.counters[number]
+            self.engine.actuators[VM].link.send(notice(USAGE, number, usage=(counters[0], counters[1], counters[1] // 1000, counters[2]),
+                                                       later_us=clock * 1000000 - self.sent_us()))
+
+    def sent_us(self):
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 - self.began_us
+
+    def why(self, number):
+        return self.ask("GET", f"/v1/why/kb-{number}")[1]
+
+    def test_what_is_unusual_is_told_and_fells_nobody(self):
+        self.start()
+        self.counters, self.began_us = {}, time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        active = self.roles()["active"]
+        self.usage(active, 31, 0.1, 4)
+        wait_for("thirty to learn from", lambda: self.why(active)["learnt"] == 30)
+        self.usage(active, 5, 0.95, 4)
+        busy = wait_for("the finding", lambda: [f for f in self.why(active)["findings"] if f["finding"] == "busy"])[0]
+        self.assertEqual(busy["detail"], "uses 0.95 of a processor; usual for what it is asked is 0.10")
+        self.assertEqual((busy["vantage"], busy["count"]), ("hypervisor", 3))
+        self.assertEqual(self.engine.status()["state"], "ok")
+        self.usage(active, 20, 0.1, 4)
+        self.usage(active, 5, 0.1, 900)
+        wait_for("the other finding", lambda: [f for f in self.why(active)["findings"] if f["finding"] == "flooding"])
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+        self.usage(active, 5, 0.95, 900)
+        wait_for("both at once", lambda: [f for f in self.why(active)["findings"] if f["finding"] == "flooding" and f["count"] > 3])
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+        self.assertEqual(self.why(active)["verdict"], "healthy")
 
     # --- incidents
 
@@ -264,6 +337,18 @@ class EngineTest(unittest.TestCase):
         self.assertEqual(told["last"], "a service's address was taken away")
         self.assertLess(told["ago_s"], 60)
         self.assertEqual(self.engine.status()["state"], "ok")
+
+    def test_rules_that_went_while_nobody_was_there_are_made_again(self):
+        self.start()
+        active = self.roles()["active"]
+        self.world.target = 0  # somebody flushed them in the moment between two koboshi-net
+        self.engine.actuators[NET].end()
+        wait_for("a call for another", lambda: NET in self.engine.replaced)
+        self.engine.connect(NET)
+        self.assertEqual(self.engine.wait(), 0)  # koboshid starts the next one, which reads the world anew
+        self.start()
+        self.assertNotEqual(self.world.target, 0)
+        self.assertIn(active, self.roles().values())
 
     def test_an_actuator_that_only_closed_its_link_is_replaced_too(self):
         self.start()

@@ -100,6 +100,35 @@ fault_test("kill-guest", "failed")
 fault_test("scan", "compromised")
 
 
+def await_learnt(number: int) -> None:
+    """What is usual for the instance is known, so that what is not can be told."""
+    shell.wait_for(f"what is usual for kb-{number}", lambda: api.call("GET", f"/v1/why/kb-{number}")["learnt"] >= 20, 90, 0.5)
+
+
+def findings(number: int) -> set[str]:
+    return {found["finding"] for found in api.call("GET", f"/v1/why/kb-{number}")["findings"]}
+
+
+def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> None:
+    """The standby, not the active one: it shall be seen that nothing else comes of it."""
+    before, first = api.wait_whole(), api.newest_incident()
+    struck = api.holder(before, "standby")["number"]
+    await_learnt(struck)
+    check(finding not in findings(struck), "nothing unusual before")
+    FAULTS[fault].strike(struck)
+    shell.wait_for("the finding", lambda: finding in findings(struck), 30, 0.1)
+    why = api.call("GET", f"/v1/why/kb-{struck}")
+    check(why["verdict"] == "healthy" and api.newest_incident() == first, f"a weak finding is no verdict: {why}")
+    FAULTS["kill-guest"].strike(struck)  # the next tests want one to which nothing was done
+    scene.wait_closed(first + 1, 0)
+    asking.wait_good(shell.now_us(), 10)
+    gone(struck)
+
+
+for struck_by, found in (("mine", "busy"), ("flood", "flooding")):
+    TESTS[struck_by] = lambda asking, fault=struck_by, finding=found: suspect_and_goes_on(asking, fault, finding)
+
+
 @test
 def planned_switch_loses_no_request(asking: clients.Clients) -> None:
     played = scene.play(asking, PLANNED)

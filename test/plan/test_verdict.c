@@ -3,13 +3,14 @@
  * that is judged, the second is there to compare with ("-": nobody is).
  *   g good   P proven   m missed (known after the timeout)   u unknown   . not probed
  *   l missed, and answered a little later
- *   r refused   w wrong content   p panicked
+ *   r refused   w wrong content   p panicked   b busy, F flooding (hypervisor)   f flooding (wire)
  */
 #include "made.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 #include <cmocka.h>
 
 static const struct {
@@ -50,6 +51,13 @@ static const struct {
         {"a panic counts at once", "p", "ggg", PLAN_FAILED},
         {"another page is takeover", "ggggw", "ggggg", PLAN_COMPROMISED},
         {"takeover outweighs a fault", "gggrw", "ggggg", PLAN_COMPROMISED},
+        {"the unusual from one vantage is weak", "gggb", "ggg", PLAN_HEALTHY},
+        {"however often, and of two kinds", "gggbbbbbFbFbbFbg", "ggg", PLAN_HEALTHY},
+        {"from two vantages it means takeover", "gggbf", "ggg", PLAN_COMPROMISED},
+        {"in any order, with right answers between", "ggfggggggggbg", "ggg", PLAN_COMPROMISED},
+        {"weak and a fault is a fault", "gggbr", "ggg", PLAN_FAILED},
+        {"two vantages after a fault outweigh it", "gggrbf", "ggg", PLAN_COMPROMISED},
+        {"weak makes no miss count for more", "ggmmb", "ggggg", PLAN_HEALTHY},
         {"a fault does not make takeover less", "gggwr", "ggggg", PLAN_COMPROMISED},
 };
 
@@ -69,6 +77,11 @@ static enum finding finding_of(char letter)
 		return FINDING_WRONG_CONTENT;
 	case 'p':
 		return FINDING_PANICKED;
+	case 'b':
+		return FINDING_BUSY;
+	case 'f':
+	case 'F':
+		return FINDING_FLOODING;
 	default:
 		return FINDING_UNKNOWN;
 	}
@@ -84,6 +97,10 @@ static int64_t play(struct plan *p, struct plan_instance *i, const char *letters
 		if (letters[n] == '.')
 			continue;
 		struct evidence e = made_evidence(i->number, finding_of(letters[n]), began_us, known_us);
+		if (strchr("bF", letters[n]))
+			e.vantage = VANTAGE_HYPERVISOR;
+		if (letters[n] == 'f')
+			e.vantage = VANTAGE_WIRE;
 		verdict_add(p, &i->window, &e);
 		e = made_evidence(i->number, FINDING_LATE, began_us, known_us + 100000);
 		if (letters[n] == 'l')
@@ -112,6 +129,22 @@ static void rows_hold(void **state)
 		if (is != rows[row].verdict)
 			fail_msg("%s (%s beside %s): is %s, not %s", rows[row].why, rows[row].mine, rows[row].other,
 			         plan_verdict_name(is), plan_verdict_name(rows[row].verdict));
+	}
+}
+
+static void two_vantages_far_apart_are_two_times_one(void **state)
+{
+	(void)state;
+	for (int64_t apart_us = PLAN_WEAK_US; apart_us <= PLAN_WEAK_US + 1; apart_us++) {
+		static struct plan p;
+		made_plan(&p);
+		struct plan_instance *i = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+		struct evidence first = made_evidence(1, FINDING_BUSY, 1000000, 1000000);
+		struct evidence second = made_evidence(1, FINDING_FLOODING, 1000000 + apart_us, 1000000 + apart_us);
+		second.vantage = VANTAGE_WIRE;
+		verdict_add(&p, &i->window, &first);
+		verdict_add(&p, &i->window, &second);
+		assert_int_equal(i->window.fell_compromised, apart_us == PLAN_WEAK_US);
 	}
 }
 
@@ -178,13 +211,47 @@ static void busy_host_needs_more(void **state)
 	assert_int_equal(verdict_of(&p, mine, now_us), PLAN_FAILED);
 }
 
+/* What people are told is what was decided by. */
+static void why_tells_what_the_verdict_rests_on(void **state)
+{
+	static const struct {
+		const char *mine, *other;
+		uint32_t misses, in_row, contrast;
+		bool silent;
+	} cases[] = {
+	        {"ggggg", "ggggg", 0, 0, 2, false}, {"ggggm", "ggggg", 1, 1, 2, true},   {"gmgmg", "ggggg", 2, 0, 2, false},
+	        {"ggmmm", "ggggg", 3, 3, 2, true},  {"ggmmm", "ggmmm", 3, 3, 0, true},   {"ggmmm", "-", 3, 3, 0, true},
+	        {"gglll", "ggggg", 3, 3, 2, false}, {"gmmmmm", "gggggg", 3, 5, 2, true},
+	};
+	(void)state;
+	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
+		static struct plan p;
+		struct plan_why why;
+		made_plan(&p);
+		struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+		if (cases[n].other[0] != '-') {
+			struct plan_instance *other = made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+			play(&p, other, cases[n].other, 30000);
+			other->verdict = PLAN_HEALTHY;
+		}
+		int64_t now_us = play(&p, mine, cases[n].mine, 0);
+		plan_why(&p, mine, now_us, &why);
+		assert_int_equal(why.verdict, verdict_of(&p, mine, now_us));
+		if (why.misses != cases[n].misses || why.in_row != cases[n].in_row || why.contrast != cases[n].contrast ||
+		    why.silent != cases[n].silent)
+			fail_msg("%s beside %s: %u misses, %u in a row, contrast %u, silent %d", cases[n].mine, cases[n].other,
+			         why.misses, why.in_row, why.contrast, why.silent);
+		assert_int_equal(why.row_enough, 24);
+	}
+}
+
 static void every_finding_has_a_class_and_words(void **state)
 {
 	(void)state;
 	for (unsigned f = 0; f < FINDING_MAX_; f++) {
 		assert_non_null(finding_name((enum finding)f));
 		assert_non_null(finding_sentence((enum finding)f));
-		assert_true(finding_class((enum finding)f) <= FINDING_CLASS_COMPROMISE);
+		assert_true(finding_class((enum finding)f) <= FINDING_CLASS_WEAK);
 	}
 	for (unsigned v = 0; v < VANTAGE_MAX_; v++)
 		assert_non_null(vantage_name((enum vantage)v));
@@ -194,10 +261,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(rows_hold),
+	        cmocka_unit_test(two_vantages_far_apart_are_two_times_one),
 	        cmocka_unit_test(burst_is_one_miss),
 	        cmocka_unit_test(asleep_is_nobody_to_compare_with),
 	        cmocka_unit_test(patience_is_no_contrast),
 	        cmocka_unit_test(busy_host_needs_more),
+	        cmocka_unit_test(why_tells_what_the_verdict_rests_on),
 	        cmocka_unit_test(every_finding_has_a_class_and_words),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,6 +137,8 @@ static const struct {
         {"error", SIM_ERRORS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"spoof", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SPOOFED},
         {"scan", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_REACHING},
+        {"odd", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_HYPERVISOR, FINDING_BUSY}, /* no wrong: nobody may fall for these */
+        {"flood", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_HYPERVISOR, FINDING_FLOODING},
         {"panic", SIM_FINE, PLAN_GUEST_CRASHED, VANTAGE_HYPERVISOR, FINDING_PANICKED},
         {"gone", SIM_FINE, PLAN_GUEST_ABSENT, VANTAGE_HYPERVISOR, FINDING_GONE},
         {"pause", SIM_FINE, PLAN_GUEST_PAUSED, VANTAGE_HYPERVISOR, FINDING_PAUSED},
@@ -157,7 +159,7 @@ void sim_hurt(struct sim *s, uint32_t number, const char *how)
 	for (size_t k = 0; k < sizeof(hurts) / sizeof(hurts[0]); k++) {
 		if (strcmp(hurts[k].how, how) != 0)
 			continue;
-		g->wronged = true;
+		g->wronged = g->wronged || finding_class(hurts[k].finding) != FINDING_CLASS_WEAK;
 		if (hurts[k].fault != SIM_FINE)
 			g->fault = hurts[k].fault;
 		if (hurts[k].state != PLAN_GUEST_RUNNING)

@@ -1,7 +1,7 @@
 /*
  * koboshi-vm: the actuator that holds libvirt. The main thread only moves messages between links, queue and outbox and never
- * waits for libvirt; workers carry out orders; libvirt's loop has its own thread; a keeper looks after consoles and caps once a
- * second.
+ * waits for libvirt; workers carry out orders; libvirt's loop has its own thread; a keeper looks after consoles, caps and
+ * counters once a second.
  *
  * It may be killed at any moment: guests live in processes of their own and the next koboshi-vm finds them again. So it ends with
  * _exit, mid-order or not, when the supervisor goes.
@@ -17,6 +17,7 @@
 #include "act/vm/queue.h"
 #include "act/vm/reaper.h"
 #include "act/vm/session.h"
+#include "act/vm/usage.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 #include "wire/link.h"
@@ -65,6 +66,7 @@ static void *keeper_run(void *arg)
 		for (size_t i = 0; i < n; i++) {
 			folder_console_bound(vm, numbers[i]);
 			cap_rescue(vm, numbers[i]);
+			usage_tell(vm, numbers[i]);
 		}
 	}
 	return NULL;

@@ -81,6 +81,16 @@ void outbox_note(struct outbox *outbox, enum wire_notice type, uint32_t instance
 	outbox_put(outbox, 0, &message);
 }
 
+void outbox_usage(struct outbox *outbox, uint32_t instance, const struct wire_usage *usage)
+{
+	struct wire_message message = {.kind = WIRE_NOTICE};
+	message.note.time_us = clock_monotonic_us();
+	message.note.type = NOTICE_GUEST_USAGE;
+	message.note.instance = instance;
+	message.note.usage = *usage;
+	outbox_put(outbox, 0, &message);
+}
+
 bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link)
 {
 	pthread_mutex_lock(&outbox->lock);

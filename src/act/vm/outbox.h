@@ -21,6 +21,8 @@ void outbox_wake(struct outbox *outbox);
 void outbox_answer(struct outbox *outbox, uint64_t link, const struct wire_answer *answer);
 void outbox_note(struct outbox *outbox, enum wire_notice type, uint32_t instance, uint32_t accelerator, const char *text);
 
+void outbox_usage(struct outbox *outbox, uint32_t instance, const struct wire_usage *usage);
+
 /* The oldest message; false when empty. `ret_link` is 0 for notices. */
 bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link);
 

@@ -1,0 +1,270 @@
+/*
+ * Why an instance or a variant is judged as it is, and what would change that: the arithmetic of verdict.c and choice.c in
+ * sentences. It decides nothing and remembers nothing but what was found out about each instance, by kind.
+ */
+#include "engine/report.h"
+
+#include "lib/bytes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND_US 1e6
+
+static double ago_s(int64_t then_us)
+{
+	return (double)(clock_monotonic_us() - then_us) / SECOND_US;
+}
+
+/* --- findings and their weight */
+
+static void weight_text(const struct plan_config *config, enum finding finding, char *ret_text, size_t size)
+{
+	switch (finding_class(finding)) {
+	case FINDING_CLASS_GOOD:
+		snprintf(ret_text, size, "a right answer");
+		break;
+	case FINDING_CLASS_UNKNOWN:
+		snprintf(ret_text, size, "none");
+		break;
+	case FINDING_CLASS_COUNTED:
+		snprintf(ret_text, size, "a miss: %u of %u may count", config->failures, config->window);
+		break;
+	case FINDING_CLASS_AT_ONCE:
+		snprintf(ret_text, size, "failed, at once");
+		break;
+	case FINDING_CLASS_COMPROMISE:
+		snprintf(ret_text, size, "compromised, at once");
+		break;
+	case FINDING_CLASS_WEAK:
+		snprintf(ret_text, size, "weak: from %d vantages in %d s", PLAN_WEAK_VANTAGES, PLAN_WEAK_US / 1000000);
+		break;
+	}
+}
+
+static json_t *findings(const struct engine_service *s, const struct engine_instance *i)
+{
+	json_t *list = json_array();
+	char weight[64];
+	for (enum finding f = FINDING_GOOD; f < FINDING_MAX_; f++) {
+		const struct engine_found *found = &i->found[f];
+		if (found->count == 0)
+			continue;
+		weight_text(&s->plan.config, f, weight, sizeof(weight));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:f, s:s, s:o}", "finding", finding_name(f),
+		                                      "sentence", finding_sentence(f), "vantage", vantage_name(found->vantage),
+		                                      "count", (json_int_t)found->count, "ago_s", ago_s(found->last_us), "weight",
+		                                      weight, "detail", report_text(found->detail)));
+	}
+	return list;
+}
+
+/* "refused, panicked, gone": what is of one class. */
+static void names_of(enum finding_class class, char *ret_text, size_t size)
+{
+	size_t used = 0;
+	ret_text[0] = '\0';
+	for (enum finding f = FINDING_GOOD; f < FINDING_MAX_ && used < size; f++)
+		if (finding_class(f) == class)
+			used += (size_t)snprintf(ret_text + used, size - used, "%s%s", used ? ", " : "", finding_name(f));
+}
+
+/* --- one instance */
+
+/* Lives in which nobody asks for answers, in words; NULL: it is asked. */
+static const char *unasked(enum plan_life life)
+{
+	if (plan_life_falls(life))
+		return "it fell or is no longer wanted, and is being taken away";
+	if (life == PLAN_LIFE_PAUSING || life == PLAN_LIFE_PAUSED)
+		return "it sleeps: nobody asks it anything";
+	if (life == PLAN_LIFE_READY || life == PLAN_LIFE_DOOMED)
+		return NULL;
+	return "it has not proven itself yet";
+}
+
+static void because_answers(json_t *list, const struct plan_instance *p, const struct plan_why *why)
+{
+	if (p->window.last_good_us == 0)
+		report_say(list, "it has not answered rightly yet");
+	else
+		report_say(list, "its last right answer came %.3f s ago; for %.1f s that holds", ago_s(p->window.last_good_us),
+		           (double)why->fresh_us / SECOND_US);
+	if (why->misses > 0)
+		report_say(list, "at least %u of its last %u probes were missed, %u in a row, %s", why->misses, why->probes,
+		           why->in_row, why->silent ? "and nothing came from it since" : "but it answered in between or late");
+	if (why->misses > 0 && why->contrast == 0)
+		report_say(list, "nobody else answered all the while, so it may be the host and not the instance");
+}
+
+static void because(json_t *list, const struct plan_instance *p, const struct plan_why *why)
+{
+	const char *life = unasked(p->life);
+	if (p->verdict >= PLAN_FAILED)
+		report_say(list, "it %s, seen from the %s", finding_sentence(p->window.worst), vantage_name(p->window.vantage));
+	if (life)
+		report_say(list, "%s", life);
+	else
+		because_answers(list, p, why);
+}
+
+static void would_fail(json_t *list, const struct plan *plan, const struct plan_why *why)
+{
+	char names[160];
+	uint32_t more = plan->config.failures > why->misses ? plan->config.failures - why->misses : 0;
+	if (plan->busy)
+		report_say(list, "the host's processors are overrun: misses count only in a row for now");
+	else if (why->contrast)
+		report_say(list,
+		           "failed: %u more missed of the next %u probes, if nothing comes from it and kb-%u goes on answering",
+		           more, plan->config.window, why->contrast);
+	if (why->row_enough > why->in_row)
+		report_say(list, "failed: %u more missed probes in a row, whatever others do", why->row_enough - why->in_row);
+	names_of(FINDING_CLASS_AT_ONCE, names, sizeof(names));
+	report_say(list, "failed at once: %s", names);
+	names_of(FINDING_CLASS_COMPROMISE, names, sizeof(names));
+	report_say(list, "compromised at once: %s", names);
+	names_of(FINDING_CLASS_WEAK, names, sizeof(names));
+	report_say(list, "compromised: from %d vantages within %d s: %s", PLAN_WEAK_VANTAGES, PLAN_WEAK_US / 1000000, names);
+}
+
+static void would_change(json_t *list, const struct plan *plan, const struct plan_instance *p, const struct plan_why *why)
+{
+	if (plan_life_falls(p->life) || p->verdict >= PLAN_FAILED) {
+		report_say(list, "nothing: what fell is replaced, not healed");
+		return;
+	}
+	if (p->life == PLAN_LIFE_BOOTING || p->life == PLAN_LIFE_WAKING)
+		report_say(list, "healthy: two right answers, one of them to the challenge");
+	else if (why->verdict == PLAN_UNKNOWN && p->life == PLAN_LIFE_READY)
+		report_say(list, "healthy: one right answer");
+	if (p->life == PLAN_LIFE_READY)
+		would_fail(list, plan, why);
+	else
+		report_say(list, "failed or compromised: only what the hypervisor or the wire tells");
+}
+
+static json_t *instance_why(const struct engine_service *s, const struct engine_instance *i, const struct plan_instance *p)
+{
+	struct plan_why why;
+	json_t *reasons = json_array(), *changes = json_array();
+	plan_why(&s->plan, p, clock_monotonic_us(), &why);
+	because(reasons, p, &why);
+	would_change(changes, &s->plan, p, &why);
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i}", "subject", i->address.name, "kind", "instance", "verdict",
+	                 plan_verdict_name(p->verdict), "because", reasons, "would_change", changes, "findings", findings(s, i),
+	                 "learnt", (int)usage_learnt(&i->usage));
+}
+
+/* --- one variant */
+
+static uint32_t variant_number(const struct engine_service *s, const char *name)
+{
+	for (uint32_t v = 0; v < s->conf->n_variants; v++)
+		if (strcmp(s->conf->variants[v], name) == 0)
+			return v;
+	return UINT32_MAX;
+}
+
+static const char *variant_verdict(const struct engine *e, const struct library_variant *v)
+{
+	const struct plan *plan = &e->services[0].plan; /* suspicion is the same in all */
+	if (!v->image)
+		return "unusable";
+	for (size_t c = 0; c < e->library.n_components; c++)
+		if ((v->components[c / 64] >> (c % 64) & 1) && plan->suspicion[c] >= PLAN_SUSPECT)
+			return "suspect";
+	return "clear";
+}
+
+static void because_suspicion(json_t *list, const struct engine *e, const struct library_variant *v)
+{
+	const struct plan *plan = &e->services[0].plan;
+	uint32_t packages = 0;
+	for (size_t c = 0; c < e->library.n_components; c++) {
+		if (!(v->components[c / 64] >> (c % 64) & 1) || plan->suspicion[c] == 0)
+			continue;
+		if (e->library.components[c].layer > IMAGE_RUNTIME)
+			packages++;
+		else
+			report_say(list, "suspicion of %s is %.3f (suspect from %.2f)", e->library.components[c].key,
+			           plan->suspicion[c] / 1000.0, PLAN_SUSPECT / 1000.0);
+	}
+	if (packages)
+		report_say(list, "%u of its packages were in something that fell", packages);
+	if (json_array_size(list) == 0)
+		report_say(list, "nothing that it is made of was in anything that fell");
+}
+
+/* What it would share with whoever serves: the second rung of the choice of the next variant. */
+static void because_shared(json_t *list, const struct engine_service *s, uint32_t number)
+{
+	char layers[64];
+	const struct plan_instance *active = plan_find(&s->plan, s->plan.target);
+	if (!active || active->variant >= s->conf->n_variants || number == UINT32_MAX)
+		return;
+	if (active->variant == number) {
+		report_say(list, "%s is served by one of it, kb-%u", s->conf->name, active->number);
+		return;
+	}
+	library_layers_text(plan_shared_layers(&s->plan, number, active->variant), PLAN_HOLES, layers, sizeof(layers));
+	report_say(list, "with kb-%u (%s), which serves %s, it shares in kernel, server and runtime: %s", active->number,
+	           s->conf->variants[active->variant], s->conf->name, layers);
+}
+
+static json_t *variant_why(const struct engine *e, const struct library_variant *v)
+{
+	json_t *reasons = json_array(), *changes = json_array();
+	const char *verdict = variant_verdict(e, v);
+	if (!v->image)
+		report_say(reasons, "%s", v->problem);
+	else
+		because_suspicion(reasons, e, v);
+	for (size_t s = 0; s < e->n_services; s++)
+		because_shared(reasons, &e->services[s], variant_number(&e->services[s], v->name));
+	if (!v->image)
+		report_say(changes, "an image that is whole and rightly signed, and a reload");
+	else if (strcmp(verdict, "suspect") == 0)
+		report_say(changes, "clear: the fall of another variant quarters all older suspicion");
+	else
+		report_say(changes, "suspect: the fall of an instance of it, or of one that has a component in common with it");
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:[]}", "subject", v->name, "kind", "variant", "verdict", verdict, "because",
+	                 reasons, "would_change", changes, "findings");
+}
+
+/* --- all */
+
+static bool is_living(const struct engine_service *s, size_t k)
+{
+	return s->instances[k].number && s->plan.instances[k].number == s->instances[k].number;
+}
+
+json_t *report_why(struct engine *e, const char *subject)
+{
+	for (size_t n = 0; n < e->n_services; n++) {
+		const struct engine_service *s = &e->services[n];
+		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+			if (is_living(s, k) && strcmp(s->instances[k].address.name, subject) == 0)
+				return instance_why(s, &s->instances[k], &s->plan.instances[k]);
+	}
+	const struct library_variant *v = library_find(&e->library, subject);
+	return v ? variant_why(e, v) : NULL;
+}
+
+static void subject_add(json_t *list, const char *name, const char *kind, const char *verdict)
+{
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "subject", name, "kind", kind, "verdict", verdict));
+}
+
+json_t *report_subjects(struct engine *e)
+{
+	json_t *list = json_array();
+	for (size_t n = 0; n < e->n_services; n++)
+		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+			if (is_living(&e->services[n], k))
+				subject_add(list, e->services[n].instances[k].address.name, "instance",
+				            plan_verdict_name(e->services[n].plan.instances[k].verdict));
+	for (size_t v = 0; v < e->library.n_variants; v++)
+		subject_add(list, e->library.variants[v].name, "variant", variant_verdict(e, &e->library.variants[v]));
+	return json_pack("{s:o}", "subjects", list);
+}

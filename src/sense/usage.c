@@ -1,0 +1,102 @@
+/* See usage.h. */
+#include "sense/usage.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SPREADS 8
+#define GAP_US 5000000
+#define IDLE_PACKETS 20.0 /* a second: who is asked nothing still has a life of its own */
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* Sorts. */
+static double median(double *values, size_t n)
+{
+	qsort(values, n, sizeof(values[0]), compare);
+	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+/* Beyond what is it alarming? `ret_usual` is the median. */
+static double bound(const struct usage *usage, enum usage_feature f, double *ret_usual)
+{
+	double values[USAGE_SAMPLES];
+	size_t n = usage->features[f].n;
+	memcpy(values, usage->features[f].usual, n * sizeof(values[0]));
+	double usual = median(values, n);
+	for (size_t i = 0; i < n; i++)
+		values[i] = usage->features[f].usual[i] > usual ? usage->features[f].usual[i] - usual
+		                                                : usual - usage->features[f].usual[i];
+	double far = usual + SPREADS * median(values, n), times = usual * (f == USAGE_CPU ? USAGE_CPU_TIMES : USAGE_SENT_TIMES);
+	*ret_usual = usual;
+	return far > times ? far : times;
+}
+
+static void learn(struct usage *usage, enum usage_feature f, double value)
+{
+	size_t at = usage->features[f].next;
+	usage->features[f].usual[at] = value;
+	usage->features[f].next = (at + 1) % USAGE_SAMPLES;
+	usage->features[f].n += usage->features[f].n < USAGE_SAMPLES;
+}
+
+size_t usage_learnt(const struct usage *usage)
+{
+	return usage->features[USAGE_CPU].n;
+}
+
+struct rates { /* a second */
+	double feature[USAGE_FEATURES];
+	double asked; /* packets received, and what a life without any takes */
+};
+
+static void tell(enum usage_feature f, const struct rates *now, double usual, char *ret_text, size_t size)
+{
+	double value = now->feature[f], expected = usual * now->asked;
+	if (f == USAGE_CPU)
+		snprintf(ret_text, size, "uses %.2f of a processor; usual for what it is asked is %.2f", value, expected);
+	else
+		snprintf(ret_text, size, "sends %.0f KiB/s; usual for what it is asked is %.0f", value / 1024, expected / 1024);
+}
+
+static bool judge(struct usage *usage, enum usage_feature f, const struct rates *now, bool usual_times, char *ret_text,
+                  size_t size)
+{
+	static const double least[USAGE_FEATURES] = {[USAGE_CPU] = USAGE_CPU_LEAST, [USAGE_SENT] = USAGE_SENT_LEAST};
+	double usual, value = now->feature[f] / now->asked;
+	if (usage->features[f].n < USAGE_LEARN || now->feature[f] < least[f] || value <= bound(usage, f, &usual)) {
+		if (usual_times)
+			learn(usage, f, value);
+		usage->features[f].row = 0;
+		return false;
+	}
+	if (++usage->features[f].row < USAGE_ROW)
+		return false;
+	tell(f, now, usual, ret_text, size);
+	return true;
+}
+
+void usage_add(struct usage *usage, const struct usage_sample *sample, bool usual_times, struct usage_alarm *ret_alarm)
+{
+	struct usage_sample last = usage->last;
+	int64_t took_us = sample->time_us - last.time_us;
+	bool follows = last.time_us > 0 && took_us > 0 && took_us <= GAP_US && sample->cpu_us >= last.cpu_us &&
+	               sample->sent_bytes >= last.sent_bytes && sample->received_packets >= last.received_packets;
+	*ret_alarm = (struct usage_alarm){0};
+	usage->last = *sample;
+	if (!follows)
+		return;
+	double seconds = (double)took_us / 1e6;
+	struct rates now = {
+	        .feature = {[USAGE_CPU] = (double)(sample->cpu_us - last.cpu_us) / (double)took_us,
+	                    [USAGE_SENT] = (double)(sample->sent_bytes - last.sent_bytes) / seconds},
+	        .asked = IDLE_PACKETS + (double)(sample->received_packets - last.received_packets) / seconds,
+	};
+	for (enum usage_feature f = USAGE_CPU; f < USAGE_FEATURES; f++)
+		ret_alarm->told[f] = judge(usage, f, &now, usual_times, ret_alarm->text[f], sizeof(ret_alarm->text[f]));
+}

@@ -125,12 +125,20 @@ static void disconnect(struct ledger *l, bool settle)
 	l->db = NULL;
 }
 
-/* Numbers of a ledger that is lost must not come again: start from the minutes since 2020, which run faster than anybody
- * builds instances. With a clock that is not set yet (before 2020) this says nothing, and the engine's floor is all. */
+/* Numbers of a ledger that is lost must not come again, neither of instances nor of incidents (evidence is filed by them):
+ * start from the minutes since 2020, which run faster than anybody builds instances. With a clock that is not set yet (before
+ * 2020) this says nothing, and the engine's floor is all. */
 static int numbers_skip(struct ledger *l, struct err *err)
 {
 	int64_t minutes = (clock_real_us() / 1000000 - 1577836800) / 60;
-	return minutes > 0 && minutes < UINT32_MAX ? ledger_instance_floor(l, (uint32_t)minutes, err) : 0;
+	if (minutes <= 0 || minutes >= UINT32_MAX)
+		return 0;
+	int r = ledger_instance_floor(l, (uint32_t)minutes, err);
+	if (r < 0)
+		return r;
+	sqlite3_stmt *s = store_statement(l, SQL_INCIDENT_FLOOR);
+	sqlite3_bind_int64(s, 1, minutes);
+	return store_run(l, s, "an incident's number", err);
 }
 
 static int begin_afresh(struct ledger *l, struct err *err)

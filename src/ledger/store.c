@@ -35,6 +35,7 @@ static const char *const sql[SQL_MAX_] = {
                              " first_evidence_us = ?14, verdict_us = ?15, steered_us = ?16, standby_us = ?17, spare_us = ?18,"
                              " boot_id = ?19, outcome = ?20",
         [SQL_INCIDENT_LAST] = "SELECT seq FROM sqlite_sequence WHERE name = 'incident'",
+        [SQL_INCIDENT_FLOOR] = "INSERT INTO sqlite_sequence (name, seq) VALUES ('incident', ?1)", /* of a fresh ledger */
         [SQL_INCIDENT_EACH] = "SELECT " INCIDENT_COLUMNS " FROM incident ORDER BY number DESC LIMIT ?1",
         [SQL_INCIDENT_GET] = "SELECT " INCIDENT_COLUMNS " FROM incident WHERE number = ?1",
         [SQL_INCIDENT_PRUNE] = "DELETE FROM incident WHERE number IN (SELECT number FROM incident"

@@ -103,11 +103,14 @@ static void expect_fresh(struct bytes old)
 	struct ledger *l;
 	char aside[PATH_MAX] = "";
 	uint32_t number;
+	uint64_t incident;
 	MUST(ledger_open(folder.path, &l, because, &err));
 	assert_non_null(strstr(because, folder.path));
 	assert_int_equal(rows_in(l), 0);
 	MUST(ledger_instance_number(l, &number, &err));
 	assert_true(number > 1000000);
+	MUST(ledger_incident_last(l, &incident, &err));
+	assert_true(incident > 1000000);
 	ledger_close(l);
 	assert_int_equal(folder_damaged(&folder, aside), 1);
 	struct bytes kept = read_all(aside);

@@ -146,6 +146,12 @@ void lock_note(const struct lock *lock, const struct lock_process *children, siz
 		            strerror(errno));
 }
 
+void lock_abandon(struct lock *lock)
+{
+	close(lock->fd);
+	lock->fd = -1;
+}
+
 void lock_release(struct lock *lock)
 {
 	if (lock->fd < 0)

@@ -26,6 +26,9 @@ int lock_await_leftovers(const struct lock *lock, struct err *err) must_use;
 /* Writes our pid and `children` into the file. */
 void lock_note(const struct lock *lock, const struct lock_process *children, size_t n_children);
 
+/* Lets go and leaves the file: those who are named in it live on, and the next one must find them. */
+void lock_abandon(struct lock *lock);
+
 /* Removes the file and lets go. Accepts one that is not held. */
 void lock_release(struct lock *lock);
 

@@ -122,6 +122,17 @@ static int run(const struct options *options, const struct settings *settings, c
 	return r;
 }
 
+/* A file that is wrong stays wrong, and the unit does not try again; a host that could not read it just now (a disk that stands
+ * still, no process to be had) is no reason to stay away. */
+static int config_status(int code)
+{
+	static const int passing[] = {-EIO, -EAGAIN, -EMFILE, -ENFILE, -ENOMEM};
+	for (size_t i = 0; i < countof(passing); i++)
+		if (code == passing[i])
+			return EXIT_FAILURE;
+	return EX_CONFIG;
+}
+
 int main(int argc, char **argv)
 {
 	static char config[PATH_MAX], libexec[PATH_MAX];
@@ -135,7 +146,7 @@ int main(int argc, char **argv)
 		return status;
 	if (path_absolute(options.config, config, &err) < 0 || settings_load(config, &settings, &err) < 0) {
 		log_error("supervisor.config", "%s", err.text);
-		return EX_CONFIG;
+		return config_status(err.code);
 	}
 	if (options.check) {
 		printf("%s: good\n", options.config);

@@ -172,7 +172,11 @@ int place_take(struct place *place, const struct settings *settings, const char 
 	r = r == 0 ? engine_user_find(place, settings, err) : r;
 	r = r == 0 ? folders_take(place, settings, err) : r;
 	r = r == 0 ? lock_take(&place->lock, settings->run_dir, err) : r;
-	r = r == 0 ? lock_await_leftovers(&place->lock, err) : r;
+	if (r == 0) {
+		r = lock_await_leftovers(&place->lock, err);
+		if (r < 0)
+			lock_abandon(&place->lock);
+	}
 	if (r == 0)
 		lock_note(&place->lock, NULL, 0);
 	r = r == 0 ? socket_listen(place, err) : r;

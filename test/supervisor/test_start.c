@@ -75,6 +75,16 @@ static void test_configuration_missing(void **state)
 	refused(stage, NULL, 78, "cannot find");
 }
 
+/* Like a disk that stands still: reading it never ends. Not 78, which the unit takes for a mistake that stays one. */
+static void test_configuration_that_cannot_be_read_just_now(void **state)
+{
+	struct stage *stage = *state;
+	unlink(stage->config);
+	assert_int_equal(mkfifo(stage->config, 0644), 0);
+	refused(stage, NULL, 1, "the process that reads the configuration ended without a word");
+	nothing_left(stage);
+}
+
 static void test_configuration_wrong(void **state)
 {
 	struct stage *stage = *state;
@@ -231,6 +241,7 @@ int main(void)
 	}
 	const struct CMUnitTest tests[] = {
 	        ON_STAGE(test_configuration_missing),
+	        ON_STAGE(test_configuration_that_cannot_be_read_just_now),
 	        ON_STAGE(test_configuration_wrong),
 	        ON_STAGE(test_not_root),
 	        ON_STAGE(test_no_tun),

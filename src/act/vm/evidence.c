@@ -243,6 +243,17 @@ static int memory_dump(const struct vm *vm, virDomainPtr domain, uint64_t bytes,
 	return r;
 }
 
+/* Of an earlier try that was interrupted: it is taken once more, and must not count against itself. */
+static void memory_forget(const char *folder, uint32_t number)
+{
+	static const char *const ends[] = {"", ".high"};
+	char path[VM_PATH_MAX + 64];
+	for (size_t i = 0; i < countof(ends); i++) {
+		snprintf(path, sizeof(path), "%s/kb-%u.memory%s", folder, number, ends[i]);
+		unlink(path);
+	}
+}
+
 static int memory_take(struct vm *vm, virDomainPtr domain, const struct wire_order *order, const char *folder, char *ret_said,
                        size_t size, struct err *err)
 {
@@ -252,7 +263,9 @@ static int memory_take(struct vm *vm, virDomainPtr domain, const struct wire_ord
 	if (virDomainGetInfo(domain, &info) < 0)
 		return vm_libvirt_error(err, "asking for the guest's memory size");
 	uint64_t bytes = (uint64_t)info.maxMem << 10;
-	make_room(vm, bytes, order->closed_below < order->incident ? order->closed_below : order->incident);
+	memory_forget(folder, number);
+	if (folder_bytes(AT_FDCWD, folder, 0) + bytes <= vm->conf.evidence_bytes && bytes <= vm->conf.evidence_total)
+		make_room(vm, bytes, order->closed_below < order->incident ? order->closed_below : order->incident);
 	if (memory_refused(vm, bytes, folder, ret_said, size))
 		return 0;
 	snprintf(name, sizeof(name), "kb-%u.memory", number);

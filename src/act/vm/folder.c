@@ -2,6 +2,7 @@
 #include "act/vm/folder.h"
 
 #include "lib/bytes.h"
+#include "lib/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -101,12 +102,27 @@ int folder_remove(const struct vm *vm, uint32_t number, struct err *err)
 	return 0;
 }
 
+static void log_path(const struct vm *vm, uint32_t number, char ret_path[VM_PATH_MAX + 48])
+{
+	snprintf(ret_path, VM_PATH_MAX + 48, "%s/log/qemu/kb-%u.log", vm->root, number);
+}
+
 void folder_log_remove(const struct vm *vm, uint32_t number)
 {
 	char path[VM_PATH_MAX + 48];
-	snprintf(path, sizeof(path), "%s/log/qemu/kb-%u.log", vm->root, number);
+	log_path(vm, number, path);
 	if (vm->embed)
 		unlink(path);
+}
+
+/* libvirt opened it for appending, so QEMU goes on at the new end. */
+void folder_log_bound(const struct vm *vm, uint32_t number)
+{
+	char path[VM_PATH_MAX + 48];
+	struct stat status;
+	log_path(vm, number, path);
+	if (vm->embed && stat(path, &status) == 0 && status.st_size > (off_t)FOLDER_LOG_MAX && truncate(path, 0) < 0)
+		log_warning("vm.log", "%s has outgrown its limit and cannot be cut: %s", path, strerror(errno));
 }
 
 size_t folder_list(const struct vm *vm, uint32_t *ret_numbers, size_t max)

@@ -30,6 +30,10 @@ int folder_remove(const struct vm *vm, uint32_t number, struct err *err) must_us
 /* What the embedded libvirt logged about an instance that is gone; nobody else would ever remove it. */
 void folder_log_remove(const struct vm *vm, uint32_t number);
 
+/* Empties that log when it is beyond FOLDER_LOG_MAX: what a guest provokes QEMU to say has no other limit. */
+#define FOLDER_LOG_MAX (1u << 20)
+void folder_log_bound(const struct vm *vm, uint32_t number);
+
 /* Numbers of the folders that are there, at most `max`. */
 size_t folder_list(const struct vm *vm, uint32_t *ret_numbers, size_t max);
 

@@ -65,6 +65,7 @@ static void *keeper_run(void *arg)
 		size_t n = folder_list(vm, numbers, countof(numbers));
 		for (size_t i = 0; i < n; i++) {
 			folder_console_bound(vm, numbers[i]);
+			folder_log_bound(vm, numbers[i]);
 			cap_rescue(vm, numbers[i]);
 			usage_tell(vm, numbers[i]);
 		}

@@ -258,6 +258,15 @@ def scenario(engine, folder, images, second):
     wait_console(folder, 2, b"koboshi: ready", 120)
     engine.order(UNCAP, 2)
 
+    print("a guest that makes QEMU complain without end")
+    said = folder / "run/vm/log/qemu/kb-2.log"
+    with open(said, "ab") as log:
+        log.write(b"complaint\n" * (2 << 17))
+    end = time.monotonic() + 10
+    while said.stat().st_size > 1 << 20:
+        assert time.monotonic() < end, "QEMU's log is not bounded"
+        time.sleep(0.1)
+
     print("panic")
     lab(folder, 1, "echo c > /proc/sysrq-trigger &", 1)
     began = time.monotonic()
@@ -272,6 +281,8 @@ def scenario(engine, folder, images, second):
         (old / "kb-9.memory").write_bytes(b"\xaa" * (mib << 20))
     (folder / "state/evidence/5").mkdir()
     (folder / "state/evidence/5/kb-1.flows").write_text("a flow\n")  # as the net actuator leaves it
+    with open(folder / "state/evidence/5/kb-1.memory", "wb") as half:  # as a killed koboshi-vm leaves it
+        os.posix_fallocate(half.fileno(), 0, 200 << 20)
     evidence = engine.send(EVIDENCE, 1, incident=5)
     engine.order(SUSPEND, 2)  # not held up
     status, text, took, _ = engine.answer(evidence)

@@ -189,7 +189,6 @@ static void guest_usage(struct engine *e, const struct wire_note *note)
 	          &(struct usage_sample){.time_us = note->time_us,
 	                                 .cpu_us = note->usage.cpu_us,
 	                                 .sent_bytes = note->usage.sent_bytes,
-	                                 .sent_packets = note->usage.sent_packets,
 	                                 .received_packets = note->usage.received_packets},
 	          !e->busy, &alarm);
 	for (enum usage_feature f = USAGE_CPU; f < USAGE_FEATURES; f++) {

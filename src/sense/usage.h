@@ -27,7 +27,7 @@
 struct usage_sample {
 	int64_t time_us; /* CLOCK_MONOTONIC */
 	uint64_t cpu_us; /* counters since the guest began; what it sent and received is seen at its tap */
-	uint64_t sent_bytes, sent_packets, received_packets;
+	uint64_t sent_bytes, received_packets;
 };
 
 enum usage_feature { USAGE_CPU, USAGE_SENT, USAGE_FEATURES };

@@ -119,11 +119,11 @@ static void wire_report(struct sense_wire *w, uint32_t instance, enum finding fi
 	w->report(w->arg, &evidence, detail);
 }
 
-static void report_unanswered(struct sense_wire *w, const struct syn_key *key, int64_t time_us, int64_t began_us, const char *why)
+static void report_unanswered(struct sense_wire *w, const struct syn_key *key, int64_t time_us, int64_t began_us)
 {
 	char detail[128], client[INET6_ADDRSTRLEN];
 	nflog_address_text(&key->client, client);
-	snprintf(detail, sizeof(detail), "%s port %u asked for port %u and %s", client, key->client_port, key->port, why);
+	snprintf(detail, sizeof(detail), "%s port %u asked for port %u and got no answer", client, key->client_port, key->port);
 	w->counts.unanswered++;
 	wire_report(w, key->instance, FINDING_UNANSWERED, time_us, began_us, detail);
 }
@@ -344,7 +344,7 @@ static void on_timer(uv_timer_t *timer)
 	bool all = receive(w); /* the loop runs timers first: the answer may be waiting in the socket */
 	int64_t now_us = clock_monotonic_us();
 	while (all && !w->gone && syn_table_overdue(w->syns, now_us, &overdue))
-		report_unanswered(w, &overdue.key, now_us, overdue.began_us, "got no answer");
+		report_unanswered(w, &overdue.key, now_us, overdue.began_us);
 	if (!w->gone)
 		schedule(w);
 }

@@ -123,7 +123,7 @@ struct wire_answer {
 };
 
 struct wire_usage { /* counters since the guest's start; NOTICE_GUEST_USAGE only */
-	uint64_t cpu_us, sent_bytes, sent_packets, received_packets;
+	uint64_t cpu_us, sent_bytes, received_packets;
 };
 
 struct wire_note {       /* a NOTICE */

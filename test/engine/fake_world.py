@@ -105,9 +105,9 @@ def text_field(text):
     return text.encode()[:TEXT_MAX - 1].ljust(TEXT_MAX, b"\0")
 
 
-def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0, 0), later_us=0):
+def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0), later_us=0):
     now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 + later_us
-    return packet(NOTICE, struct.pack("=qIIII4Q", now_us, kind, instance, accelerator, 0, *usage) + text_field(text))
+    return packet(NOTICE, struct.pack("=qIIII3Q", now_us, kind, instance, accelerator, 0, *usage) + text_field(text))
 
 
 def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):

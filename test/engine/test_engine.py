@@ -163,7 +163,7 @@ class EngineTest(unittest.TestCase):
             clock, used, sent, received = self.counters.get(number, (0, 1000, 0, 0))
             self.counters[number] = clock + 1, used + int(cpu * 1e6), sent + int(sent_kib * 1024), received + 20
             clock, *counters = self.counters[number]
-            self.engine.actuators[VM].link.send(notice(USAGE, number, usage=(counters[0], counters[1], counters[1] // 1000, counters[2]),
+            self.engine.actuators[VM].link.send(notice(USAGE, number, usage=counters,
                                                        later_us=clock * 1000000 - self.sent_us()))
 
     def sent_us(self):

@@ -127,10 +127,13 @@ static bool is_about_us(const struct nlmsghdr *message)
 	const struct nlattr *attribute;
 	if (message->nlmsg_pid == 0 || (head->nfgen_family != NFPROTO_INET && head->nfgen_family != NFPROTO_NETDEV))
 		return false; /* without a sender: the kernel itself cleans up behind a link that went */
-	mnl_attr_for_each(attribute, message, sizeof(*head)) if (mnl_attr_get_type(attribute) == NFTA_TABLE_NAME &&
-	                                                         mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) >=
-	                                                                 0) return strcmp(mnl_attr_get_str(attribute),
-	                                                                                  "koboshi") == 0;
+	mnl_attr_for_each(attribute, message, sizeof(*head))
+	{
+		bool names_table =
+		        mnl_attr_get_type(attribute) == NFTA_TABLE_NAME && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) >= 0;
+		if (names_table)
+			return strcmp(mnl_attr_get_str(attribute), "koboshi") == 0;
+	}
 	return false;
 }
 

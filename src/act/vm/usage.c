@@ -68,6 +68,5 @@ void usage_tell(struct vm *vm, uint32_t number)
 	outbox_usage(vm->outbox, number,
 	             &(struct wire_usage){.cpu_us = cpu_us(seat->pid, &start),
 	                                  .sent_bytes = tap_counter(instance.tap, "rx_bytes"),
-	                                  .sent_packets = tap_counter(instance.tap, "rx_packets"),
 	                                  .received_packets = tap_counter(instance.tap, "tx_packets")});
 }

@@ -2,7 +2,7 @@
 // The sensor service in PHP: the page, the latest reading, and an answer that only a living application can give.
 //
 // Every request comes here, the page too: a server that still answers while its runtime is dead would otherwise look well.
-// The Python sister (parts/python) must behave the same and shares no code, so that one mistake is not two.
+// The Lua sister (parts/lua) must behave the same and shares no code, so that one mistake is not two.
 
 const PAGE = '/srv/sensor/page.html';
 const STORE = '/var/lib/sensor/readings.json';

@@ -12,6 +12,8 @@ enum vantage {
 	VANTAGE_GUEST,
 	VANTAGE_PEER,
 	VANTAGE_HOST,
+	VANTAGE_DECOY,
+	VANTAGE_FILES,
 	VANTAGE_FOG,
 	VANTAGE_MAX_
 };
@@ -28,21 +30,38 @@ enum finding {
 	FINDING_UNREACHABLE, /* ICMP unreachable, no route */
 	FINDING_UNANSWERED,  /* a client's SYN got no reply for several times the usual handshake time */
 	FINDING_WRONG_CLOCK, /* answer's clock is off by more than allowed (after a wake-up: not yet set) */
+	FINDING_IO_ERROR,    /* a read or write of the guest's disk failed on the host */
 	/* at once */
 	FINDING_REFUSED,  /* RST to a new connection: the port is closed */
 	FINDING_PANICKED, /* guest kernel panic */
 	FINDING_GONE,     /* guest's process ended or it shut down, and nobody ordered that */
 	FINDING_PAUSED,   /* guest stopped running, and nobody ordered that */
 	FINDING_RESET,    /* guest rebooted by itself */
+	FINDING_WATCHDOG, /* guest stopped feeding its watchdog device */
 	/* at once, and it means takeover, not fault */
 	FINDING_WRONG_CONTENT,   /* a good status with other bytes than the manifest's */
 	FINDING_WRONG_CHALLENGE, /* digest does not fit nonce, key and page */
 	FINDING_GARBAGE,         /* not HTTP at all, or breaks the protocol */
 	FINDING_SPOOFED,         /* frames with an address that is not the instance's own: ARP, ND, VRRP, IP */
 	FINDING_REACHING,        /* opens connections, many in a short time: looks around */
+	FINDING_TOUCHED,         /* spoke to a decoy, which nobody has a reason to know */
+	FINDING_DENIED,          /* tried to run a program that is not its image's; the agent stopped it */
+	FINDING_CHANGED,         /* a file that only its image's builder may write was changed */
+	FINDING_ACCOUNT,         /* an account or a login key was added or changed */
+	FINDING_MODULE,          /* a kernel module was loaded that is not its image's */
+	FINDING_MUTE,            /* its agent is silent, or gone, while the service answers: somebody ended it */
+	FINDING_NONSENSE,        /* breaks the agent channel's protocol: lengths, order, times, amount */
+	FINDING_OUTVOTED,        /* answers otherwise than the majority of instances does */
+	FINDING_MALWARE,         /* wrote a file that a rule or a list of known bad files names */
 	/* weak: from one vantage alone never a verdict; from two at about the same time it means takeover */
-	FINDING_BUSY,     /* uses far more processor time than is usual for what it is asked */
-	FINDING_FLOODING, /* sends far more than is usual for what it is asked */
+	FINDING_BUSY,         /* uses far more processor time than is usual for what it is asked */
+	FINDING_FLOODING,     /* sends far more than is usual for what it is asked */
+	FINDING_WRITING,      /* reads or writes far more on its disk than is usual for what it is asked */
+	FINDING_STRAYED,      /* a packet outside of its traffic profile (MUD) */
+	FINDING_UNUSUAL,      /* flows unlike its usual ones: fan-out, failures, new peers, amounts, regularity */
+	FINDING_LISTENING,    /* listens where its image does not */
+	FINDING_CONTRADICTED, /* its agent says that the service is well, the path that it is dead: one of them lies */
+	FINDING_DIFFERS,      /* of two instances that answer differently, one: nobody knows which */
 	FINDING_MAX_
 };
 

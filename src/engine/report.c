@@ -122,6 +122,14 @@ void report_say(json_t *list, const char *format, ...)
 	json_array_append_new(list, report_text(text));
 }
 
+/* A detector that flaps is never muted in silence. */
+static void say_damped(json_t *reasons, const struct plan_instance *p)
+{
+	for (enum finding f = FINDING_WEAK_FIRST; f < FINDING_MAX_; f++)
+		if (plan_is_damped(&p->window, f, clock_monotonic_us()))
+			report_say(reasons, "kb-%u: '%s' comes and goes, it counts half for now", p->number, finding_name(f));
+}
+
 static json_t *service(struct engine_service *s, json_t *reasons)
 {
 	json_t *list = json_array();
@@ -130,6 +138,8 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		if (s->instances[k].number && s->plan.instances[k].number == s->instances[k].number)
 			json_array_append_new(list, instance(s, &s->instances[k], &s->plan.instances[k]));
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		say_damped(reasons, &s->plan.instances[k]);
 	bool served = active && active->life == PLAN_LIFE_READY;
 	if (!served)
 		report_say(reasons, "%s is not served by a healthy instance", s->conf->name);

@@ -18,7 +18,16 @@ static double ago_s(int64_t then_us)
 
 /* --- findings and their weight */
 
-static void weight_text(const struct plan_config *config, enum finding finding, char *ret_text, size_t size)
+static void weak_text(const struct plan_window *window, enum finding finding, char *ret_text, size_t size)
+{
+	int64_t now_us = clock_monotonic_us();
+	uint32_t points = plan_weak_points(window, finding, now_us);
+	snprintf(ret_text, size, "%u of %u points%s%s", points, PLAN_POINTS_ENOUGH, points ? "" : ": too long ago",
+	         plan_is_damped(window, finding, now_us) ? ": damped, it comes and goes" : "");
+}
+
+static void weight_text(const struct plan_config *config, const struct plan_window *window, enum finding finding, char *ret_text,
+                        size_t size)
 {
 	switch (finding_class(finding)) {
 	case FINDING_CLASS_GOOD:
@@ -37,12 +46,12 @@ static void weight_text(const struct plan_config *config, enum finding finding, 
 		snprintf(ret_text, size, "compromised, at once");
 		break;
 	case FINDING_CLASS_WEAK:
-		snprintf(ret_text, size, "weak: from %d vantages in %d s", PLAN_WEAK_VANTAGES, PLAN_WEAK_US / 1000000);
+		weak_text(window, finding, ret_text, size);
 		break;
 	}
 }
 
-static json_t *findings(const struct engine_service *s, const struct engine_instance *i)
+static json_t *findings(const struct engine_service *s, const struct engine_instance *i, const struct plan_instance *p)
 {
 	json_t *list = json_array();
 	char weight[64];
@@ -50,7 +59,7 @@ static json_t *findings(const struct engine_service *s, const struct engine_inst
 		const struct engine_found *found = &i->found[f];
 		if (found->count == 0)
 			continue;
-		weight_text(&s->plan.config, f, weight, sizeof(weight));
+		weight_text(&s->plan.config, &p->window, f, weight, sizeof(weight));
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:f, s:s, s:o}", "finding", finding_name(f),
 		                                      "sentence", finding_sentence(f), "vantage", vantage_name(found->vantage),
 		                                      "count", (json_int_t)found->count, "ago_s", ago_s(found->last_us), "weight",
@@ -102,6 +111,11 @@ static void because(json_t *list, const struct plan_instance *p, const struct pl
 	const char *life = unasked(p->life);
 	if (p->verdict >= PLAN_FAILED)
 		report_say(list, "it %s, seen from the %s", finding_sentence(p->window.worst), vantage_name(p->window.vantage));
+	if (p->verdict >= PLAN_FAILED && p->window.beside != FINDING_GOOD)
+		report_say(list, "and it %s, seen from the %s", finding_sentence(p->window.beside),
+		           vantage_name(p->window.beside_vantage));
+	if (why->points)
+		report_say(list, "%u of %u points speak for takeover", why->points, PLAN_POINTS_ENOUGH);
 	if (life)
 		report_say(list, "%s", life);
 	else
@@ -110,7 +124,7 @@ static void because(json_t *list, const struct plan_instance *p, const struct pl
 
 static void would_fail(json_t *list, const struct plan *plan, const struct plan_why *why)
 {
-	char names[160];
+	char names[320];
 	uint32_t more = plan->config.failures > why->misses ? plan->config.failures - why->misses : 0;
 	if (plan->busy)
 		report_say(list, "the host's processors are overrun: misses count only in a row for now");
@@ -125,7 +139,8 @@ static void would_fail(json_t *list, const struct plan *plan, const struct plan_
 	names_of(FINDING_CLASS_COMPROMISE, names, sizeof(names));
 	report_say(list, "compromised at once: %s", names);
 	names_of(FINDING_CLASS_WEAK, names, sizeof(names));
-	report_say(list, "compromised: from %d vantages within %d s: %s", PLAN_WEAK_VANTAGES, PLAN_WEAK_US / 1000000, names);
+	report_say(list, "compromised: %u more points, from another vantage and about another thing: %s",
+	           PLAN_POINTS_ENOUGH > why->points ? PLAN_POINTS_ENOUGH - why->points : 0, names);
 }
 
 static void would_change(json_t *list, const struct plan *plan, const struct plan_instance *p, const struct plan_why *why)
@@ -152,8 +167,8 @@ static json_t *instance_why(const struct engine_service *s, const struct engine_
 	because(reasons, p, &why);
 	would_change(changes, &s->plan, p, &why);
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i}", "subject", i->address.name, "kind", "instance", "verdict",
-	                 plan_verdict_name(p->verdict), "because", reasons, "would_change", changes, "findings", findings(s, i),
-	                 "learnt", (int)usage_learnt(&i->usage));
+	                 plan_verdict_name(p->verdict), "because", reasons, "would_change", changes, "findings",
+	                 findings(s, i, p), "learnt", (int)usage_learnt(&i->usage));
 }
 
 /* --- one variant */

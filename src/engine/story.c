@@ -44,15 +44,26 @@ static const char *detail_of(const struct engine_service *s, uint32_t number)
 	return i ? i->detail : "";
 }
 
+static const char *found_detail(const struct engine_service *s, uint32_t number, enum finding finding)
+{
+	const struct engine_instance *i = slot_of(s, number);
+	return i ? i->found[finding].detail : "";
+}
+
+/* The hypervisor's strong findings are their own words already. */
 static void detected(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
-	const struct engine_instance *i = slot_of(s, n->instance);
-	bool said = i && i->detail[0] && (n->vantage != VANTAGE_HYPERVISOR || finding_class(n->finding) == FINDING_CLASS_WEAK);
+	const char *detail = found_detail(s, n->instance, n->finding), *beside = found_detail(s, n->instance, n->beside);
+	bool said = detail[0] && (n->vantage != VANTAGE_HYPERVISOR || finding_class(n->finding) == FINDING_CLASS_WEAK);
 	if (n->finding == FINDING_UNKNOWN)
 		snprintf(t, size, "%s was found cut off after a restart", w->instance);
+	else if (n->beside != FINDING_GOOD)
+		snprintf(t, size, "%s %s (seen from the %s: %s) and %s (%s: %s): verdict %s", w->instance,
+		         finding_sentence(n->finding), vantage_name(n->vantage), detail, finding_sentence(n->beside),
+		         vantage_name(n->beside_vantage), beside, plan_verdict_name((enum plan_verdict)n->status));
 	else
 		snprintf(t, size, "%s %s (seen from the %s%s%s): verdict %s", w->instance, finding_sentence(n->finding),
-		         vantage_name(n->vantage), said ? ": " : "", said ? i->detail : "",
+		         vantage_name(n->vantage), said ? ": " : "", said ? detail : "",
 		         plan_verdict_name((enum plan_verdict)n->status));
 }
 
@@ -88,6 +99,10 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	switch (n->step) {
 	case PLAN_STEP_DETECTED:
 		detected(s, n, &w, t, size);
+		break;
+	case PLAN_STEP_DAMPED:
+		snprintf(t, size, "%s: '%s' (seen from the %s) comes and goes: it counts half until it was quiet for %d minutes",
+		         w.instance, finding_name(n->finding), vantage_name(n->vantage), PLAN_FLAP_US / 60000000);
 		break;
 	case PLAN_STEP_STEERED:
 		snprintf(t, size, "%s now points at %s instead of %s; the two share: %s", s->conf->name, w.instance, w.other,

@@ -3,6 +3,7 @@
  * Evidence: one finding about one instance, from one vantage, at one time. *Unknown* is a value of its own.
  * A detector only reports; what findings add up to is decided in verdict.c alone.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 enum vantage {
@@ -53,7 +54,7 @@ enum finding {
 	FINDING_NONSENSE,        /* breaks the agent channel's protocol: lengths, order, times, amount */
 	FINDING_OUTVOTED,        /* answers otherwise than the majority of instances does */
 	FINDING_MALWARE,         /* wrote a file that a rule or a list of known bad files names */
-	/* weak: from one vantage alone never a verdict; from two at about the same time it means takeover */
+	/* weak: from one vantage alone never a verdict; from two, about two different things, it means takeover */
 	FINDING_BUSY,         /* uses far more processor time than is usual for what it is asked */
 	FINDING_FLOODING,     /* sends far more than is usual for what it is asked */
 	FINDING_WRITING,      /* reads or writes far more on its disk than is usual for what it is asked */
@@ -82,7 +83,19 @@ struct evidence {
 	int64_t began_us; /* when the probe or the client's connection began; = time_us when not a thing that lasts */
 };
 
+#define FINDING_WEAK_FIRST FINDING_BUSY
+#define FINDING_WEAK (FINDING_MAX_ - FINDING_WEAK_FIRST) /* so many weak ones, the last of all */
+
+/* What a weak finding is about. Two looks at one thing are one look: a guest whose clients ask for much more than usual is
+ * strange to whoever counts bytes and to whoever counts flows. */
+enum finding_about { ABOUT_WORK, ABOUT_TRAFFIC, ABOUT_RULES, ABOUT_INSIDE, ABOUT_ANSWERS, ABOUT_MAX_ };
+
 enum finding_class finding_class(enum finding finding);
-const char *finding_name(enum finding finding);     /* "refused" */
-const char *finding_sentence(enum finding finding); /* "the port refused a new connection", for people */
+/* True whenever it was seen: told by whoever saw it happen, whatever state the instance was in and however late we look. A
+ * finding that is no fact depends on times, and on there being somebody to answer. */
+bool finding_is_fact(enum finding finding);
+enum finding_about finding_about(enum finding finding); /* of a weak one */
+int64_t finding_lasts_us(enum finding finding);         /* a weak one counts for so long */
+const char *finding_name(enum finding finding);         /* "refused" */
+const char *finding_sentence(enum finding finding);     /* "the port refused a new connection", for people */
 const char *vantage_name(enum vantage vantage);

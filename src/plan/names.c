@@ -30,7 +30,8 @@ NAME_FUNCTION(plan_life_name, enum plan_life, PLAN_LIFE_MAX_, [PLAN_LIFE_NONE] =
               [PLAN_LIFE_DOOMED] = "doomed", [PLAN_LIFE_STEERING] = "steering", [PLAN_LIFE_FENCING] = "fencing",
               [PLAN_LIFE_UNLINKING] = "unlinking", [PLAN_LIFE_FREEZING] = "freezing", [PLAN_LIFE_TRACING] = "tracing",
               [PLAN_LIFE_RECORDING] = "recording", [PLAN_LIFE_DESTROYING] = "destroying", [PLAN_LIFE_REMOVING] = "removing")
-NAME_FUNCTION(plan_step_name, enum plan_step, PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_STEERED] = "steered",
+NAME_FUNCTION(plan_step_name, enum plan_step,
+              PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_DAMPED] = "damped", [PLAN_STEP_STEERED] = "steered",
               [PLAN_STEP_UNSTEERABLE] = "no-alternative", [PLAN_STEP_FENCED] = "fenced", [PLAN_STEP_LINK_DOWN] = "link-down",
               [PLAN_STEP_FROZEN] = "frozen", [PLAN_STEP_RECORDED] = "evidence", [PLAN_STEP_SUSPECTED] = "suspected",
               [PLAN_STEP_WAKING] = "waking", [PLAN_STEP_PROVEN] = "proven", [PLAN_STEP_STANDBY] = "standby",

@@ -161,7 +161,7 @@ static void steer_failed(struct plan_turn *t, int32_t status)
 /* Told once, and no matter of how quick we were to look. */
 static bool is_from_below(const struct evidence *e)
 {
-	return e->vantage == VANTAGE_HYPERVISOR || e->finding == FINDING_SPOOFED || e->finding == FINDING_REACHING;
+	return e->vantage == VANTAGE_HYPERVISOR || finding_is_fact(e->finding);
 }
 
 static bool listens(const struct plan_instance *i, const struct evidence *e)
@@ -213,7 +213,10 @@ static void take_evidence(struct plan_turn *t, const struct evidence *e)
 	bool doubtful = class != FINDING_CLASS_GOOD && (class == FINDING_CLASS_WEAK || !is_from_below(e));
 	if (p->blind && doubtful)
 		return;
+	bool damped = class == FINDING_CLASS_WEAK && plan_is_damped(&i->window, e->finding, t->now_us);
 	verdict_add(p, &i->window, e);
+	if (class == FINDING_CLASS_WEAK && !damped && plan_is_damped(&i->window, e->finding, t->now_us))
+		plan_note(t, PLAN_STEP_DAMPED, 0, i, (struct plan_note){.finding = e->finding, .vantage = e->vantage});
 	if ((i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING) && i->window.proven && i->window.goods >= 2)
 		life_event(t, i, LIFE_PROOF, 0);
 }
@@ -228,7 +231,11 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	i->record = x && p->config.evidence && i->window.worst != FINDING_GONE; /* evidence is filed by incident */
 	i->role = PLAN_ROLE_NONE;
 	plan_note(t, PLAN_STEP_DETECTED, i->incident, i,
-	          (struct plan_note){.finding = i->window.worst, .vantage = i->window.vantage, .status = (int32_t)i->verdict});
+	          (struct plan_note){.finding = i->window.worst,
+	                             .vantage = i->window.vantage,
+	                             .beside = i->window.beside,
+	                             .beside_vantage = i->window.beside_vantage,
+	                             .status = (int32_t)i->verdict});
 	bool was_target = i->number == p->target;
 	struct plan_instance *to = was_target ? choice_target(p, i->number) : NULL;
 	if (to && plan_steer(t, to, i->number, i->incident)) {
@@ -254,7 +261,11 @@ static void doom_worsened(struct plan_turn *t, struct plan_instance *i)
 	if (x)
 		x->verdict = PLAN_COMPROMISED;
 	plan_note(t, PLAN_STEP_DETECTED, i->incident, i,
-	          (struct plan_note){.finding = i->window.worst, .vantage = i->window.vantage, .status = PLAN_COMPROMISED});
+	          (struct plan_note){.finding = i->window.worst,
+	                             .vantage = i->window.vantage,
+	                             .beside = i->window.beside,
+	                             .beside_vantage = i->window.beside_vantage,
+	                             .status = PLAN_COMPROMISED});
 	life_event(t, i, LIFE_FALL, 0);
 }
 

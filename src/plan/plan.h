@@ -26,8 +26,15 @@
 #define PLAN_ORDERS_MAX 32
 #define PLAN_NOTES_MAX 64
 #define PLAN_NEVER INT64_MAX
-#define PLAN_WEAK_US 10000000 /* a weak finding counts for so long */
-#define PLAN_WEAK_VANTAGES 2  /* seen from so many vantages within that time they mean takeover */
+
+/* What findings weigh for takeover. One that can only mean that is enough; two weak ones are, from different vantages and about
+ * different things (enum finding_about), while both last (finding_lasts_us). A weak finding that comes and goes, PLAN_FLAPS
+ * times within PLAN_FLAP_US, is damped: it counts half from then on, until it was quiet for PLAN_FLAP_US. */
+#define PLAN_POINTS_ENOUGH 4u
+#define PLAN_POINTS_WEAK 2u
+#define PLAN_POINTS_DAMPED 1u
+#define PLAN_FLAPS 4u
+#define PLAN_FLAP_US 600000000
 
 /* Layers in which a shared component counts as "the same hole"; the rest are packages. Same order as image_layer. */
 enum plan_layer { PLAN_KERNEL, PLAN_LIBC, PLAN_SERVER, PLAN_RUNTIME, PLAN_PACKAGE, PLAN_LAYER_MAX_ };
@@ -98,6 +105,7 @@ enum plan_life {
 
 enum plan_step {
 	PLAN_STEP_DETECTED,    /* verdict fell: instance, finding, vantage */
+	PLAN_STEP_DAMPED,      /* a weak finding about instance comes and goes: finding, vantage */
 	PLAN_STEP_STEERED,     /* service -> instance, away from other */
 	PLAN_STEP_UNSTEERABLE, /* nothing healthy to steer to: instance keeps the address (or, compromised, is cut off) */
 	PLAN_STEP_FENCED,
@@ -130,12 +138,20 @@ struct plan_note {
 	int64_t time_us;
 	uint32_t instance, other;
 	uint32_t variant;
-	uint32_t layers; /* bit per plan_layer */
-	uint32_t shared; /* bit per plan_layer */
-	enum finding finding;
-	enum vantage vantage;
+	uint32_t layers;              /* bit per plan_layer */
+	uint32_t shared;              /* bit per plan_layer */
+	enum finding finding, beside; /* beside: FINDING_GOOD = none */
+	enum vantage vantage, beside_vantage;
 	enum plan_order_type order;
 	int32_t status;
+};
+
+struct plan_weak {        /* one kind of weak finding about one instance */
+	int64_t until_us; /* counts until then; 0: never seen */
+	enum vantage vantage;
+	int64_t counted_us; /* since when its coming and going is counted */
+	uint32_t comings;
+	int64_t damped_until_us; /* 0: never damped */
 };
 
 struct plan_window {
@@ -149,8 +165,10 @@ struct plan_window {
 	enum finding worst;   /* what made the verdict fall */
 	enum vantage vantage;
 	bool fell_at_once, fell_compromised;
-	int64_t fell_us;               /* when that was seen */
-	int64_t weak_us[VANTAGE_MAX_]; /* when a weak finding was seen last, from each vantage; 0: never */
+	int64_t fell_us;     /* when that was seen */
+	enum finding beside; /* weak: the other one that it took, FINDING_GOOD: none */
+	enum vantage beside_vantage;
+	struct plan_weak weak[FINDING_WEAK]; /* by finding, from FINDING_WEAK_FIRST on */
 };
 
 struct plan_instance {
@@ -319,7 +337,11 @@ struct plan_why {
 	uint32_t contrast;           /* instance that answers where this one does not (or would be compared with); 0: nobody */
 	bool silent;                 /* nothing came from it since the first of these misses, not even a late answer */
 	int64_t fresh_us;            /* so old may the last right answer be, then nothing is known */
+	uint32_t points;             /* for takeover, of PLAN_POINTS_ENOUGH */
 };
+/* What a weak finding weighs for takeover now, alone: 0 when it no longer lasts. */
+uint32_t plan_weak_points(const struct plan_window *window, enum finding finding, int64_t now_us);
+bool plan_is_damped(const struct plan_window *window, enum finding finding, int64_t now_us);
 void plan_why(const struct plan *p, const struct plan_instance *i, int64_t now_us, struct plan_why *ret_why);
 
 bool plan_life_falls(enum plan_life life); /* fallen or unwanted, on its way out */

@@ -9,7 +9,8 @@
  * with, or if the host knows that its processors are overrun (then chance decides who is slow), it takes eight times the
  * misses, without a good answer in between. The same holds for whoever still answers, only late: it is slow, a hung
  * server is silent; and slow alone convicts only in contrast. Many connections that were tried in one moment are one miss, or a
- * crowd of clients would make a verdict out of a hiccup. What is merely unusual is weak: it takes two vantages to see it.
+ * crowd of clients would make a verdict out of a hiccup. What is merely unusual is weak: it takes
+ * two vantages, and two different things that they see.
  */
 #include "plan/inside.h"
 
@@ -62,15 +63,91 @@ static int64_t good_began_us(const struct plan *p, const struct evidence *eviden
 	return evidence->began_us > at_least_us ? evidence->began_us : at_least_us;
 }
 
+static const struct plan_weak *weak_at(const struct plan_window *window, enum finding finding)
+{
+	assert(finding_class(finding) == FINDING_CLASS_WEAK);
+	return &window->weak[finding - FINDING_WEAK_FIRST];
+}
+
+bool plan_is_damped(const struct plan_window *window, enum finding finding, int64_t now_us)
+{
+	return now_us < weak_at(window, finding)->damped_until_us;
+}
+
+uint32_t plan_weak_points(const struct plan_window *window, enum finding finding, int64_t now_us)
+{
+	if (now_us > weak_at(window, finding)->until_us || weak_at(window, finding)->until_us == 0)
+		return 0;
+	return plan_is_damped(window, finding, now_us) ? PLAN_POINTS_DAMPED : PLAN_POINTS_WEAK;
+}
+
+/* What a set of weak findings (bits) weighs together: nothing if two of them come from one vantage or are about one thing,
+ * since those may have one innocent cause. */
+static uint32_t set_points(const struct plan_window *window, uint32_t set, int64_t now_us)
+{
+	uint32_t vantages = 0, about = 0, points = 0;
+	for (enum finding f = FINDING_WEAK_FIRST; f < FINDING_MAX_; f++) {
+		if (!(set >> (f - FINDING_WEAK_FIRST) & 1))
+			continue;
+		uint32_t vantage = 1u << weak_at(window, f)->vantage, thing = 1u << finding_about(f);
+		uint32_t one = plan_weak_points(window, f, now_us);
+		if (one == 0 || (vantages & vantage) || (about & thing))
+			return 0;
+		vantages |= vantage;
+		about |= thing;
+		points += one;
+	}
+	return points;
+}
+
+/* The weightiest set; few enough to try them all. */
+static uint32_t weak_points(const struct plan_window *window, int64_t now_us, uint32_t *ret_set)
+{
+	uint32_t most = 0;
+	static_assert(FINDING_WEAK <= 10, "all sets are tried");
+	*ret_set = 0;
+	for (uint32_t set = 1; set < 1u << FINDING_WEAK; set++) {
+		uint32_t points = set_points(window, set, now_us);
+		if (points <= most)
+			continue;
+		most = points;
+		*ret_set = set;
+	}
+	return most;
+}
+
+/* Whatever comes and goes all the time says little about now: it counts half. It still counts, or whoever can make a detector
+ * flap could silence it. */
+static void weak_came(struct plan_weak *weak, int64_t now_us)
+{
+	if (now_us <= weak->until_us)
+		return;
+	if (weak->comings == 0 || now_us - weak->counted_us > PLAN_FLAP_US) {
+		weak->counted_us = now_us;
+		weak->comings = 0;
+	}
+	weak->comings++;
+	if (weak->comings >= PLAN_FLAPS || now_us < weak->damped_until_us)
+		weak->damped_until_us = now_us + PLAN_FLAP_US;
+}
+
 /* The unusual has many innocent reasons, and whoever asks for much can cause it: only what two vantages see is more. */
 static void window_weak(struct plan_window *window, const struct evidence *evidence)
 {
-	uint32_t vantages = 0;
-	window->weak_us[evidence->vantage] = evidence->time_us;
-	for (size_t v = 0; v < VANTAGE_MAX_; v++)
-		vantages += window->weak_us[v] > 0 && evidence->time_us - window->weak_us[v] <= PLAN_WEAK_US;
-	if (vantages >= PLAN_WEAK_VANTAGES)
-		window_fall(window, evidence, true);
+	struct plan_weak *weak = &window->weak[evidence->finding - FINDING_WEAK_FIRST];
+	uint32_t set;
+	weak_came(weak, evidence->time_us);
+	weak->vantage = evidence->vantage;
+	weak->until_us = evidence->time_us + finding_lasts_us(evidence->finding);
+	if (window->fell_compromised || weak_points(window, evidence->time_us, &set) < PLAN_POINTS_ENOUGH)
+		return;
+	window_fall(window, evidence, true);
+	for (enum finding f = FINDING_WEAK_FIRST; f < FINDING_MAX_; f++) {
+		if (f == evidence->finding || !(set >> (f - FINDING_WEAK_FIRST) & 1))
+			continue;
+		window->beside = f;
+		window->beside_vantage = weak_at(window, f)->vantage;
+	}
 }
 
 void verdict_add(const struct plan *p, struct plan_window *window, const struct evidence *evidence)
@@ -222,6 +299,7 @@ static uint32_t anybody_healthy(const struct plan *p, const struct plan_instance
 void plan_why(const struct plan *p, const struct plan_instance *i, int64_t now_us, struct plan_why *ret_why)
 {
 	struct misses m = misses_of(p, i);
+	uint32_t set;
 	*ret_why = (struct plan_why){
 	        .verdict = verdict_of(p, i, now_us),
 	        .probes = m.probes,
@@ -231,5 +309,6 @@ void plan_why(const struct plan *p, const struct plan_instance *i, int64_t now_u
 	        .contrast = m.count >= p->config.failures ? verdict_contrast(p, i, m.first_us, m.last_us) : anybody_healthy(p, i),
 	        .silent = m.count > 0 && is_silent(i, &m),
 	        .fresh_us = fresh_us(p),
+	        .points = i->window.fell_compromised ? PLAN_POINTS_ENOUGH : weak_points(&i->window, now_us, &set),
 	};
 }

@@ -132,22 +132,6 @@ static void rows_hold(void **state)
 	}
 }
 
-static void two_vantages_far_apart_are_two_times_one(void **state)
-{
-	(void)state;
-	for (int64_t apart_us = PLAN_WEAK_US; apart_us <= PLAN_WEAK_US + 1; apart_us++) {
-		static struct plan p;
-		made_plan(&p);
-		struct plan_instance *i = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
-		struct evidence first = made_evidence(1, FINDING_BUSY, 1000000, 1000000);
-		struct evidence second = made_evidence(1, FINDING_FLOODING, 1000000 + apart_us, 1000000 + apart_us);
-		second.vantage = VANTAGE_WIRE;
-		verdict_add(&p, &i->window, &first);
-		verdict_add(&p, &i->window, &second);
-		assert_int_equal(i->window.fell_compromised, apart_us == PLAN_WEAK_US);
-	}
-}
-
 /* Clients in haste: many connections that were tried in one moment are one miss, not many. */
 static void burst_is_one_miss(void **state)
 {
@@ -261,7 +245,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(rows_hold),
-	        cmocka_unit_test(two_vantages_far_apart_are_two_times_one),
 	        cmocka_unit_test(burst_is_one_miss),
 	        cmocka_unit_test(asleep_is_nobody_to_compare_with),
 	        cmocka_unit_test(patience_is_no_contrast),

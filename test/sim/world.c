@@ -137,6 +137,8 @@ static const struct {
         {"error", SIM_ERRORS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"spoof", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SPOOFED},
         {"scan", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_REACHING},
+        {"touch", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_DECOY, FINDING_TOUCHED},
+        {"deny", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_GUEST, FINDING_DENIED},
         {"odd", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_HYPERVISOR, FINDING_BUSY}, /* no wrong: nobody may fall for these */
         {"flood", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_HYPERVISOR, FINDING_FLOODING},
         {"panic", SIM_FINE, PLAN_GUEST_CRASHED, VANTAGE_HYPERVISOR, FINDING_PANICKED},
@@ -144,6 +146,14 @@ static const struct {
         {"pause", SIM_FINE, PLAN_GUEST_PAUSED, VANTAGE_HYPERVISOR, FINDING_PAUSED},
         {"reset", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_HYPERVISOR, FINDING_RESET},
 };
+
+/* Two weak findings of two vantages, about two things: takeover. */
+static void hurt_twofold(struct sim *s, struct sim_guest *g)
+{
+	g->wronged = true;
+	sim_notice(s, g->number, VANTAGE_GUEST, FINDING_LISTENING, sim_spread(s, 2000, 20000));
+	sim_notice(s, g->number, VANTAGE_WIRE, FINDING_UNUSUAL, sim_spread(s, 2000, 2000000));
+}
 
 void sim_hurt(struct sim *s, uint32_t number, const char *how)
 {
@@ -154,6 +164,10 @@ void sim_hurt(struct sim *s, uint32_t number, const char *how)
 		return; /* asleep, it does nothing */
 	if (strcmp(how, "heal") == 0) {
 		g->fault = SIM_FINE;
+		return;
+	}
+	if (strcmp(how, "twofold") == 0) {
+		hurt_twofold(s, g);
 		return;
 	}
 	for (size_t k = 0; k < sizeof(hurts) / sizeof(hurts[0]); k++) {

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Optional
 
-from . import api, clients, layout, scene, timeline
+from . import api, clients, layout, scene, senses, timeline
 from .faults import FAULTS, PLANNED
 from .shell import Progress, guarded
 
@@ -148,6 +148,21 @@ def table(report: Json) -> None:
         row = report["false"]
         print(f"  false switches in {row['seconds']:.0f} s under load: {row['incidents']} ({row['failed']} of {row['requests']} requests "
               f"failed, p99 {row['p99_ms']} ms, {row['boots']} guests booted beside)")
+    senses_table(report)
+
+
+def senses_table(report: Json) -> None:
+    for name, row in report.get("senses", {}).items():
+        times = spread([run["found_ms"] for run in row.get("runs", [])])
+        who = sorted({f"{run['found']} from the {run['vantage']}" if run["found"] else "never" for run in row.get("runs", [])})
+        aim = f"aim {row['aim_ms']}" if row.get("aim_ms") else ""
+        print(f"  {name:<14} found after (median / max) {cell(times):>14} ms {aim:<9} n={times['n']}  {', '.join(who) or row.get('never')}")
+    if "calm" in report:
+        row = report["calm"]
+        print(f"  false alarms in {row['seconds']:.0f} s of normal load with {row['switches']} planned switches: {row['false_alarms']} "
+              f"({row['failed']} of {row['requests']} requests failed); weak or counted findings: {len(row['findings'])}")
+        for name, one in row["findings"].items():
+            print(f"    {name}: {one['count']} times from the {one['vantage']} ({one['weight']}) {one['detail']}")
 
 
 def arguments() -> argparse.Namespace:
@@ -157,6 +172,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--planned", type=int, default=10, help="planned switches (10)")
     parser.add_argument("--idle", type=float, default=30, help="seconds of doing nothing (30)")
     parser.add_argument("--false", type=float, default=600, dest="false_seconds", help="seconds under load (600)")
+    parser.add_argument("--senses", type=int, default=3, help="of each attack that keeps the service alive: how soon it is found (3)")
+    parser.add_argument("--calm", type=float, default=1800, help="seconds of normal load with planned switches (1800)")
     return parser.parse_args()
 
 
@@ -174,8 +191,13 @@ def main() -> int:
             if count:
                 report["faults"][name] = many(asking, name, count)
                 write(report)
+        if options.senses:
+            report["senses"] = senses.measure(asking, options.senses)
+            write(report)
         if options.false_seconds:
             report["false"] = false_switches(asking, options.false_seconds)
+    if options.calm:
+        report["calm"] = senses.calm(options.calm)
     write(report)
     table(report)
     print(f"\n  written to {TARGET / 'report.json'}")

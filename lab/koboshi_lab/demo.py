@@ -1,15 +1,20 @@
-"""The demonstration: two clients keep asking, the active instance is struck in five ways, and each time the service stands up.
+"""The demonstration: two clients keep asking, the active instance is struck, and each time the service stands up. In the first act
+the service dies; in the second an attacker keeps it alive, and is found all the same.
 
 Runs inside a world; lab/demo starts it there.
 """
 import json
 import sys
+from typing import Optional
 
 from . import api, clients, layout, scene, timeline
 from .faults import FAULTS
 from .shell import guarded
 
-SCENES = (("close-port", None), ("hang", None), ("tamper", None), ("panic", None), ("close-port", 10.0))
+ACTS = (
+    ("The service dies.", (("close-port", None), ("hang", None), ("panic", None), ("close-port", 10.0))),
+    ("An attacker keeps it alive: the timeline names who saw it.", (("scan", None), ("tamper", None))),
+)
 TARGET = layout.BUILD / "demo"
 
 
@@ -33,6 +38,16 @@ def table(reports: list[dict]) -> None:
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
+def play(asking: clients.Clients, name: str, kill_ms: Optional[float], reports: list[dict]) -> None:
+    fault = FAULTS[name]
+    title = name if kill_ms is None else "kill-koboshid"
+    print(f"{len(reports) + 1}. {title}: {fault.text}" + (", and koboshid dies in the middle" if kill_ms is not None else ""), flush=True)
+    played = scene.play(asking, fault, kill_ms, title)
+    timeline.show(played)
+    reports.append(played.report())
+    report_write(reports)
+
+
 def main() -> int:
     print("Bringing up the device: three guests of three kinds (the first start takes the longest).", flush=True)
     status = api.wait_whole(180)
@@ -41,14 +56,10 @@ def main() -> int:
     with clients.Clients(clients.good_bodies(layout.VARIANTS)) as asking:
         asking.wait_good(0, 20)
         print(f"\nTwo clients ask {layout.SERVICE4} and {layout.SERVICE6}, {clients.RATE} requests a second each.\n")
-        for number, (name, kill_ms) in enumerate(SCENES, 1):
-            fault = FAULTS[name]
-            title = name if kill_ms is None else "kill-koboshid"
-            print(f"{number}. {title}: {fault.text}" + (", and koboshid dies in the middle" if kill_ms is not None else ""), flush=True)
-            played = scene.play(asking, fault, kill_ms, title)
-            timeline.show(played)
-            reports.append(played.report())
-            report_write(reports)
+        for number, (title, scenes) in enumerate(ACTS, 1):
+            print(f"Act {number}. {title}\n", flush=True)
+            for name, kill_ms in scenes:
+                play(asking, name, kill_ms, reports)
     table(reports)
     print(f"\n  written to {TARGET / 'report.json'}")
     failed = [r["fault"] for r in reports if not restored(r)]

@@ -18,9 +18,9 @@
 /* What was found out about an instance, by kind, since it was built. */
 struct engine_found {
 	uint32_t count;
-	int64_t last_us;
-	enum vantage vantage; /* of the last one */
-	char detail[112];     /* in the detector's words; "" */
+	int64_t first_us, last_us; /* CLOCK_MONOTONIC */
+	enum vantage vantage;      /* of the last one */
+	char detail[112];          /* in the detector's words; "" */
 };
 
 struct engine_instance {

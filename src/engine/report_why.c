@@ -60,10 +60,11 @@ static json_t *findings(const struct engine_service *s, const struct engine_inst
 		if (found->count == 0)
 			continue;
 		weight_text(&s->plan.config, &p->window, f, weight, sizeof(weight));
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:f, s:s, s:o}", "finding", finding_name(f),
-		                                      "sentence", finding_sentence(f), "vantage", vantage_name(found->vantage),
-		                                      "count", (json_int_t)found->count, "ago_s", ago_s(found->last_us), "weight",
-		                                      weight, "detail", report_text(found->detail)));
+		json_array_append_new(list,
+		                      json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:s, s:o}", "finding", finding_name(f),
+		                                "sentence", finding_sentence(f), "vantage", vantage_name(found->vantage), "count",
+		                                (json_int_t)found->count, "first_us", (json_int_t)found->first_us, "ago_s",
+		                                ago_s(found->last_us), "weight", weight, "detail", report_text(found->detail)));
 	}
 	return list;
 }

@@ -316,7 +316,8 @@ void service_found(struct engine_service *s, const struct evidence *evidence, co
 	enum finding_class class = finding_class(evidence->finding);
 	if (i) {
 		struct engine_found *found = &i->found[evidence->finding];
-		found->count++;
+		if (found->count++ == 0)
+			found->first_us = evidence->time_us;
 		found->last_us = evidence->time_us;
 		found->vantage = evidence->vantage;
 		text_copy(found->detail, sizeof(found->detail), detail);

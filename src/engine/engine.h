@@ -85,8 +85,9 @@ struct engine {
 		uint32_t count;
 		int64_t time_us; /* of the last one */
 		char text[WIRE_TEXT_MAX];
-	} meddled;            /* somebody else changed what is an actuator's */
-	uint32_t accelerator; /* as in wire_note */
+	} meddled;                        /* somebody else changed what is an actuator's */
+	int64_t asked_us[WIRE_ROLE_MAX_]; /* since when an actuator owes an answer to OBSERVE; 0: it owes none */
+	uint32_t accelerator;             /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;
 	uint64_t beats;

@@ -106,6 +106,7 @@ static void on_pulse(uv_timer_t *timer)
 	if (e->beats % 10 == 0) {
 		if (e->start)
 			start_actuator_ready(e, WIRE_SUPERVISOR);
+		start_judge(e, now_us);
 		engine_fetch_number(e); /* also how a ledger that could not be written is tried again */
 	}
 	if (e->ledger_lost && e->beats % LEDGER_BEATS == 0)

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SILENT_US 3000000 /* an actuator that owes an answer is spoken of from then on */
+
 json_t *report_text(const char *text)
 {
 	json_t *json = json_string(text);
@@ -171,6 +173,15 @@ static void say_absent(json_t *reasons, const struct engine *e, enum wire_role r
 		           trouble[0] ? ": " : "", trouble);
 }
 
+/* It said that it is ready, and then not what is there. */
+static void say_silent(json_t *reasons, const struct engine *e, enum wire_role role)
+{
+	int64_t silent_us = e->asked_us[role] ? clock_monotonic_us() - e->asked_us[role] : 0;
+	if (silent_us >= SILENT_US && hands_ready(e->hands, role))
+		report_say(reasons, "koboshi-%s was asked %d s ago what is there and has not said", wire_role_name(role),
+		           (int)(silent_us / 1000000));
+}
+
 /* What koboshi finds on its own host; null while nobody touched what is ours. */
 static json_t *meddled(const struct engine *e)
 {
@@ -187,6 +198,8 @@ json_t *report_status(struct engine *e)
 	say_absent(reasons, e, WIRE_VM);
 	if (!e->world_known)
 		report_say(reasons, "the world is still being read, nothing is ordered before");
+	say_silent(reasons, e, WIRE_NET);
+	say_silent(reasons, e, WIRE_VM);
 	for (size_t i = 0; i < e->n_services; i++)
 		json_array_append_new(services, service(&e->services[i], reasons));
 	for (size_t i = 0; i < e->library.n_variants; i++)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define ROWS_MAX 64
+#define OBSERVE_US 10000000 /* it takes milliseconds; one that takes so long has met something that hangs */
 
 struct engine_start {
 	struct ledger_instance rows[ROWS_MAX];
@@ -105,7 +106,20 @@ static void ask(struct engine *e, enum order_type type)
 {
 	struct wire_order order = {.type = type};
 	struct hands_cookie cookie = {0};
+	e->asked_us[order_is_for(type, WIRE_NET) ? WIRE_NET : WIRE_VM] = clock_monotonic_us();
 	hands_send(e->hands, &order, &cookie);
+}
+
+void start_judge(struct engine *e, int64_t now_us)
+{
+	for (int role = WIRE_NET; role <= WIRE_VM; role++) {
+		if (!e->asked_us[role] || now_us - e->asked_us[role] < OBSERVE_US || !hands_ready(e->hands, (enum wire_role)role))
+			continue;
+		log_error("engine.world", "koboshi-%s did not say within %d s what is there: asking for another",
+		          wire_role_name((enum wire_role)role), OBSERVE_US / 1000000);
+		e->asked_us[role] = now_us; /* the next one's time, or patience for this one's end */
+		hands_replace(e->hands, (enum wire_role)role);
+	}
 }
 
 void start_actuator_ready(struct engine *e, enum wire_role role)
@@ -385,6 +399,7 @@ static void compare_rules(struct engine *e, const struct wire_answer *answer)
 void start_answer(struct engine *e, const struct wire_order *order, const struct wire_answer *answer)
 {
 	struct engine_start *start = e->start;
+	e->asked_us[order->type == ORDER_NET_OBSERVE ? WIRE_NET : WIRE_VM] = 0;
 	if (!start && answer->status == 0 && order->type == ORDER_VM_OBSERVE)
 		look_again(e, answer);
 	if (!start && answer->status == 0 && order->type == ORDER_NET_OBSERVE)

@@ -9,3 +9,6 @@ int start_begin(struct engine *e, struct ledger *ledger, bool fresh_ledger, stru
  * vm actuator what became of the guests meanwhile. */
 void start_actuator_ready(struct engine *e, enum wire_role role);
 void start_answer(struct engine *e, const struct wire_order *order, const struct wire_answer *answer);
+
+/* Has an actuator that does not say what is there replaced: no plan has a deadline for that. About once a second. */
+void start_judge(struct engine *e, int64_t now_us);

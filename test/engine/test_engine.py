@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from fake_world import (CREATE, DESTROY, FENCED, GATE, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, USAGE, VM,
+from fake_world import (CREATE, DESTROY, FENCED, GATE, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, USAGE, VM, VM_OBSERVE,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 programs = ()
@@ -319,6 +319,17 @@ class EngineTest(unittest.TestCase):
         wait_for("a call for another", lambda: NET in self.engine.replaced)
         self.assertIn("koboshi-net is away", self.engine.await_state("degraded")["reasons"])
         self.engine.connect(NET)
+        self.engine.await_state()
+
+    def test_one_that_does_not_say_what_is_there_is_replaced(self):
+        self.world.held[VM_OBSERVE] = True  # as when libvirt hangs
+        self.engine.start()
+        self.world.await_order(VM_OBSERVE)
+        wait_for("a word about it", lambda: any(r.startswith("koboshi-vm was asked ") for r in self.engine.status()["reasons"]))
+        wait_for("a call for another", lambda: VM in self.engine.replaced)
+        self.assertNotIn(NET, self.engine.replaced)
+        del self.world.held[VM_OBSERVE]
+        self.engine.connect(VM)
         self.engine.await_state()
 
     def test_what_keeps_an_actuator_from_its_work_is_told(self):

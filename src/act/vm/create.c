@@ -11,6 +11,7 @@
 #include "act/vm/folder.h"
 #include "act/vm/process.h"
 #include "act/vm/seed.h"
+#include "act/vm/session.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 
@@ -214,6 +215,7 @@ static void undo(const struct create *create)
 static int create_run(struct create *create, struct wire_answer *answer, struct err *err)
 {
 	virDomainPtr domain;
+	session_swept(create->vm);
 	int r = vm_domain(create->vm, &create->instance, &domain, err);
 	if (r == 0) {
 		virDomainFree(domain);

@@ -1,7 +1,7 @@
 /*
  * koboshi-vm: the actuator that holds libvirt. The main thread only moves messages between links, queue and outbox and never
- * waits for libvirt; workers carry out orders; libvirt's loop has its own thread; a keeper looks after consoles, caps and
- * counters once a second.
+ * waits for libvirt; workers carry out orders; libvirt's loop has its own thread; a keeper looks after consoles, caps,
+ * counters and the time that opening libvirt takes, once a second.
  *
  * It may be killed at any moment: guests live in processes of their own and the next koboshi-vm finds them again. So it ends with
  * _exit, mid-order or not, when the supervisor goes.
@@ -62,6 +62,7 @@ static void *keeper_run(void *arg)
 	struct vm *vm = arg;
 	for (;; usleep(KEEP_MS * 1000)) {
 		uint32_t numbers[WIRE_INSTANCES_MAX];
+		session_judge(vm, clock_monotonic_us());
 		size_t n = folder_list(vm, numbers, countof(numbers));
 		for (size_t i = 0; i < n; i++) {
 			folder_console_bound(vm, numbers[i]);

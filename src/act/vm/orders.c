@@ -8,6 +8,7 @@
 #include "act/vm/domain.h"
 #include "act/vm/folder.h"
 #include "act/vm/process.h"
+#include "act/vm/session.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #define DESTROY_WAIT_MS 3000
+#define DESTROY_LOOK_MS 20
 
 typedef int order_act(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err);
 
@@ -92,37 +94,44 @@ static int order_uncap(const struct subject *s, const struct wire_order *order, 
 	return 0;
 }
 
+/* libvirt sees the end of a killed process by itself and a moment later; a guest without one that we know, it must end. */
+static int libvirt_forget(struct vm *vm, const struct conf_instance *instance, struct err *err)
+{
+	virDomainPtr domain;
+	int r;
+	for (int64_t end_us = clock_monotonic_us() + DESTROY_WAIT_MS * 1000; (r = vm_domain(vm, instance, &domain, err)) == 0;
+	     usleep(DESTROY_LOOK_MS * 1000)) {
+		int destroyed = virDomainDestroy(domain), code = virGetLastErrorCode();
+		if (destroyed < 0 && code != VIR_ERR_NO_DOMAIN && code != VIR_ERR_OPERATION_INVALID)
+			r = vm_libvirt_error(err, "destroying the guest");
+		virDomainFree(domain);
+		if (r < 0)
+			return r;
+		if (clock_monotonic_us() > end_us)
+			return err_set(err, -EBUSY, "%s: its process is gone, libvirt still lists it; destroy it again",
+			               instance->name);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
 static int order_destroy(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct conf_instance instance;
-	virDomainPtr domain = NULL;
 	conf_instance(&vm->conf, order->instance, &instance);
-	auto_close int pidfd =
-	        process_open(process_find(vm, order->instance)); /* before: then the number is surely the guest's */
-	int r = vm_domain(vm, &instance, &domain, err);
-	if (r < 0 && r != -ENOENT)
+	/* First of all, and without libvirt, which may hang: it is the guest's end that was ordered. */
+	auto_close int pidfd = process_open(process_find(vm, order->instance));
+	process_kill(pidfd);
+	if (!process_wait(pidfd, DESTROY_WAIT_MS))
+		return err_set(err, -EBUSY, "%s: its process does not end although it was killed", instance.name);
+	session_swept(vm);
+	int r = libvirt_forget(vm, &instance, err);
+	if (r < 0)
 		return r;
-	r = 0;
-	if (domain && virDomainDestroy(domain) < 0 && virGetLastErrorCode() != VIR_ERR_NO_DOMAIN) {
-		r = vm_libvirt_error(err, "destroying the guest");
-		log_warning("vm.destroy", "%s: %s; its process is killed", instance.name, err->text);
-	}
-	if (!process_wait(pidfd, r < 0 ? 0 : DESTROY_WAIT_MS)) {
-		process_kill(pidfd);
-		if (!process_wait(pidfd, DESTROY_WAIT_MS))
-			r = err_set(err, -EBUSY, "%s: its process does not end although it was killed", instance.name);
-	}
-	if (domain)
-		virDomainFree(domain);
 	if (process_find(vm, order->instance) > 0)
-		return r < 0 ? r : err_set(err, -EBUSY, "%s: its process is still there", instance.name);
+		return err_set(err, -EBUSY, "%s: its process is still there", instance.name);
 	cap_forget(vm, order->instance);
 	folder_log_remove(vm, order->instance);
 	r = folder_remove(vm, order->instance, err);
-	if (r == 0 && vm_domain(vm, &instance, &domain, NULL) == 0) {
-		virDomainFree(domain);
-		r = err_set(err, -EBUSY, "%s: its process is gone, libvirt still lists it; destroy it again", instance.name);
-	}
 	if (r == 0)
 		snprintf(answer->text, sizeof(answer->text), "%s is gone, with all its files", instance.name);
 	return r;

@@ -24,6 +24,7 @@
 #define RETRY_FIRST_MS 250
 #define RETRY_MAX_MS 8000
 #define TROUBLE_MS 500
+#define OPEN_US 60000000 /* the embedded driver may ask each QEMU on the disk what it can do: 5-15 s */
 #define LOCK_WAIT_MS 5000
 #define LOCK_LOOK_MS 20
 
@@ -208,11 +209,38 @@ int session_open(struct vm *vm, struct err *err)
 		virConnectClose(conn);
 		return r;
 	}
-	if (!vm->test)
-		sweep(vm, conn);
 	atomic_store(&vm->accelerator, accel_choose(&vm->conf) ? VM_ACCELERATOR_KVM : VM_ACCELERATOR_EMULATION);
+	pthread_mutex_lock(&vm->sweep_lock); /* before anybody can give orders */
 	atomic_store(&vm->conn, conn);
+	atomic_store(&vm->opening_us, 0);
+	outbox_wake(vm->outbox); /* a sweep may wait for seconds; who watches and steers need not */
+	sweep(vm, conn);
+	pthread_mutex_unlock(&vm->sweep_lock);
 	return 0;
+}
+
+void session_swept(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->sweep_lock);
+	pthread_mutex_unlock(&vm->sweep_lock);
+}
+
+static _Noreturn void give_up(const struct vm *vm, const char *why)
+{
+	outbox_note(vm->outbox, NOTICE_TROUBLE, 0, 0, why);
+	usleep(TROUBLE_MS * 1000); /* the main thread passes it on */
+	_exit(4);
+}
+
+void session_judge(struct vm *vm, int64_t now_us)
+{
+	char why[WIRE_TEXT_MAX];
+	int64_t since_us = atomic_load(&vm->opening_us);
+	if (since_us == 0 || now_us - since_us < OPEN_US)
+		return;
+	snprintf(why, sizeof(why), "%.100s has not answered for %d s: starting anew", vm->uri, OPEN_US / 1000000);
+	log_error("vm.open", "%s", why);
+	give_up(vm, why);
 }
 
 static void *loop_run(void *arg)
@@ -258,6 +286,14 @@ static void lock_await(const struct vm *vm)
 	}
 }
 
+static int open_once(struct vm *vm, struct err *err)
+{
+	atomic_store(&vm->opening_us, clock_monotonic_us());
+	int r = session_open(vm, err);
+	atomic_store(&vm->opening_us, 0);
+	return r;
+}
+
 static void *open_run(void *arg)
 {
 	struct vm *vm = arg;
@@ -265,20 +301,17 @@ static void *open_run(void *arg)
 	int64_t began = clock_monotonic_us();
 	if (vm->embed)
 		lock_await(vm);
-	for (unsigned pause_ms = RETRY_FIRST_MS; session_open(vm, &err) < 0;
+	for (unsigned pause_ms = RETRY_FIRST_MS; open_once(vm, &err) < 0;
 	     pause_ms = pause_ms < RETRY_MAX_MS ? pause_ms * 2 : pause_ms) {
 		if (strcmp(err.text, last.text) != 0)
 			log_error("vm.open", "%s", err.text);
+		if (vm->embed)
+			give_up(vm, err.text);
 		outbox_note(vm->outbox, NOTICE_TROUBLE, 0, 0, err.text);
-		if (vm->embed) {
-			usleep(TROUBLE_MS * 1000); /* the main thread passes it on */
-			_exit(4);
-		}
 		last = err;
 		usleep(pause_ms * 1000);
 	}
-	log_info("vm.open", "%s is open after %lld ms", vm->uri, (long long)(clock_monotonic_us() - began) / 1000);
-	outbox_wake(vm->outbox);
+	log_info("vm.open", "%s is open and swept after %lld ms", vm->uri, (long long)(clock_monotonic_us() - began) / 1000);
 	return NULL;
 }
 

@@ -52,6 +52,7 @@ int vm_init(struct vm *vm, const struct conf *conf, struct outbox *outbox, struc
 		snprintf(vm->uri, sizeof(vm->uri), "%s", conf->libvirt);
 	verify_init(&vm->verify);
 	pthread_mutex_init(&vm->evidence_lock, NULL);
+	pthread_mutex_init(&vm->sweep_lock, NULL);
 	return 0;
 }
 
@@ -62,6 +63,7 @@ void vm_done(struct vm *vm)
 		virConnectClose(conn);
 	verify_done(&vm->verify);
 	pthread_mutex_destroy(&vm->evidence_lock);
+	pthread_mutex_destroy(&vm->sweep_lock);
 }
 
 int vm_libvirt_error(struct err *err, const char *what)

@@ -24,10 +24,12 @@ struct vm {
 	bool embed;                 /* we are the only user of this libvirt: its qemu.conf, pid files, processes are ours */
 	bool test;                  /* libvirt's test driver: no folders' machines, no processes */
 	_Atomic(virConnectPtr) conn;
-	_Atomic int accelerator; /* enum vm_accelerator */
+	_Atomic int64_t opening_us; /* since when libvirt is being opened; 0: it is not */
+	_Atomic int accelerator;    /* enum vm_accelerator */
 	struct outbox *outbox;
 	struct verify verify;
 	pthread_mutex_t evidence_lock; /* one evidence at a time: the total bound is checked before writing */
+	pthread_mutex_t sweep_lock;    /* see session_swept */
 };
 
 /* Computes paths and checks their lengths. `vm` is zeroed first; `conf` is copied; `outbox` stays the caller's. */

@@ -2,20 +2,26 @@
 #include "act/vm/domain.h"
 #include "act/vm/folder.h"
 #include "act/vm/orders.h"
+#include "act/vm/process.h"
 #include "act/vm/queue.h"
 #include "act/vm/session.h"
 #include "lib/bytes.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 static char folder[] = "/tmp/kbtestXXXXXX";
@@ -96,12 +102,83 @@ static void notice_await(enum wire_notice type, uint32_t instance)
 	}
 }
 
+/* A daemon that takes the connection and never says a word. In a process of its own, which is to end. */
+static void test_silent_libvirt(void **state unused_arg)
+{
+	int said[2], status;
+	char text[1024] = "";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/silent.sock", folder);
+	auto_close int silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(silent, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(silent, 8), 0);
+	assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		static struct vm other;
+		struct conf conf = vm.conf;
+		dup2(said[1], STDERR_FILENO);
+		alarm(20);
+		snprintf(conf.libvirt, sizeof(conf.libvirt), "qemu+unix:///system?socket=%s", address.sun_path);
+		if (vm_init(&other, &conf, outbox, NULL) < 0 || session_start(&other, NULL) < 0)
+			_exit(10);
+		close(accept(silent, NULL, NULL) < 0 ? silent : -1); /* it is inside libvirt now */
+		int64_t now_us = clock_monotonic_us();
+		session_judge(&other, now_us + 50 * 1000000ll);
+		dprintf(STDERR_FILENO, "patient\n");
+		session_judge(&other, now_us + 61 * 1000000ll);
+		_exit(11);
+	}
+	close(said[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(read(said[0], text, sizeof(text) - 1) > 0);
+	close(said[0]);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 4);
+	const char *patient = strstr(text, "patient\n");
+	assert_non_null(patient);
+	assert_non_null(strstr(patient, "silent.sock has not answered for 60 s: starting anew"));
+}
+
+/* The guest's end does not wait for libvirt, which may hang or not be open. A shell in the guest's place. */
+static void test_destroy_without_libvirt(void **state unused_arg)
+{
+	static struct vm other;
+	struct conf conf = vm.conf;
+	struct wire_answer answer;
+	int hold[2], status;
+	char seed[VM_PATH_MAX];
+	strcpy(conf.libvirt, "embed");
+	assert_int_equal(vm_init(&other, &conf, outbox, NULL), 0);
+	folder_path(&other, 77, "seed.iso", seed);
+	assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(hold[0], STDIN_FILENO);
+		execl("/bin/sh", "sh", "-c", "read forever", "qemu", seed, (char *)NULL);
+		_exit(127);
+	}
+	while (process_find(&other, 77) != pid)
+		usleep(1000);
+	const struct wire_order asked = {.id = 1, .type = ORDER_VM_DESTROY, .instance = 77};
+	vm_order_carry(&other, &asked, &answer);
+	assert_int_equal(answer.status, -EAGAIN);
+	close(hold[1]); /* one that was spared ends now, in an orderly way */
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	close(hold[0]);
+	vm_done(&other);
+}
+
 static void test_closed(void **state unused_arg)
 {
 	struct wire_answer answer;
 	assert_int_equal(order(ORDER_VM_OBSERVE, 0, &answer), -EAGAIN);
 	assert_int_equal(order(ORDER_VM_SUSPEND, 7, &answer), -EAGAIN);
+	assert_int_equal(folder_make(&vm, 6, NULL), 0); /* left by an earlier life, without a guest */
 	assert_int_equal(session_open(&vm, NULL), 0);
+	uint32_t left;
+	assert_int_equal(folder_list(&vm, &left, 1), 0);
 }
 
 static void test_life(void **state unused_arg)
@@ -281,9 +358,11 @@ static void test_outbox(void **state unused_arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_closed),  cmocka_unit_test(test_life),    cmocka_unit_test(test_observe),
-	        cmocka_unit_test(test_refused), cmocka_unit_test(test_console), cmocka_unit_test(test_queue),
-	        cmocka_unit_test(test_outbox),  cmocka_unit_test(test_paths),
+	        cmocka_unit_test(test_silent_libvirt), cmocka_unit_test(test_destroy_without_libvirt),
+	        cmocka_unit_test(test_closed),         cmocka_unit_test(test_life),
+	        cmocka_unit_test(test_observe),        cmocka_unit_test(test_refused),
+	        cmocka_unit_test(test_console),        cmocka_unit_test(test_queue),
+	        cmocka_unit_test(test_outbox),         cmocka_unit_test(test_paths),
 	};
 	return cmocka_run_group_tests_name("vm orders", tests, setup, teardown);
 }

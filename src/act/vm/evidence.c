@@ -1,8 +1,8 @@
 /*
  * ORDER_VM_EVIDENCE: what a fallen guest leaves behind to be looked at: its console and its memory, below
  * <state_dir>/evidence/<incident>/ with SHA256SUMS beside them. Bounded twice (one incident, all together), and never in the way:
- * it runs behind all others, one at a time. The oldest evidence makes room, but only of incidents that are closed; what is left
- * out for want of room is said in the answer.
+ * it runs behind all others, one at a time. The oldest evidence makes room, but only of incidents that are closed. A part that
+ * cannot be had does not take the others along; what is missing or left out for want of room is said in the answer.
  *
  * The memory holds the guest's secrets: the folders are root's alone.
  */
@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <libvirt/libvirt-qemu.h>
 #include <openssl/evp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -105,37 +106,104 @@ static int sums_add(const char *folder, const char *name, struct err *err)
 	return r;
 }
 
-/* The net actuator, which was asked first, left them there. */
-static int flows_hash(uint32_t number, const char *folder, bool *ret_there, struct err *err)
+struct kept { /* what the answer says: what was kept, and what is missing and why */
+	bool some;
+	char text[160];
+};
+
+static void printf_like(2, 3) kept_say(struct kept *kept, const char *format, ...)
 {
-	char name[48], path[VM_PATH_MAX + 64];
-	snprintf(name, sizeof(name), "kb-%u.flows", number);
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	*ret_there = access(path, R_OK) == 0;
-	return *ret_there ? sums_add(folder, name, err) : 0;
+	size_t used = strlen(kept->text);
+	va_list args;
+	va_start(args, format);
+	int more = snprintf(kept->text + used, sizeof(kept->text) - used, "%s", used ? ", " : "");
+	used += more > 0 ? (size_t)more : 0;
+	if (used < sizeof(kept->text))
+		vsnprintf(kept->text + used, sizeof(kept->text) - used, format, args);
+	va_end(args);
 }
 
-static int console_take(const struct vm *vm, uint32_t number, const char *folder, struct err *err)
+/* The answer has little room: the whole sentence is in the log. `err` is the first reason of all, which the answer carries when
+ * nothing else came of it. */
+static void kept_miss(struct kept *kept, const char *what, const struct err *why, struct err *err)
 {
-	static const char *const parts[] = {"console.old", "console.log"};
+	log_warning("vm.evidence", "no %s: %s", what, why->text);
+	kept_say(kept, "no %s (%s)", what, strerror(-why->code));
+	if (err->code == 0)
+		*err = *why;
+}
+
+/* The net actuator, which was asked first, left them there. */
+static void flows_hash(uint32_t number, const char *folder, struct kept *kept, struct err *err)
+{
+	char name[48], path[VM_PATH_MAX + 64];
+	struct err why = {0};
+	snprintf(name, sizeof(name), "kb-%u.flows", number);
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if (access(path, F_OK) < 0)
+		return;
+	if (sums_add(folder, name, &why) < 0) {
+		kept_miss(kept, "hash of the flows", &why, err);
+		return;
+	}
+	kept_say(kept, "flows");
+	kept->some = true;
+}
+
+/* The last bytes of a file, CONSOLE_MAX at most: what a guest writes has no other limit than our looking once a second. */
+static int end_read(const char *path, uint8_t **ret_bytes, size_t *ret_size, bool *ret_cut, struct err *err)
+{
+	struct stat status;
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return err_set(err, -errno, "%s: cannot open it: %s", path, strerror(errno));
+	bool cut = status.st_size > (off_t)CONSOLE_MAX;
+	off_t from = cut ? status.st_size - (off_t)CONSOLE_MAX : 0;
+	auto_free uint8_t *bytes = malloc(CONSOLE_MAX);
+	if (!bytes)
+		abort();
+	size_t size = 0;
+	for (ssize_t got; size < CONSOLE_MAX && (got = pread(fd, bytes + size, CONSOLE_MAX - size, from + (off_t)size)) != 0;
+	     size += (size_t)got)
+		if (got < 0)
+			return err_set(err, -errno, "%s: cannot read it: %s", path, strerror(errno));
+	*ret_bytes = take(&bytes);
+	*ret_size = size;
+	*ret_cut = cut;
+	return 0;
+}
+
+static void console_take(const struct vm *vm, uint32_t number, const char *folder, struct kept *kept, struct err *err)
+{
+	static const struct {
+		const char *file, *what;
+	} parts[] = {{"console.old", "earlier console"}, {"console.log", "console"}};
 	char path[VM_PATH_MAX], name[48], to[VM_PATH_MAX + 64];
 	for (size_t i = 0; i < countof(parts); i++) {
 		auto_free uint8_t *bytes = NULL;
-		size_t size;
-		folder_path(vm, number, parts[i], path);
-		int r = file_read(path, CONSOLE_MAX, &bytes, &size, err);
-		if (r == -ENOENT)
-			continue;
-		snprintf(name, sizeof(name), "kb-%u.%s", number, parts[i]);
+		size_t size = 0;
+		bool cut = false;
+		struct err why = {0};
+		folder_path(vm, number, parts[i].file, path);
+		int r = end_read(path, &bytes, &size, &cut, &why);
+		if (r == -ENOENT && i == 0)
+			continue; /* it was never cut */
+		snprintf(name, sizeof(name), "kb-%u.%s", number, parts[i].file);
 		snprintf(to, sizeof(to), "%s/%s", folder, name);
 		if (r == 0)
-			r = file_write(to, bytes, size, 0600, err);
+			r = file_write(to, bytes, size, 0600, &why);
 		if (r == 0)
-			r = sums_add(folder, name, err);
-		if (r < 0)
-			return r;
+			r = sums_add(folder, name, &why);
+		if (r < 0) {
+			kept_miss(kept, parts[i].what, &why, err);
+			continue;
+		}
+		if (cut)
+			kept_say(kept, "the last %u MiB of its %s", CONSOLE_MAX >> 20, parts[i].what);
+		else if (i == 1)
+			kept_say(kept, "console");
+		kept->some = true;
 	}
-	return 0;
 }
 
 /* The lowest number below `limit` that has a folder, 0 when none has. */
@@ -254,25 +322,34 @@ static void memory_forget(const char *folder, uint32_t number)
 	}
 }
 
-static int memory_take(struct vm *vm, virDomainPtr domain, const struct wire_order *order, const char *folder, char *ret_said,
-                       size_t size, struct err *err)
+static void memory_take(struct vm *vm, virDomainPtr domain, const struct wire_order *order, const char *folder, struct kept *kept,
+                        struct err *err)
 {
 	uint32_t number = order->instance;
 	virDomainInfo info;
-	char name[48];
-	if (virDomainGetInfo(domain, &info) < 0)
-		return vm_libvirt_error(err, "asking for the guest's memory size");
+	char name[48], refused[120];
+	struct err why = {0};
+	if (virDomainGetInfo(domain, &info) < 0) {
+		vm_libvirt_error(&why, "asking for the guest's memory size");
+		kept_miss(kept, "memory", &why, err);
+		return;
+	}
 	uint64_t bytes = (uint64_t)info.maxMem << 10;
 	memory_forget(folder, number);
 	if (folder_bytes(AT_FDCWD, folder, 0) + bytes <= vm->conf.evidence_bytes && bytes <= vm->conf.evidence_total)
 		make_room(vm, bytes, order->closed_below < order->incident ? order->closed_below : order->incident);
-	if (memory_refused(vm, bytes, folder, ret_said, size))
-		return 0;
+	if (memory_refused(vm, bytes, folder, refused, sizeof(refused))) {
+		kept_say(kept, "%s", refused);
+		return;
+	}
 	snprintf(name, sizeof(name), "kb-%u.memory", number);
 	cap_fallen(process_find(vm, number));
-	int r = memory_dump(vm, domain, bytes, folder, name, err);
-	snprintf(ret_said, size, "memory (%" PRIu64 " MiB)", bytes >> 20);
-	return r;
+	if (memory_dump(vm, domain, bytes, folder, name, &why) < 0) {
+		kept_miss(kept, "memory", &why, err);
+		return;
+	}
+	kept_say(kept, "memory (%" PRIu64 " MiB)", bytes >> 20);
+	kept->some = true;
 }
 
 static int folders_make(const struct vm *vm, const char *folder, struct err *err)
@@ -287,7 +364,9 @@ static int folders_make(const struct vm *vm, const char *folder, struct err *err
 int vm_evidence(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct conf_instance instance;
-	char folder[VM_PATH_MAX + 24], said[160] = "";
+	char folder[VM_PATH_MAX + 24];
+	struct kept kept = {0};
+	struct err first = {0};
 	conf_instance(&vm->conf, order->instance, &instance);
 	if (vm->conf.evidence_bytes == 0) {
 		snprintf(answer->text, sizeof(answer->text), "%s: no evidence is taken (evidence_bytes is 0)", instance.name);
@@ -298,18 +377,22 @@ int vm_evidence(struct vm *vm, const struct wire_order *order, struct wire_answe
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&vm->evidence_lock);
-	bool flows = false;
-	r = console_take(vm, order->instance, folder, err);
-	r = r == 0 ? flows_hash(order->instance, folder, &flows, err) : r;
+	console_take(vm, order->instance, folder, &kept, &first);
+	flows_hash(order->instance, folder, &kept, &first);
 	virDomainPtr domain = NULL;
-	if (r == 0 && vm_domain(vm, &instance, &domain, NULL) == 0) {
-		r = memory_take(vm, domain, order, folder, said, sizeof(said), err);
+	struct err why = {0};
+	r = vm_domain(vm, &instance, &domain, &why);
+	if (r == 0) {
+		memory_take(vm, domain, order, folder, &kept, &first);
 		virDomainFree(domain);
-	} else if (r == 0) {
-		snprintf(said, sizeof(said), "no memory, the guest is gone");
+	} else if (r == -ENOENT) {
+		kept_say(&kept, "no memory, the guest is gone");
+	} else {
+		kept_miss(&kept, "memory", &why, &first);
 	}
 	pthread_mutex_unlock(&vm->evidence_lock);
-	if (r == 0)
-		snprintf(answer->text, sizeof(answer->text), "%s: console%s, %s", instance.name, flows ? ", flows" : "", said);
-	return r;
+	if (!kept.some && first.code < 0)
+		return err_set(err, first.code, "%s", first.text);
+	snprintf(answer->text, sizeof(answer->text), "%s: %s", instance.name, kept.text);
+	return 0;
 }

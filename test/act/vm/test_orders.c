@@ -256,6 +256,50 @@ static void test_console(void **state unused_arg)
 	assert_int_equal(folder_remove(&vm, 9, NULL), 0);
 }
 
+static void evidence_read(const char *name, uint8_t **ret_bytes, size_t *ret_size)
+{
+	char path[VM_PATH_MAX + 64];
+	snprintf(path, sizeof(path), "%s/3/%s", vm.evidence, name);
+	assert_int_equal(file_read(path, 16u << 20, ret_bytes, ret_size, NULL), 0);
+}
+
+/* What cannot be had does not take the rest along. */
+static void test_evidence_of_a_bad_console(void **state unused_arg)
+{
+	const size_t grown = 6u << 20, kept = 5u << 20;
+	struct wire_answer answer;
+	char path[VM_PATH_MAX + 64];
+	auto_free uint8_t *console = calloc(1, grown), *copy = NULL, *sums = NULL;
+	size_t size;
+	guest_make(8, "birch");
+	snprintf(path, sizeof(path), "mkdir -p %s/3 && echo a flow > %s/3/kb-8.flows", vm.evidence, vm.evidence);
+	assert_int_equal(system(path), 0);
+	memset(console + grown - kept, 'e', kept);
+	folder_path(&vm, 8, "console.log", path);
+	assert_int_equal(file_write(path, console, grown, 0600, NULL), 0);
+	assert_int_equal(order(ORDER_VM_EVIDENCE, 8, &answer), 0);
+	assert_non_null(strstr(answer.text, "kb-8: the last 5 MiB of its console, flows, memory (64 MiB) left out: "));
+	evidence_read("kb-8.console.log", &copy, &size);
+	assert_int_equal(size, kept);
+	assert_memory_equal(copy, console + grown - kept, kept);
+	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/3/SHA256SUMS", vm.evidence);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(order(ORDER_VM_EVIDENCE, 8, &answer), 0);
+	assert_non_null(strstr(answer.text, "kb-8: no console (Is a directory), flows, memory (64 MiB) left out: "));
+	evidence_read("SHA256SUMS", &sums, &size);
+	assert_non_null(strstr((const char *)sums, "kb-8.flows"));
+	assert_null(strstr((const char *)sums, "console"));
+	/* nothing at all is no evidence: the first reason is told */
+	snprintf(path, sizeof(path), "%s/3/kb-8.flows", vm.evidence);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(order(ORDER_VM_EVIDENCE, 8, &answer), -EISDIR);
+	folder_path(&vm, 8, "console.log", path);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(order(ORDER_VM_DESTROY, 8, &answer), 0);
+}
+
 static void test_paths(void **state unused_arg)
 {
 	static struct vm other;
@@ -361,8 +405,9 @@ int main(void)
 	        cmocka_unit_test(test_silent_libvirt), cmocka_unit_test(test_destroy_without_libvirt),
 	        cmocka_unit_test(test_closed),         cmocka_unit_test(test_life),
 	        cmocka_unit_test(test_observe),        cmocka_unit_test(test_refused),
-	        cmocka_unit_test(test_console),        cmocka_unit_test(test_queue),
-	        cmocka_unit_test(test_outbox),         cmocka_unit_test(test_paths),
+	        cmocka_unit_test(test_console),        cmocka_unit_test(test_evidence_of_a_bad_console),
+	        cmocka_unit_test(test_queue),          cmocka_unit_test(test_outbox),
+	        cmocka_unit_test(test_paths),
 	};
 	return cmocka_run_group_tests_name("vm orders", tests, setup, teardown);
 }

@@ -24,21 +24,26 @@ static bool command_has(const char *pid, const char *needle)
 	return memmem(text, size, needle, strlen(needle)) != NULL;
 }
 
-pid_t process_find(const struct vm *vm, uint32_t number)
+pid_t process_with(const char *file)
 {
-	char seed[VM_PATH_MAX];
 	pid_t found = 0;
-	if (vm->test)
-		return 0;
-	folder_path(vm, number, "seed.iso", seed);
 	DIR *proc = opendir("/proc");
 	if (!proc)
 		return 0;
 	for (const struct dirent *entry; found == 0 && (entry = readdir(proc));)
-		if (isdigit((unsigned char)entry->d_name[0]) && command_has(entry->d_name, seed))
+		if (isdigit((unsigned char)entry->d_name[0]) && command_has(entry->d_name, file))
 			found = (pid_t)strtol(entry->d_name, NULL, 10);
 	closedir(proc);
 	return found;
+}
+
+pid_t process_find(const struct vm *vm, uint32_t number)
+{
+	char seed[VM_PATH_MAX];
+	if (vm->test)
+		return 0;
+	folder_path(vm, number, "seed.iso", seed);
+	return process_with(seed);
 }
 
 int process_open(pid_t pid)

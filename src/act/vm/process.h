@@ -5,6 +5,9 @@
 /* The process of an instance, 0 when there is none. Only under embed; looks at command lines, believes no pid file. */
 pid_t process_find(const struct vm *vm, uint32_t number);
 
+/* The QEMU whose command line names `file`, 0 when there is none. */
+pid_t process_with(const char *file);
+
 /* A descriptor that becomes readable when the process has ended, -1 when it is gone already. */
 int process_open(pid_t pid);
 

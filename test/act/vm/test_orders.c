@@ -1,4 +1,6 @@
 /* Orders against libvirt's test driver, whose guests exist in this process's memory only; and the rules of the queue. */
+#include "../../image/made.h"
+#include "act/vm/accel.h"
 #include "act/vm/domain.h"
 #include "act/vm/folder.h"
 #include "act/vm/orders.h"
@@ -168,6 +170,95 @@ static void test_destroy_without_libvirt(void **state unused_arg)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	close(hold[0]);
 	vm_done(&other);
+}
+
+static void *proof_meddle(void *arg)
+{
+	const struct proof {
+		virConnectPtr conn;
+		unsigned before; /* the id of the guest that is not the one */
+		const char *console;
+	} *proof = arg;
+	for (unsigned id = proof->before; id == proof->before; usleep(1000)) {
+		virDomainPtr domain = virDomainLookupByName(proof->conn, "kb-proof");
+		id = domain ? virDomainGetID(domain) : proof->before;
+		if (domain)
+			virDomainFree(domain);
+	}
+	if (!proof->console)
+		kill(getpid(), SIGTERM);
+	else if (file_write(proof->console, "koboshi: ready\n", 15, 0600, NULL) < 0)
+		abort();
+	return NULL;
+}
+
+static int proof_run(struct vm *other, const char *console, bool leftover, struct err *err)
+{
+	pthread_t thread;
+	struct {
+		virConnectPtr conn;
+		unsigned before;
+		const char *console;
+	} proof = {atomic_load(&other->conn), 0, console};
+	if (leftover) {
+		const struct domain_recipe recipe = {.name = "kb-proof", .virt = DOMAIN_TEST, .memory_mib = 64, .cpus = 1};
+		auto_free char *xml = domain_xml(&recipe);
+		virDomainPtr domain = virDomainCreateXML(proof.conn, xml, 0);
+		proof.before = domain ? virDomainGetID(domain) : 0;
+		if (domain)
+			virDomainFree(domain);
+	}
+	pthread_create(&thread, NULL, proof_meddle, &proof);
+	int r = accel_prove(&other->conf, err);
+	pthread_join(thread, NULL);
+	return r;
+}
+
+/* What a killed proof left is in nobody's way; one that is interrupted proves nothing, leaves nothing and records nothing. */
+static void proofs_run(const struct conf *conf)
+{
+	static struct vm other;
+	struct err err = {0};
+	char record[VM_PATH_MAX], console[VM_PATH_MAX];
+	auto_free uint8_t *text = NULL;
+	size_t size;
+	snprintf(record, sizeof(record), "%.200s/accel", conf->state_dir);
+	snprintf(console, sizeof(console), "%.200s/proof/vm/console.log", conf->run_dir);
+	alarm(25);
+	if (vm_init(&other, conf, outbox, NULL) < 0 || session_open(&other, NULL) < 0)
+		_exit(10);
+	if (proof_run(&other, console, true, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		_exit(11);
+	}
+	if (file_read(record, 512, &text, &size, NULL) < 0 || strncmp((char *)text, "kvm ", 4) != 0 || unlink(record) < 0)
+		_exit(12);
+	if (proof_run(&other, NULL, false, &err) != -EINTR || access(record, F_OK) == 0)
+		_exit(13);
+	_exit(virDomainLookupByName(atomic_load(&other.conn), "kb-proof") ? 14 : 0);
+}
+
+static void test_proof(void **state unused_arg)
+{
+	static struct made made;
+	static struct conf conf;
+	int status;
+	char command[2 * PATH_MAX];
+	made_new(&made);
+	json_auto_t *manifest = made_manifest();
+	made_put(&made, manifest);
+	conf = vm.conf;
+	snprintf(conf.image_key, sizeof(conf.image_key), "%s", made.pub);
+	snprintf(conf.image_dir, sizeof(conf.image_dir), "%s", made.base);
+	snprintf(command, sizeof(command), "mkdir -p %s %s/proof/vm", conf.state_dir, conf.run_dir);
+	assert_int_equal(system(command), 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		proofs_run(&conf);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	made_remove(&made);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void test_closed(void **state unused_arg)
@@ -402,11 +493,17 @@ static void test_outbox(void **state unused_arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_silent_libvirt), cmocka_unit_test(test_destroy_without_libvirt),
-	        cmocka_unit_test(test_closed),         cmocka_unit_test(test_life),
-	        cmocka_unit_test(test_observe),        cmocka_unit_test(test_refused),
-	        cmocka_unit_test(test_console),        cmocka_unit_test(test_evidence_of_a_bad_console),
-	        cmocka_unit_test(test_queue),          cmocka_unit_test(test_outbox),
+	        cmocka_unit_test(test_silent_libvirt),
+	        cmocka_unit_test(test_destroy_without_libvirt),
+	        cmocka_unit_test(test_proof),
+	        cmocka_unit_test(test_closed),
+	        cmocka_unit_test(test_life),
+	        cmocka_unit_test(test_observe),
+	        cmocka_unit_test(test_refused),
+	        cmocka_unit_test(test_console),
+	        cmocka_unit_test(test_evidence_of_a_bad_console),
+	        cmocka_unit_test(test_queue),
+	        cmocka_unit_test(test_outbox),
 	        cmocka_unit_test(test_paths),
 	};
 	return cmocka_run_group_tests_name("vm orders", tests, setup, teardown);

@@ -28,18 +28,27 @@
 #define LOW_NICE 10 /* a tenth of a processor beside a busy thread */
 #define RESCUE_NICE 5 /* a quarter: within a minute even a slow guest has booted with it */
 #define BEHIND_NICE 15
+#define PLACED_MAX 16 /* more threads than ever place themselves at once */
 
 static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER; /* the end of a cap and its softening do not cross */
 static pthread_once_t probe_once = PTHREAD_ONCE_INIT;
 static bool can_return;
-static char group_base[256]; /* "" = none */
+static int usual_nice; /* of all our threads: whoever started us may have given us another than 0 */
+static pthread_mutex_t placed_lock = PTHREAD_MUTEX_INITIALIZER;
+static pid_t placed[PLACED_MAX]; /* threads of ours that stand elsewhere; 0: free */
+static char group_base[256];     /* "" = none */
 static bool group_v2;
+
+static int nice_of(pid_t pid)
+{
+	return getpriority(PRIO_PROCESS, (id_t)pid);
+}
 
 static void *probe_return(void *arg)
 {
 	const struct sched_param zero = {0};
 	can_return = sched_setscheduler(0, SCHED_IDLE, &zero) == 0 && setpriority(PRIO_PROCESS, 0, 15) == 0 &&
-	             sched_setscheduler(0, SCHED_OTHER, &zero) == 0 && setpriority(PRIO_PROCESS, 0, 0) == 0;
+	             sched_setscheduler(0, SCHED_OTHER, &zero) == 0 && setpriority(PRIO_PROCESS, 0, usual_nice) == 0;
 	return arg;
 }
 
@@ -70,6 +79,7 @@ static void probe_group(const char *line)
 static void probe(void)
 {
 	pthread_t thread;
+	usual_nice = nice_of(getpid()); /* the first thread's, which never places itself */
 	if (pthread_create(&thread, NULL, probe_return, NULL) == 0)
 		pthread_join(thread, NULL);
 	FILE *groups = fopen("/proc/self/cgroup", "re");
@@ -236,11 +246,6 @@ struct starved { /* a booting guest that stood in line */
 	unsigned looks;           /* in a row */
 };
 
-static int nice_of(pid_t pid)
-{
-	return getpriority(PRIO_PROCESS, (id_t)pid);
-}
-
 /* Capped, and there is still a step to be lifted. */
 static bool is_capped(pid_t pid)
 {
@@ -287,10 +292,43 @@ void cap_fallen(pid_t pid)
 		threads_set(pid, SCHED_BATCH, BEHIND_NICE);
 }
 
+static pid_t *placed_seat(pid_t thread)
+{
+	for (size_t i = 0; i < PLACED_MAX; i++)
+		if (placed[i] == thread)
+			return &placed[i];
+	return NULL;
+}
+
+/* libvirt starts a thread for each guest from within the call that starts the guest. It lives as long as the guest and answers
+ * for it, so it must not stay where only that call was meant to be. */
+static void strays_return(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	for (const struct dirent *entry; tasks && (entry = readdir(tasks));) {
+		pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+		if (thread > 0 && !placed_seat(thread) && nice_of(thread) > usual_nice)
+			setpriority(PRIO_PROCESS, (id_t)thread, usual_nice);
+	}
+	if (tasks)
+		closedir(tasks);
+}
+
 void cap_self(enum cap_place place)
 {
-	static const int nice[] = {[CAP_USUAL] = 0, [CAP_LOW] = LOW_NICE, [CAP_BEHIND] = BEHIND_NICE};
+	static const int nice[] = {[CAP_USUAL] = PRIO_MIN, [CAP_LOW] = LOW_NICE, [CAP_BEHIND] = BEHIND_NICE};
 	pthread_once(&probe_once, probe);
-	if (can_return)
-		setpriority(PRIO_PROCESS, 0, nice[place]);
+	if (!can_return)
+		return;
+	pid_t self = gettid();
+	pthread_mutex_lock(&placed_lock);
+	pid_t *seat = placed_seat(self);
+	seat = seat ? seat : placed_seat(0);
+	if (seat) {
+		*seat = place == CAP_USUAL ? 0 : self;
+		setpriority(PRIO_PROCESS, 0, nice[place] > usual_nice ? nice[place] : usual_nice);
+	}
+	if (place == CAP_USUAL)
+		strays_return();
+	pthread_mutex_unlock(&placed_lock);
 }

@@ -27,9 +27,10 @@ void cap_rescue(const struct vm *vm, uint32_t number);
  * way back. */
 void cap_fallen(pid_t pid);
 
-/* Where this thread stands, and whatever it starts until it says CAP_USUAL again. */
+/* Where this thread stands, and whatever process it starts until it says CAP_USUAL again. Threads that were started in our
+ * process meanwhile (by libvirt) are brought to the usual place then. */
 enum cap_place {
-	CAP_USUAL,
+	CAP_USUAL, /* where the process was started */
 	CAP_LOW,   /* a new guest's process before its own cap: gets a tenth beside a busy thread, so that it ends in time */
 	CAP_BEHIND /* hashing and the like */
 };

@@ -190,6 +190,13 @@ def clock(pid, seconds):
     return (used() - before) / seconds
 
 
+def nices(engine):
+    """Of all threads of koboshi-vm, libvirt's among them."""
+    reaper = engine.process.pid
+    ours = Path(f"/proc/{reaper}/task/{reaper}/children").read_text().split()[0]
+    return [os.getpriority(os.PRIO_PROCESS, int(task)) for task in os.listdir(f"/proc/{ours}/task")]
+
+
 def scenario(engine, folder, images, second):
     print("ready", engine.wait_note(READY), f"{(time.monotonic() - engine.began) * 1000:.0f} ms after the start (cold)")
     assert engine.observe() == {}
@@ -205,6 +212,7 @@ def scenario(engine, folder, images, second):
     assert engine.observe()[1] == (0, 0, "running", key)
     pid = qemu_pids(folder)[0]
     assert os.sched_getscheduler(pid) in (os.SCHED_IDLE, os.SCHED_BATCH)
+    assert set(nices(engine)) == {os.getpriority(os.PRIO_PROCESS, 0)}, nices(engine)
     wait_console(folder, 1, b"koboshi: ready")
     print(f"ready on its console {time.monotonic() - began:.2f} s after create")
     engine.order(UNCAP, 1)

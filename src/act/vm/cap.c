@@ -241,10 +241,24 @@ static int64_t threads_waited_us(pid_t pid)
 
 struct starved { /* a booting guest that stood in line */
 	uint32_t number;
-	pid_t pid;
-	int64_t at_us, waited_us; /* at the last look */
+	int64_t at_us, waited_us; /* at the last look; 0: it was not capped */
 	unsigned looks;           /* in a row */
 };
+
+/* Its own, or what nobody looked at for the longest: no more than that many guests are looked at in a round. */
+static struct starved *starved_of(uint32_t number)
+{
+	static struct starved seen[WIRE_INSTANCES_MAX];
+	struct starved *oldest = &seen[0];
+	for (size_t i = 0; i < countof(seen); i++) {
+		if (seen[i].number == number)
+			return &seen[i];
+		if (seen[i].at_us < oldest->at_us)
+			oldest = &seen[i];
+	}
+	*oldest = (struct starved){.number = number};
+	return oldest;
+}
 
 /* Capped, and there is still a step to be lifted. */
 static bool is_capped(pid_t pid)
@@ -264,15 +278,13 @@ static void lift(uint32_t number, pid_t pid)
 
 void cap_rescue(const struct vm *vm, uint32_t number)
 {
-	static struct starved seen[WIRE_INSTANCES_MAX];
-	struct starved *s = &seen[number % WIRE_INSTANCES_MAX];
-	if (s->number != number || s->pid == 0)
-		*s = (struct starved){.number = number, .pid = process_find(vm, number)};
-	if (s->pid == 0 || !is_capped(s->pid)) {
+	struct starved *s = starved_of(number);
+	pid_t pid = process_find(vm, number);
+	if (pid == 0 || !is_capped(pid)) {
 		s->at_us = 0;
 		return;
 	}
-	int64_t now = clock_monotonic_us(), waited = threads_waited_us(s->pid), before = s->at_us;
+	int64_t now = clock_monotonic_us(), waited = threads_waited_us(pid), before = s->at_us;
 	bool starved = before > 0 && (waited - s->waited_us) * 100 > (now - before) * RESCUE_PERCENT;
 	s->at_us = now;
 	s->waited_us = waited;
@@ -281,8 +293,8 @@ void cap_rescue(const struct vm *vm, uint32_t number)
 		return;
 	s->looks = 0;
 	pthread_mutex_lock(&policy_lock);
-	if (is_capped(s->pid)) /* not uncapped meanwhile */
-		lift(number, s->pid);
+	if (is_capped(pid)) /* not uncapped meanwhile */
+		lift(number, pid);
 	pthread_mutex_unlock(&policy_lock);
 }
 

@@ -1,12 +1,17 @@
 /* Where our threads and the guests' processes stand: real priorities of this process and of shells in the guests' place. */
 #include "act/vm/cap.h"
+#include "act/vm/folder.h"
+#include "act/vm/process.h"
 
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -74,10 +79,130 @@ static void test_what_a_start_leaves_behind(void **state unused_arg)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static struct vm vm;
+static char folder[] = "/tmp/kbcapXXXXXX";
+
+/* A shell in the place of a guest's process: known by its command line, on the first processor only. It ends with us. */
+static pid_t guest(uint32_t number, const char *script, int nice)
+{
+	char seed[VM_PATH_MAX];
+	cpu_set_t first;
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	folder_path(&vm, number, "seed.iso", seed);
+	pid_t parent = getpid(), pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent || sched_setaffinity(0, sizeof(first), &first) < 0 ||
+		    setpriority(PRIO_PROCESS, 0, nice) < 0)
+			_exit(1);
+		execl("/bin/sh", "sh", "-c", script, "qemu", seed, (char *)NULL);
+		_exit(127);
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void guest_end(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static int vm_setup(void **state unused_arg)
+{
+	static struct conf conf = {.boot_share = 100};
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(conf.libvirt, sizeof(conf.libvirt), "embed");
+	snprintf(conf.run_dir, sizeof(conf.run_dir), "%s", folder);
+	snprintf(conf.state_dir, sizeof(conf.state_dir), "%s", folder);
+	return vm_init(&vm, &conf, NULL, NULL);
+}
+
+static int vm_teardown(void **state unused_arg)
+{
+	vm_done(&vm);
+	return rmdir(folder);
+}
+
+/* Waits for the shell's exec. */
+static pid_t found_await(uint32_t number)
+{
+	pid_t found = 0;
+	for (int i = 0; i < 5000 && found == 0; i++) {
+		found = process_find(&vm, number);
+		if (found == 0)
+			usleep(1000);
+	}
+	return found;
+}
+
+/* Two whose numbers are a whole table apart starve beside one that hogs the processor: both are lifted. */
+static void test_all_who_starve_are_lifted(void **state unused_arg)
+{
+	static const char *const hog = "while :; do :; done";
+	const uint32_t numbers[] = {5, 5 + WIRE_INSTANCES_MAX};
+	pid_t pids[countof(numbers)], other = guest(99, hog, 10);
+	char how[64];
+	bool idle = true;
+	for (size_t i = 0; i < countof(numbers); i++) {
+		pids[i] = guest(numbers[i], hog, 0);
+		assert_int_equal(found_await(numbers[i]), pids[i]);
+		cap_set(&vm, numbers[i], pids[i], false, how, sizeof(how));
+		idle = idle && sched_getscheduler(pids[i]) == SCHED_IDLE;
+	}
+	size_t lifted = 0;
+	for (int look = 0; idle && look < 60 && lifted < countof(numbers); look++) {
+		usleep(500000); /* what is looked at is time */
+		lifted = 0;
+		for (size_t i = 0; i < countof(numbers); i++) {
+			cap_rescue(&vm, numbers[i]);
+			lifted += sched_getscheduler(pids[i]) == SCHED_BATCH;
+		}
+	}
+	for (size_t i = 0; i < countof(numbers); i++)
+		guest_end(pids[i]);
+	guest_end(other);
+	if (!idle)
+		skip();
+	assert_int_equal(lifted, countof(numbers));
+}
+
+/* A remembered process is believed only as long as it is that very one. */
+static void test_who_is_remembered(void **state unused_arg)
+{
+	struct process_sight sight;
+	assert_int_equal(process_find(&vm, 7), 0);
+	for (int life = 0; life < 2; life++) {
+		pid_t pid = guest(7, "kill -STOP $$", 0);
+		assert_int_equal(found_await(7), pid);
+		assert_int_equal(process_find(&vm, 7), pid);
+		assert_true(process_look(pid, &sight));
+		auto_close int pidfd = process_open(pid);
+		process_kill(pidfd);
+		assert_true(process_wait(pidfd, 5000));
+		assert_int_equal(process_find(&vm, 7), 0); /* nobody has waited for it yet */
+		assert_false(process_look(pid, &sight));
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+	}
+	/* more than are remembered */
+	pid_t pids[60];
+	for (uint32_t i = 0; i < countof(pids); i++)
+		pids[i] = guest(100 + i, "kill -STOP $$", 0);
+	for (int round = 0; round < 2; round++)
+		for (uint32_t i = 0; i < countof(pids); i++)
+			assert_int_equal(found_await(100 + i), pids[i]);
+	for (uint32_t i = 0; i < countof(pids); i++)
+		guest_end(pids[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_what_a_start_leaves_behind),
+	        cmocka_unit_test(test_all_who_starve_are_lifted),
+	        cmocka_unit_test(test_who_is_remembered),
 	};
-	return cmocka_run_group_tests_name("vm cap", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("vm cap", tests, vm_setup, vm_teardown);
 }

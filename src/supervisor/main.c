@@ -144,7 +144,7 @@ int main(int argc, char **argv)
 	int status = options_read(argc, argv, &options);
 	if (status >= 0)
 		return status;
-	if (path_absolute(options.config, config, &err) < 0 || settings_load(config, &settings, &err) < 0) {
+	if (path_absolute(options.config, config, &err) < 0 || settings_load(config, NULL, &settings, &err) < 0) {
 		log_error("supervisor.config", "%s", err.text);
 		return config_status(err.code);
 	}

@@ -15,12 +15,12 @@ struct outcome {
 	struct err err; /* code 0: it went well */
 };
 
-static void load_and_tell(const char *path, int to)
+static void load_and_tell(const char *path, const struct user *as, int to)
 {
 	alarm(LOAD_S);
 	static struct conf conf; /* written in this process only: costs the supervisor nothing */
 	struct outcome outcome = {0};
-	if (conf_load(path, &conf, &outcome.err) == 0) {
+	if ((!as || user_become(as, &outcome.err) == 0) && conf_load(path, &conf, &outcome.err) == 0) {
 		outcome.err.code = 0;
 		snprintf(outcome.settings.run_dir, sizeof(outcome.settings.run_dir), "%s", conf.run_dir);
 		snprintf(outcome.settings.state_dir, sizeof(outcome.settings.state_dir), "%s", conf.state_dir);
@@ -47,14 +47,14 @@ static int outcome_read(int from, pid_t pid, struct outcome *ret_outcome, struct
 	return 0;
 }
 
-int settings_load(const char *path, struct settings *ret_settings, struct err *err)
+int settings_load(const char *path, const struct user *as, struct settings *ret_settings, struct err *err)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
 	pid_t pid = fork();
 	if (pid == 0)
-		load_and_tell(path, ends[1]);
+		load_and_tell(path, as, ends[1]);
 	close(ends[1]);
 	struct outcome outcome;
 	int r = pid < 0 ? err_set(err, -EAGAIN, "cannot start a process: %s", strerror(errno))

@@ -1,6 +1,7 @@
 #pragma once
 /* What the supervisor needs of the configuration: three words. */
 #include "conf/conf.h"
+#include "lib/user.h"
 
 struct settings {
 	char run_dir[CONF_PATH_MAX];
@@ -9,5 +10,6 @@ struct settings {
 };
 
 /* Loads FILE in a short-lived process, so that neither the parser's memory nor its faults stay in the one process that
- * must never fall. Takes milliseconds, and a few seconds at most. */
-int settings_load(const char *path, struct settings *ret_settings, struct err *err) must_use;
+ * must never fall. Takes milliseconds, and a few seconds at most. That process becomes `as` before it looks (NULL: stays what we
+ * are): what comes back then is for judging the file by, not for building on. */
+int settings_load(const char *path, const struct user *as, struct settings *ret_settings, struct err *err) must_use;

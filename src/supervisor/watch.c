@@ -213,19 +213,22 @@ static void stop(struct watch *w)
 	}
 }
 
-/* A file that cannot be used must not be what an actuator starts with. What was made when we started stays as it is. */
+/* A file that cannot be used, by us or by the engine, must not be what an actuator starts with: all parts change or none does.
+ * What was made when we started stays as it is. */
 static int config_check(const struct watch *w, struct err *err)
 {
-	struct settings fresh;
+	struct settings fresh, seen;
 	const struct settings *old = w->world->settings;
-	int r = settings_load(w->world->config, &fresh, err);
+	const struct place *place = w->world->place;
+	int r = settings_load(w->world->config, NULL, &fresh, err);
 	if (r < 0)
 		return r;
 	if (strcmp(fresh.user, old->user) != 0 || strcmp(fresh.run_dir, old->run_dir) != 0 ||
 	    strcmp(fresh.state_dir, old->state_dir) != 0)
 		return err_set(err, -EINVAL, "%s: user, paths.run or paths.state changed: that needs a restart of koboshid",
 		               w->world->config);
-	return 0;
+	r = place->engine_is_us ? 0 : settings_load(w->world->config, &place->engine, &seen, err);
+	return r < 0 ? err_prefix(err, "root can use it, the engine as user '%s' cannot", old->user) : 0;
 }
 
 /* The engine hears of a bad file too: it looks by itself and shows why in its status. */

@@ -291,8 +291,8 @@ static void only_the_engine_hears(struct stage *stage, pid_t net, pid_t vm, pid_
 	/* Signals that would have come before this one, had they been sent at all. */
 	kill(net, SIGUSR1);
 	kill(vm, SIGUSR1);
-	assert_int_equal(stage_await(stage, "net", "signal ", NULL, 0), net);
-	assert_int_equal(stage_await(stage, "vm", "signal ", NULL, 0), vm);
+	assert_int_equal(stage_await(stage, "net", "signal USR1", NULL, 0), net);
+	assert_int_equal(stage_await(stage, "vm", "signal USR1", NULL, 0), vm);
 	for (size_t i = 0; i < stage->n_told; i++)
 		assert_null(strstr(stage->told[i], "HUP"));
 }
@@ -308,6 +308,11 @@ static void test_a_bad_file_is_told_to_the_engine_only(void **state)
 	/* What koboshid itself stands on cannot change under it. */
 	stage_config(stage, "65534", "elsewhere");
 	only_the_engine_hears(stage, net, vm, engine);
+	/* All on the new one or all on the old one: root can read this, the engine's user cannot. */
+	stage_config(stage, "65534", "state");
+	assert_int_equal(chmod(stage->config, 0600), 0);
+	only_the_engine_hears(stage, net, vm, engine);
+	assert_int_equal(chmod(stage->config, 0644), 0);
 	/* A file that never ends is a bad one, and koboshid gets over it. */
 	unlink(stage->config);
 	assert_int_equal(mkfifo(stage->config, 0600), 0);

@@ -75,6 +75,8 @@ FAULTS = {fault.name: fault for fault in (
           "while :; do :; done &"),
     Fault("flood", "root inside sends all that it can to another address, the server goes on",
           f"for n in 1 2 3 4; do busybox ping -i 0.001 -s 1400 {layout.GUESTS4.rsplit('.', 1)[0]}.1 > /dev/null 2>&1 & done"),
+    Fault("change-api", "root inside changes what the application knows: its answer is another, the page is the same",
+          "echo '{\"value\":99.5,\"unit\":\"celsius\",\"stored\":1,\"last\":1}' > /var/lib/sensor/readings.json"),
     Fault("kill-guest", "the guest's whole machine vanishes (kill -9 of its emulator)", act=guest.kill),
     Fault("kill-koboshid", "every process of koboshid is killed with -9 at once", act=kill_all),
 )}

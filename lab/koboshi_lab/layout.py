@@ -70,5 +70,5 @@ services:
     standby: 1
     spare: 1
     clients: [{CLIENT_NET4}, "{CLIENT_NET6}"]
-    probe: {{interval: 100ms, timeout: 250ms, failures: 3, window: 5}}
+    probe: {{interval: 100ms, timeout: 250ms, failures: 3, window: 5, peer: [/, /robots.txt, /api/reading]}}
 """

@@ -20,8 +20,9 @@
 #define CONF_RANGES_MAX 8
 #define CONF_CONTENT_MAX 8
 #define CONF_INSTANCES_MAX 8 /* wanted of one service, all roles together */
-#define CONF_NAME_MAX 32     /* with NUL; [a-z][a-z0-9-]* */
-#define CONF_PATH_MAX 192    /* with NUL */
+#define CONF_KEYS_MAX 8
+#define CONF_NAME_MAX 32  /* with NUL; [a-z][a-z0-9-]* */
+#define CONF_PATH_MAX 192 /* with NUL */
 
 struct conf_range4 {
 	struct in_addr address; /* first of the range, network order */
@@ -50,6 +51,12 @@ struct conf_probe {
 	uint32_t challenge_ms;              /* one in so many milliseconds, default 1000 */
 	char content[CONF_CONTENT_MAX][CONF_PATH_MAX]; /* paths whose bytes the manifest knows; default: "/" */
 	size_t n_content;
+	/* What all instances are asked at the same moment; their answers must be alike. Default: "/" and one that nobody has. */
+	char peer[CONF_CONTENT_MAX][CONF_PATH_MAX];
+	size_t n_peer;                                  /* 0: not asked */
+	uint32_t peer_ms;                               /* one such question in so many milliseconds, default 2000 */
+	char peer_ignore[CONF_KEYS_MAX][CONF_NAME_MAX]; /* members of JSON objects that may differ, at any depth */
+	size_t n_peer_ignore;
 };
 
 struct conf_service {

@@ -167,6 +167,16 @@ static const struct yaml_key probe_keys[] = {
 	 .fallback = "/api/challenge", .help = "Path where the application proves that it lives and serves what it should; _no_ turns it off."},
 	{.key = "challenge_every", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.challenge_ms), .min = 20,
 	 .max = 3600000, .fallback = "1s", .help = "Time from one challenge to the next; at least _interval_."},
+	{.key = "peer", .type = YAML_LIST, .item = YAML_URL_PATH, YAML_ITEMS(struct conf_service, probe.peer, probe.n_peer),
+	 .fallback = "[/, /robots.txt]", .help = "Paths that all running instances are asked for at the same moment, by GET; who answers otherwise than "
+	         "the others is suspect. Name what the manifest does not know and what must be equal at any time: an answer that is computed, "
+	         "a path that is not there. Compared are the status and the body: JSON by its meaning, all else by its bytes; of answers above "
+	         "299 a body that is not JSON is passed over, since each web server has its own error pages. Headers differ from server to server and are not "
+	         "compared, and a server error (5xx, 408, 429) counts as no answer. _[]_ turns it off."},
+	{.key = "peer_every", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.peer_ms), .min = 100, .max = 3600000,
+	 .fallback = "2s", .help = "Time from one such question to the next; the paths take turns."},
+	{.key = "peer_ignore", .type = YAML_LIST, .item = YAML_TEXT, YAML_ITEMS(struct conf_service, probe.peer_ignore, probe.n_peer_ignore),
+	 .fallback = "[]", .help = "Members of JSON objects, at any depth, that may differ from instance to instance: a time, a counter."},
 	{.key = "body", .type = YAML_SIZE, YAML_FIELD(struct conf_service, probe.body_max), .min = 1024, .max = 1u << 20,
 	 .fallback = "64KiB", .help = "At most so much of an answer is read."},
 	{.key = NULL},

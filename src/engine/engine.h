@@ -9,6 +9,7 @@
 #include "engine/library.h"
 #include "engine/pressure.h"
 #include "plan/plan.h"
+#include "sense/peer.h"
 #include "sense/sense.h"
 #include "sense/usage.h"
 
@@ -34,6 +35,7 @@ struct engine_instance {
 	uint8_t key[WIRE_KEY_SIZE];
 	bool has_key;
 	struct conf_instance address;
+	bool votes;              /* is compared with the others */
 	struct sense_http *http; /* NULL: not probed */
 	bool proving;            /* probes as for an instance that is to be proven */
 	uint64_t good, bad;      /* probes */
@@ -51,6 +53,7 @@ struct engine_service {
 	struct plan plan;
 	struct plan_update update;
 	struct engine_instance instances[PLAN_INSTANCES_MAX];
+	struct sense_peer *peer;                             /* NULL: nobody was compared yet, or nothing is to be */
 	struct plan_incident seen[PLAN_INCIDENTS_MAX];       /* as last written to the ledger */
 	struct ledger_incident *stories[PLAN_INCIDENTS_MAX]; /* their rows; same slot */
 	bool stale[PLAN_INCIDENTS_MAX];                      /* the row says more than when it was written */

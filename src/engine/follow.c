@@ -93,6 +93,29 @@ static void probes_start(struct engine_instance *i, bool proving)
 		sense_http_ask(i->http, SENSE_PROBE_CHALLENGE);
 }
 
+static void on_peer(void *arg, const struct evidence *evidence, const char *detail)
+{
+	service_found(arg, evidence, detail);
+}
+
+/* Those are compared who serve or could at once. */
+static void votes_follow(struct engine_instance *i, bool votes)
+{
+	struct engine_service *s = i->service;
+	if (i->votes == votes || s->conf->probe.n_peer == 0)
+		return;
+	i->votes = votes;
+	if (!s->peer)
+		s->peer = sense_peer_new(s->engine->loop, &s->conf->probe, on_peer, s);
+	if (!votes) {
+		sense_peer_remove(s->peer, i->number);
+		return;
+	}
+	struct sense_target target;
+	fill_target(i, false, &target);
+	sense_peer_add(s->peer, &target);
+}
+
 static void probes_follow(struct engine_instance *i)
 {
 	bool proving = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING;
@@ -101,6 +124,7 @@ static void probes_follow(struct engine_instance *i)
 		probes_stop(i);
 	else if (!i->http || i->proving != proving)
 		probes_start(i, proving);
+	votes_follow(i, i->has_key && i->life == PLAN_LIFE_READY);
 }
 
 /* --- instances' rows */
@@ -138,6 +162,7 @@ static void write_instance(const struct engine_instance *i, bool ended)
 static void instance_gone(struct engine_instance *i)
 {
 	probes_stop(i);
+	votes_follow(i, false);
 	if (i->service->engine->wire)
 		sense_wire_remove(i->service->engine->wire, i->number);
 	write_instance(i, true);

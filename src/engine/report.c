@@ -132,6 +132,18 @@ static void say_damped(json_t *reasons, const struct plan_instance *p)
 			report_say(reasons, "kb-%u: '%s' comes and goes, it counts half for now", p->number, finding_name(f));
 }
 
+/* How often its instances were asked the same and compared; null: nothing is to be compared. */
+static json_t *compared(const struct engine_service *s)
+{
+	struct sense_peer_counts counts = {0};
+	if (s->conf->probe.n_peer == 0)
+		return json_null();
+	if (s->peer)
+		sense_peer_counts(s->peer, &counts);
+	return json_pack("{s:I, s:I, s:I, s:s}", "rounds", (json_int_t)counts.rounds, "differed", (json_int_t)counts.differed,
+	                 "moved", (json_int_t)counts.moved, "moving", counts.moving);
+}
+
 static json_t *service(struct engine_service *s, json_t *reasons)
 {
 	json_t *list = json_array();
@@ -153,10 +165,10 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		if (s->plan.variants[v].failures)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
 			           s->plan.variants[v].failures);
-	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o}", "name", s->conf->name, "addresses", addresses(s->conf), "ports",
-	                 ports(s->conf), "active", (int)s->plan.target, "verdict",
+	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o}", "name", s->conf->name, "addresses", addresses(s->conf),
+	                 "ports", ports(s->conf), "active", (int)s->plan.target, "verdict",
 	                 active ? plan_verdict_name(active->verdict) : "unknown", "open_incidents",
-	                 (int)plan_open_incidents(&s->plan), "instances", list);
+	                 (int)plan_open_incidents(&s->plan), "instances", list, "peer", compared(s));
 }
 
 static const char *accelerator(const struct engine *e)

@@ -44,6 +44,12 @@ void answer_begin(struct sense_answer *a, uint32_t body_max)
 	sha256_init(&a->hash);
 }
 
+void answer_keep(struct sense_answer *a, uint8_t *buffer, uint32_t size)
+{
+	a->copy = buffer;
+	a->copy_max = size;
+}
+
 /* ---- the head */
 
 static bool is_digit(char c)
@@ -173,13 +179,13 @@ static void end_head(struct sense_answer *a)
 		end_interim(a);
 	} else if (a->chunked && a->has_length) {
 		answer_break(a, FINDING_GARBAGE, "both a length and chunks");
-	} else if (a->status >= 300) {
+	} else if (a->status >= 300 && !a->copy) {
 		a->abandoned = true;
 		answer_finish(a);
 	} else if (a->has_length && a->left > a->body_max) {
 		answer_break(a, FINDING_SLOW, "announces %llu bytes, more than the %u that are read", (unsigned long long)a->left,
 		             a->body_max);
-	} else if (a->status == 204 || (a->has_length && a->left == 0)) {
+	} else if (a->status == 204 || a->status == 304 || (a->has_length && a->left == 0)) {
 		answer_finish(a);
 	} else if (a->chunked) {
 		a->state = ANSWER_CHUNK_SIZE;
@@ -281,6 +287,8 @@ static size_t feed_body(struct sense_answer *a, const uint8_t *bytes, size_t siz
 	size_t keep = sizeof(a->kept) - a->kept_size;
 	memcpy(a->kept + a->kept_size, bytes, size < keep ? size : keep);
 	a->kept_size += (uint32_t)(size < keep ? size : keep);
+	if (a->copy && a->body_size + size <= a->copy_max)
+		memcpy(a->copy + a->body_size, bytes, size);
 	a->body_size += (uint32_t)size;
 	sha256_update(&a->hash, size, bytes);
 	if (a->until_close)

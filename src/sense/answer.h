@@ -43,6 +43,8 @@ struct sense_answer {
 	bool abandoned;   /* the body was not read because nothing depends on it */
 	bool extra;       /* bytes behind the end */
 	bool line_cut;
+	uint8_t *copy; /* see answer_keep() */
+	uint32_t copy_max;
 	uint64_t left;
 	uint32_t head_size, overhead, body_size;
 	uint32_t line_size, kept_size;
@@ -68,6 +70,10 @@ struct answer_expected {
 
 /* `body_max`: a longer body is FINDING_SLOW. */
 void answer_begin(struct sense_answer *answer, uint32_t body_max);
+
+/* Right after the beginning: the body is read whatever the status is, and what of it has room is copied to `buffer` too, the
+ * caller's, which lives as long as the answer. */
+void answer_keep(struct sense_answer *answer, uint8_t *buffer, uint32_t size);
 
 /* Any split of the same bytes ends the same way. After DONE or BAD more bytes change nothing but `extra`. */
 enum answer_progress answer_feed(struct sense_answer *answer, const void *bytes, size_t size);

@@ -464,7 +464,7 @@ void prober_retarget(struct prober *p, const struct sense_target *target)
 		slot_close(&p->slots[i]);
 	p->target = *target;
 	assert(p->target.instance == 0 || target_has_address(p));
-	p->next_us = clock_monotonic_us();
+	p->next_us = p->kind->only_asked ? INT64_MAX : clock_monotonic_us();
 	p->is_asked = false;
 	prober_schedule(p);
 }

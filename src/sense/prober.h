@@ -41,6 +41,7 @@ struct prober_result {
 struct prober;
 
 struct prober_kind {
+	bool only_asked; /* no probe by the clock, only by prober_ask() */
 	/* A probe begins. Fills slot->request unless connecting is all; on a new connection (!slot->reused) slot->may_ask too. */
 	void (*begin)(struct prober *prober, struct prober_slot *slot, enum sense_probe wanted);
 	/* Bytes came; size 0: the peer closed. True: judged, `ret_result` is filled. */

@@ -206,6 +206,10 @@ static void the_example_means_what_it_says(void **state unused_arg)
 	assert_true(s->probe.challenge);
 	assert_string_equal(s->probe.challenge_path, "/api/challenge");
 	assert_int_equal(s->probe.challenge_ms, 1000);
+	assert_int_equal(s->probe.n_peer, 2);
+	assert_string_equal(s->probe.peer[1], "/robots.txt");
+	assert_int_equal(s->probe.peer_ms, 2000);
+	assert_int_equal(s->probe.n_peer_ignore, 0);
 	assert_int_equal(s->probe.n_content, 1);
 	assert_string_equal(s->probe.content[0], "/");
 	assert_int_equal(conf.boot_ms, 60000);
@@ -244,11 +248,12 @@ static void challenge_can_be_off(void **state unused_arg)
 {
 	struct conf conf;
 	struct err err = {0};
-	auto_free char *text = changed("interval: 100ms", "challenge: no, content: [], interval: 5s");
+	auto_free char *text = changed("interval: 100ms", "challenge: no, content: [], peer: [], interval: 5s");
 	assert_int_equal(conf_parse("f", text, strlen(text), &conf, &err), 0);
 	assert_false(conf.services[0].probe.challenge);
 	assert_string_equal(conf.services[0].probe.challenge_path, "");
 	assert_int_equal(conf.services[0].probe.n_content, 0);
+	assert_int_equal(conf.services[0].probe.n_peer, 0);
 	assert_int_equal(conf.services[0].probe.port, 80); /* the first TCP port, not the first port */
 	assert_int_equal(conf.services[0].memory_mib, 0);
 }

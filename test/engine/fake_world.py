@@ -54,12 +54,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         guest = self.server.guest
-        body = guest.page
+        status, body = guest.answers.get(self.path, (200, guest.page))
         if self.path.startswith("/api/challenge?nonce="):
             nonce = bytes.fromhex(self.path.split("=")[1])
             digest = hmac.new(guest.key, nonce + hashlib.sha256(guest.page).digest(), "sha256").hexdigest()
             body = json.dumps({"digest": digest, "clock": time.time()}).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -82,6 +82,7 @@ class Guest:
     def __init__(self, number, variant):
         self.number, self.variant, self.state = number, variant, RUNNING
         self.key, self.page = os.urandom(KEY_SIZE), PAGE
+        self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
         self.server = Server((f"192.0.2.{2 + number % 13}", 80), Handler)
         self.server.guest = self
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
@@ -369,7 +370,7 @@ services:
     ports: [80/tcp]
     variants: [amber, birch, cedar]
     drain: 200ms
-    probe: {{interval: 100ms, timeout: 400ms}}
+    probe: {{interval: 100ms, timeout: 400ms, peer: [/, /robots.txt, /api/reading], peer_every: 200ms}}
 {more}"""
 
 

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -191,6 +192,59 @@ class EngineTest(unittest.TestCase):
         wait_for("both at once", lambda: [f for f in self.why(active)["findings"] if f["finding"] == "flooding" and f["count"] > 3])
         self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
         self.assertEqual(self.why(active)["verdict"], "healthy")
+
+    # --- the same question to all
+
+    def compared(self):
+        return self.engine.status()["services"][0]["peer"]
+
+    def found(self, number, finding):
+        return next((f for f in self.why(number)["findings"] if f["finding"] == finding), None)
+
+    def test_of_two_that_answer_differently_both_are_suspect_and_go_on(self):
+        self.start()
+        roles = self.roles()
+        wait_for("some rounds", lambda: self.compared()["rounds"] >= 6)
+        self.assertEqual(self.compared()["differed"], 0)
+        self.world.guests[roles["standby"]].answers["/api/reading"] = (200, b'{"value": 99}')
+        told = wait_for("the finding", lambda: self.found(roles["standby"], "differs") and self.found(roles["active"], "differs"))
+        self.assertEqual(told["vantage"], "peer")
+        self.assertRegex(told["detail"], "^GET /api/reading: 200, 14 bytes, [0-9a-f]{6}; kb-[0-9]+: 200, 13 bytes, [0-9a-f]{6}$")
+        self.assertEqual(told["weight"], "2 of 4 points")
+        self.assertEqual([self.why(roles[role])["verdict"] for role in ("active", "standby")], ["healthy", "healthy"])
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+        self.assertEqual(self.roles(), roles)
+
+    def test_of_three_the_outvoted_one_falls(self):
+        file = self.folder / "koboshi.yaml"
+        file.write_text(file.read_text().replace("drain:", "standby: 2\n    spare: 0\n    drain:"))
+        self.start()
+        active = self.roles()["active"]
+        wait_for("some rounds", lambda: self.compared()["rounds"] >= 3)
+        self.world.guests[active].answers["/api/reading"] = (200, b'{"value": 99}')
+        self.world.await_order(STEER, lambda o: o.victim == active)
+        story = self.await_closed()
+        self.assertEqual((story["verdict"], story["victim"]["number"]), ("compromised", active))
+        self.assertIn("answered otherwise than the other instances", story["cause"])
+        self.engine.await_state()
+        self.assertEqual(len(self.ask("GET", "/v1/incidents")[1]["incidents"]), 1)
+
+    def test_what_changes_all_the_time_convicts_nobody(self):
+        self.start()
+        stop = threading.Event()
+        self.addCleanup(stop.set)
+
+        def tick():
+            n = 0
+            while not stop.wait(0.002):
+                n += 1
+                for guest in list(self.world.guests.values()):
+                    guest.answers["/api/reading"] = (200, str(n * 100 + guest.number).encode())
+
+        threading.Thread(target=tick, daemon=True).start()
+        wait_for("some rounds", lambda: self.compared()["moved"] >= 3)
+        self.assertEqual(self.compared()["moving"], "/api/reading")
+        self.assertEqual([self.found(number, "differs") for number in self.roles().values()], [None] * 3)
 
     # --- incidents
 

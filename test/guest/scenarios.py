@@ -125,7 +125,7 @@ def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> No
     gone(struck)
 
 
-for struck_by, found in (("mine", "busy"), ("flood", "flooding")):
+for struck_by, found in (("mine", "busy"), ("flood", "flooding"), ("change-api", "differs")):
     TESTS[struck_by] = lambda asking, fault=struck_by, finding=found: suspect_and_goes_on(asking, fault, finding)
 
 

@@ -137,6 +137,8 @@ static void answer_request(struct connection *c)
 {
 	static const char half[] = "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<p>2";
 	static const char other[] = "HTTP/1.1 200 OK\r\n\r\nother\n";
+	char text[600];
+	int size;
 	static const char garbage[] = "220 mail.example ESMTP\r\n";
 	bool close = strstr(c->request, "Connection: close") || strstr(c->request, " HTTP/1.0\r\n");
 	switch (c->server->mood) {
@@ -171,6 +173,13 @@ static void answer_request(struct connection *c)
 	case SERVER_UNTIL_CLOSE:
 		say(c, other, sizeof(other) - 1, true);
 		break;
+	case SERVER_SAYS:
+		say_body(c, c->server->says_status, c->server->says, close, close);
+		break;
+	case SERVER_SAYS_UNTIL_CLOSE:
+		size = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n\r\n%s", c->server->says);
+		say(c, text, (size_t)size, true);
+		break;
 	case SERVER_FICKLE:
 		say_body(c, "200 OK", SERVER_PAGE, false, true);
 		break;
@@ -201,6 +210,8 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *part)
 		text_copy(server->seen[server->n_seen++], sizeof(server->seen[0]), c->request);
 	server->n_requests++;
 	c->size = 0;
+	if (server->says_each)
+		server->says = server->says_each[server->n_requests % server->n_says_each];
 	answer_request(c);
 }
 
@@ -242,13 +253,15 @@ void server_start(struct server *server, uv_loop_t *loop, bool ipv6)
 
 static void close_connections(uv_handle_t *handle, void *arg)
 {
-	if (handle->type == UV_TCP && handle != arg && !uv_is_closing(handle))
+	const struct server *server = arg;
+	bool listens = handle->type == UV_TCP && ((uv_stream_t *)handle)->connection_cb; /* ours or another server's */
+	if (handle->type == UV_TCP && !listens && !uv_is_closing(handle) && ((struct connection *)handle->data)->server == server)
 		connection_close(handle->data);
 }
 
 void server_stop(struct server *server)
 {
-	uv_walk(server->loop, close_connections, &server->listener);
+	uv_walk(server->loop, close_connections, server);
 	uv_close((uv_handle_t *)&server->listener, NULL);
 }
 

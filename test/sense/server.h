@@ -20,7 +20,9 @@ enum server_mood {
 	SERVER_UNTIL_CLOSE, /* other bytes that end with the connection */
 	SERVER_FICKLE,      /* right, says keep-alive, closes right after */
 	SERVER_WRONG_DIGEST,
-	SERVER_WRONG_CLOCK
+	SERVER_WRONG_CLOCK,
+	SERVER_SAYS,            /* `says_status` and `says` */
+	SERVER_SAYS_UNTIL_CLOSE /* only `says`, its end is the connection's */
 };
 
 struct server {
@@ -28,6 +30,9 @@ struct server {
 	uv_loop_t *loop;
 	int port;
 	enum server_mood mood;
+	const char *says_status, *says;
+	const char *const *says_each; /* instead of `says`, one after the other */
+	size_t n_says_each;
 	uint8_t key[32];
 	unsigned n_connections, n_requests, n_seen, n_challenges, n_open;
 	uint64_t sent;

@@ -5,19 +5,21 @@
 #include "sense/peer.h"
 
 #include "sense/answer.h"
+#include "sense/canon.h"
 #include "sense/prober.h"
 #include "sense/vote.h"
 
 #include "lib/bytes.h"
 
 #include <assert.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 #define JSON_MAX 65536    /* longer JSON is compared by its bytes */
 #define OUTVOTED_ENOUGH 2 /* rounds in a row */
 #define DIFFERS_ENOUGH 3
+
+static_assert(CANON_NAME_MAX == CONF_NAME_MAX, "names of members come from the configuration");
 
 struct voter {
 	struct prober prober; /* first */
@@ -54,68 +56,6 @@ struct sense_peer {
 
 /* ---- what is compared */
 
-static bool is_ignored(const struct conf_probe *probe, const char *key)
-{
-	for (size_t i = 0; i < probe->n_peer_ignore; i++)
-		if (strcmp(probe->peer_ignore[i], key) == 0)
-			return true;
-	return false;
-}
-
-/* 21.0 and 21 are the same number, whichever language wrote it. */
-static json_t *number_tidy(json_t *value)
-{
-	double real = json_real_value(value);
-	if (!json_is_real(value) || real < -9e15 || real > 9e15 || real != (double)(json_int_t)real)
-		return NULL;
-	return json_integer((json_int_t)real);
-}
-
-/* Removes what may differ, and writes each number in one way. As deep as the parser goes. */
-static void json_tidy(const struct conf_probe *probe, json_t *json) /* NOLINT(misc-no-recursion) */
-{
-	const char *key;
-	json_t *value, *other;
-	void *next;
-	size_t index;
-	json_object_foreach_safe(json, next, key, value)
-	{
-		other = number_tidy(value);
-		if (is_ignored(probe, key))
-			json_object_del(json, key);
-		else if (other)
-			json_object_set_new(json, key, other);
-		else
-			json_tidy(probe, value);
-	}
-	json_array_foreach(json, index, value)
-	{
-		other = number_tidy(value);
-		if (other)
-			json_array_set_new(json, index, other);
-		else
-			json_tidy(probe, value);
-	}
-}
-
-static int hash_part(const char *bytes, size_t size, void *hash)
-{
-	sha256_update(hash, size, (const uint8_t *)bytes);
-	return 0;
-}
-
-static bool hash_json(struct voter *v, struct sha256_ctx *hash)
-{
-	const struct sense_answer *a = &v->answer;
-	json_t *json = a->body_size <= JSON_MAX ? json_loadb((char *)v->body, a->body_size, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	if (!json)
-		return false;
-	json_tidy(&v->peer->probe, json);
-	json_dump_callback(json, hash_part, hash, JSON_SORT_KEYS | JSON_COMPACT);
-	json_decref(json);
-	return true;
-}
-
 /* What the server says when it cannot answer is no answer: the other probes judge that. */
 static bool is_comparable(const struct sense_answer *a)
 {
@@ -125,6 +65,7 @@ static bool is_comparable(const struct sense_answer *a)
 static void ballot_fill(struct voter *v)
 {
 	const struct sense_answer *a = &v->answer;
+	const struct conf_probe *probe = &v->peer->probe;
 	struct sha256_ctx hash;
 	if (!is_comparable(a))
 		return;
@@ -134,7 +75,9 @@ static void ballot_fill(struct voter *v)
 	v->size = a->body_size;
 	sha256_init(&hash);
 	sha256_update(&hash, sizeof(a->status), (const uint8_t *)&a->status);
-	if (!hash_json(v, &hash) && a->status < 300)
+	bool json =
+	        a->body_size <= JSON_MAX && canon_json(v->body, a->body_size, probe->peer_ignore, probe->n_peer_ignore, &hash);
+	if (!json && a->status < 300)
 		sha256_update(&hash, sizeof(a->digest), a->digest);
 	sha256_digest(&hash, sizeof(v->ballot.digest), v->ballot.digest);
 }

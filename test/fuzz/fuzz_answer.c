@@ -15,6 +15,9 @@ static enum finding judge_in_pieces(const uint8_t *bytes, size_t size, size_t pi
 	if (!answer)
 		abort();
 	answer_begin(answer, 2000);
+	uint8_t *copy = bytes[0] & 8 ? malloc(300) : NULL; /* bodies of errors are read too then */
+	if (copy)
+		answer_keep(answer, copy, 300);
 	for (size_t at = 0; at < size; at += piece) {
 		size_t now = piece < size - at ? piece : size - at;
 		uint8_t *exact = malloc(now); /* so that a read behind the piece is caught */
@@ -32,6 +35,7 @@ static enum finding judge_in_pieces(const uint8_t *bytes, size_t size, size_t pi
 		abort();
 	if (answer->kept_size > ANSWER_KEPT_MAX || answer->body_size > 2000 || answer->head_size > ANSWER_HEAD_MAX + 1)
 		abort();
+	free(copy);
 	free(answer);
 	return finding;
 }

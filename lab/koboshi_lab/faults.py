@@ -75,6 +75,11 @@ FAULTS = {fault.name: fault for fault in (
           "while :; do :; done &"),
     Fault("flood", "root inside sends all that it can to another address, the server goes on",
           f"for n in 1 2 3 4; do busybox ping -i 0.001 -s 1400 {layout.GUESTS4.rsplit('.', 1)[0]}.1 > /dev/null 2>&1 & done"),
+    Fault("write", "root inside reads its whole disk over and over, for fifteen seconds; the server goes on (its disk cannot be written to)",
+          "end=$(($(date +%s) + 15)); while [ $(date +%s) -lt $end ]; do echo 3 > /proc/sys/vm/drop_caches; "
+          "dd if=/dev/vda of=/dev/null bs=1M 2> /dev/null; done &"),
+    Fault("watchdog", "root inside opens the watchdog device and lets it starve, the server goes on",
+          "rmmod i6300esb 2> /dev/null; modprobe i6300esb heartbeat=2 && : > /dev/watchdog"),
     Fault("change-api", "root inside changes what the application knows: its answer is another, the page is the same",
           "echo '{\"value\":99.5,\"unit\":\"celsius\",\"stored\":1,\"last\":1}' > /var/lib/sensor/readings.json"),
     Fault("kill-guest", "the guest's whole machine vanishes (kill -9 of its emulator)", act=guest.kill),

@@ -155,10 +155,9 @@ static const struct {
 	enum wire_notice notice;
 	enum finding finding;
 } guest_findings[] = {
-        {NOTICE_GUEST_PANICKED, FINDING_PANICKED},
-        {NOTICE_GUEST_GONE, FINDING_GONE},
-        {NOTICE_GUEST_PAUSED, FINDING_PAUSED},
-        {NOTICE_GUEST_RESET, FINDING_RESET},
+        {NOTICE_GUEST_PANICKED, FINDING_PANICKED}, {NOTICE_GUEST_GONE, FINDING_GONE},
+        {NOTICE_GUEST_PAUSED, FINDING_PAUSED},     {NOTICE_GUEST_RESET, FINDING_RESET},
+        {NOTICE_GUEST_IO_ERROR, FINDING_IO_ERROR}, {NOTICE_GUEST_WATCHDOG, FINDING_WATCHDOG},
 };
 
 static void guest_event(struct engine *e, const struct wire_note *note)
@@ -179,7 +178,8 @@ static void guest_event(struct engine *e, const struct wire_note *note)
 /* Only of whoever is at work: a start is not like any other time. */
 static void guest_usage(struct engine *e, const struct wire_note *note)
 {
-	static const enum finding findings[USAGE_FEATURES] = {[USAGE_CPU] = FINDING_BUSY, [USAGE_SENT] = FINDING_FLOODING};
+	static const enum finding findings[USAGE_FEATURES] = {
+	        [USAGE_CPU] = FINDING_BUSY, [USAGE_SENT] = FINDING_FLOODING, [USAGE_DISK] = FINDING_WRITING};
 	struct engine_service *s = service_of_instance(e, note->instance);
 	const struct plan_instance *p = s ? plan_find(&s->plan, note->instance) : NULL;
 	struct engine_instance *i = s ? service_instance(s, note->instance) : NULL;
@@ -190,7 +190,9 @@ static void guest_usage(struct engine *e, const struct wire_note *note)
 	          &(struct usage_sample){.time_us = note->time_us,
 	                                 .cpu_us = note->usage.cpu_us,
 	                                 .sent_bytes = note->usage.sent_bytes,
-	                                 .received_packets = note->usage.received_packets},
+	                                 .received_packets = note->usage.received_packets,
+	                                 .read_bytes = note->usage.read_bytes,
+	                                 .written_bytes = note->usage.written_bytes},
 	          !e->busy, &alarm);
 	for (enum usage_feature f = USAGE_CPU; f < USAGE_FEATURES; f++) {
 		struct evidence evidence = {.time_us = note->time_us,

@@ -7,6 +7,7 @@
 
 #define SPREADS 8
 #define GAP_US 5000000
+#define MIB 1048576.0
 #define IDLE_PACKETS 20.0 /* a second: who is asked nothing still has a life of its own */
 
 static int compare(const void *a, const void *b)
@@ -22,6 +23,9 @@ static double median(double *values, size_t n)
 	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
+static const double more_than[USAGE_FEATURES] = {
+        [USAGE_CPU] = USAGE_CPU_TIMES, [USAGE_SENT] = USAGE_SENT_TIMES, [USAGE_DISK] = USAGE_DISK_TIMES};
+
 /* Beyond what is it alarming? `ret_usual` is the median. */
 static double bound(const struct usage *usage, enum usage_feature f, double *ret_usual)
 {
@@ -32,7 +36,7 @@ static double bound(const struct usage *usage, enum usage_feature f, double *ret
 	for (size_t i = 0; i < n; i++)
 		values[i] = usage->features[f].usual[i] > usual ? usage->features[f].usual[i] - usual
 		                                                : usual - usage->features[f].usual[i];
-	double far = usual + SPREADS * median(values, n), times = usual * (f == USAGE_CPU ? USAGE_CPU_TIMES : USAGE_SENT_TIMES);
+	double far = usual + SPREADS * median(values, n), times = usual * more_than[f];
 	*ret_usual = usual;
 	return far > times ? far : times;
 }
@@ -52,7 +56,8 @@ size_t usage_learnt(const struct usage *usage)
 
 struct rates { /* a second */
 	double feature[USAGE_FEATURES];
-	double asked; /* packets received, and what a life without any takes */
+	double written; /* of USAGE_DISK */
+	double asked;   /* packets received, and what a life without any takes */
 };
 
 static void tell(enum usage_feature f, const struct rates *now, double usual, char *ret_text, size_t size)
@@ -60,6 +65,9 @@ static void tell(enum usage_feature f, const struct rates *now, double usual, ch
 	double value = now->feature[f], expected = usual * now->asked;
 	if (f == USAGE_CPU)
 		snprintf(ret_text, size, "uses %.2f of a processor; usual for what it is asked is %.2f", value, expected);
+	else if (f == USAGE_DISK)
+		snprintf(ret_text, size, "%s %.1f MiB/s on its disk; usual for what it is asked is %.1f",
+		         2 * now->written > value ? "writes" : "reads", value / MIB, expected / MIB);
 	else
 		snprintf(ret_text, size, "sends %.0f KiB/s; usual for what it is asked is %.0f", value / 1024, expected / 1024);
 }
@@ -67,7 +75,8 @@ static void tell(enum usage_feature f, const struct rates *now, double usual, ch
 static bool judge(struct usage *usage, enum usage_feature f, const struct rates *now, bool usual_times, char *ret_text,
                   size_t size)
 {
-	static const double least[USAGE_FEATURES] = {[USAGE_CPU] = USAGE_CPU_LEAST, [USAGE_SENT] = USAGE_SENT_LEAST};
+	static const double least[USAGE_FEATURES] = {
+	        [USAGE_CPU] = USAGE_CPU_LEAST, [USAGE_SENT] = USAGE_SENT_LEAST, [USAGE_DISK] = USAGE_DISK_LEAST};
 	double usual, value = now->feature[f] / now->asked;
 	if (usage->features[f].n < USAGE_LEARN || now->feature[f] < least[f] || value <= bound(usage, f, &usual)) {
 		if (usual_times)
@@ -81,20 +90,33 @@ static bool judge(struct usage *usage, enum usage_feature f, const struct rates 
 	return true;
 }
 
+/* Counters that went back are another machine's. Those of the disk are only about right, and may do so by a little. */
+static bool went_on(const struct usage_sample *last, const struct usage_sample *now)
+{
+	return now->cpu_us >= last->cpu_us && now->sent_bytes >= last->sent_bytes &&
+	       now->received_packets >= last->received_packets;
+}
+
+static double grown(uint64_t last, uint64_t now)
+{
+	return now > last ? (double)(now - last) : 0;
+}
+
 void usage_add(struct usage *usage, const struct usage_sample *sample, bool usual_times, struct usage_alarm *ret_alarm)
 {
 	struct usage_sample last = usage->last;
 	int64_t took_us = sample->time_us - last.time_us;
-	bool follows = last.time_us > 0 && took_us > 0 && took_us <= GAP_US && sample->cpu_us >= last.cpu_us &&
-	               sample->sent_bytes >= last.sent_bytes && sample->received_packets >= last.received_packets;
+	bool follows = last.time_us > 0 && took_us > 0 && took_us <= GAP_US && went_on(&last, sample);
 	*ret_alarm = (struct usage_alarm){0};
 	usage->last = *sample;
 	if (!follows)
 		return;
-	double seconds = (double)took_us / 1e6;
+	double seconds = (double)took_us / 1e6, written = grown(last.written_bytes, sample->written_bytes);
 	struct rates now = {
 	        .feature = {[USAGE_CPU] = (double)(sample->cpu_us - last.cpu_us) / (double)took_us,
-	                    [USAGE_SENT] = (double)(sample->sent_bytes - last.sent_bytes) / seconds},
+	                    [USAGE_SENT] = (double)(sample->sent_bytes - last.sent_bytes) / seconds,
+	                    [USAGE_DISK] = (grown(last.read_bytes, sample->read_bytes) + written) / seconds},
+	        .written = written / seconds,
 	        .asked = IDLE_PACKETS + (double)(sample->received_packets - last.received_packets) / seconds,
 	};
 	for (enum usage_feature f = USAGE_CPU; f < USAGE_FEATURES; f++)

@@ -1,8 +1,9 @@
 #pragma once
 /*
- * How much a guest works for what it is asked, seen from outside: processor time and bytes sent, in proportion to the packets
- * that it receives. Each guest is compared with itself: its usual is the median of the last minute, its spread the median
- * distance from that. A miner and a flood stand out; a busy hour does not, because what is asked for grows with it.
+ * How much a guest works for what it is asked, seen from outside: processor time, bytes sent, bytes read and written on its
+ * disks, in proportion to the packets that it receives. Each guest is compared with itself: its usual is the median of the last
+ * minute, its spread the median distance from that. A miner and a flood stand out; a busy hour does not, because what is asked
+ * for grows with it.
  *
  * Robust statistics, because a few strange seconds must not move what is usual; what was alarming is not learnt. An intruder who
  * begins slowly enough can still teach it, and one in a guest that serves with more than half a processor already is hard to see:
@@ -19,18 +20,21 @@
 #define USAGE_ROW 3            /* so many alarming samples in a row are told */
 #define USAGE_CPU_LEAST 0.5    /* of a processor: less is never alarming */
 #define USAGE_SENT_LEAST 65536 /* bytes a second: less is never alarming */
+#define USAGE_DISK_LEAST (2 << 20)
 /* Alarming is more than so many times the usual, and more than eight spreads above it. Processor time has an upper bound that a
  * guest under load is near to already: there a small factor must do. */
 #define USAGE_CPU_TIMES 2
 #define USAGE_SENT_TIMES 5
+#define USAGE_DISK_TIMES 5
 
 struct usage_sample {
 	int64_t time_us; /* CLOCK_MONOTONIC */
 	uint64_t cpu_us; /* counters since the guest began; what it sent and received is seen at its tap */
 	uint64_t sent_bytes, received_packets;
+	uint64_t read_bytes, written_bytes; /* of its disks, about */
 };
 
-enum usage_feature { USAGE_CPU, USAGE_SENT, USAGE_FEATURES };
+enum usage_feature { USAGE_CPU, USAGE_SENT, USAGE_DISK, USAGE_FEATURES };
 
 struct usage { /* of one guest; all zero: nothing yet */
 	struct usage_sample last;

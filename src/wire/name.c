@@ -64,6 +64,8 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_GUEST_USAGE] = "guest-usage",
 	        [NOTICE_MEDDLED] = "meddled",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
+	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
+	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",
 	};
 	return name_of(names, countof(names), notice);
 }

@@ -16,7 +16,7 @@ static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no p
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
               "no padding");
-static_assert(sizeof(struct wire_note) == 48 + WIRE_TEXT_MAX, "no padding");
+static_assert(sizeof(struct wire_note) == 64 + WIRE_TEXT_MAX, "no padding");
 
 #define ERRNO_MAX 4095
 

@@ -85,6 +85,8 @@ enum wire_notice {
 	NOTICE_GUEST_USAGE,    /* once a second, of a guest that runs: `usage` */
 	NOTICE_MEDDLED,        /* somebody else changed what is the actuator's; `text` says who, what, and what became of it */
 	NOTICE_LINK_RESTARTED, /* to the engine, from its own link code: the actuator was replaced */
+	NOTICE_GUEST_IO_ERROR, /* a read or write of its disk failed on the host; at most one in 50 ms of each */
+	NOTICE_GUEST_WATCHDOG, /* its watchdog device was armed and is no longer fed */
 	NOTICE_MAX_
 };
 
@@ -124,6 +126,7 @@ struct wire_answer {
 
 struct wire_usage { /* counters since the guest's start; NOTICE_GUEST_USAGE only */
 	uint64_t cpu_us, sent_bytes, received_packets;
+	uint64_t read_bytes, written_bytes; /* of its disks, about */
 };
 
 struct wire_note {       /* a NOTICE */

@@ -23,7 +23,7 @@ import time
 
 ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
 NET, VM = 2, 3
-READY, GONE, TROUBLE, USAGE, MEDDLED = 1, 6, 8, 9, 10
+READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG = 1, 6, 8, 9, 10, 12, 13
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
  DESTROY) = range(1, 16)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
@@ -106,9 +106,9 @@ def text_field(text):
     return text.encode()[:TEXT_MAX - 1].ljust(TEXT_MAX, b"\0")
 
 
-def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0), later_us=0):
+def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0, 0, 0), later_us=0):
     now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 + later_us
-    return packet(NOTICE, struct.pack("=qIIII3Q", now_us, kind, instance, accelerator, 0, *usage) + text_field(text))
+    return packet(NOTICE, struct.pack("=qIIII5Q", now_us, kind, instance, accelerator, 0, *usage) + text_field(text))
 
 
 def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):

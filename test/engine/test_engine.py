@@ -16,7 +16,8 @@ import threading
 import time
 import unittest
 
-from fake_world import (CREATE, DESTROY, FENCED, GATE, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, USAGE, VM, VM_OBSERVE,
+from fake_world import (CREATE, DESTROY, FENCED, GATE, IO_ERROR, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, USAGE, VM, VM_OBSERVE,
+                        WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 programs = ()
@@ -158,11 +159,12 @@ class EngineTest(unittest.TestCase):
 
     # --- what is usual
 
-    def usage(self, number, seconds, cpu, sent_kib):
-        """So many seconds, each with so much of a processor, KiB sent and 20 packets received; told at once, with its own time."""
+    def usage(self, number, seconds, cpu, sent_kib, read_mib=0.0):
+        """So many seconds, each with so much of a processor, KiB sent, MiB read and 20 packets received; told at once, with its own time."""
         for _ in range(seconds):
-            clock, used, sent, received = self.counters.get(number, (0, 1000, 0, 0))
-            self.counters[number] = clock + 1, used + int(cpu * 1e6), sent + int(sent_kib * 1024), received + 20
+            clock, used, sent, received, read, _ = self.counters.get(number, (0, 1000, 0, 0, 0, 0))
+            self.counters[number] = (clock + 1, used + int(cpu * 1e6), sent + int(sent_kib * 1024), received + 20,
+                                     read + int(read_mib * 1048576), 0)
             clock, *counters = self.counters[number]
             self.engine.actuators[VM].link.send(notice(USAGE, number, usage=counters,
                                                        later_us=clock * 1000000 - self.sent_us()))
@@ -191,7 +193,29 @@ class EngineTest(unittest.TestCase):
         self.usage(active, 5, 0.95, 900)
         wait_for("both at once", lambda: [f for f in self.why(active)["findings"] if f["finding"] == "flooding" and f["count"] > 3])
         self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+        self.usage(active, 20, 0.1, 4)
+        self.usage(active, 5, 0.1, 4, 12.5)
+        writing = wait_for("the third", lambda: [f for f in self.why(active)["findings"] if f["finding"] == "writing"])[0]
+        self.assertEqual(writing["detail"], "reads 12.5 MiB/s on its disk; usual for what it is asked is 0.0")
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
         self.assertEqual(self.why(active)["verdict"], "healthy")
+
+    def test_a_disk_error_is_told_and_fells_nobody_who_answers(self):
+        self.start()
+        active = self.roles()["active"]
+        for _ in range(20):
+            self.engine.actuators[VM].link.send(notice(IO_ERROR, active, text="an input or output error on virtio-disk0"))
+        error = wait_for("the finding", lambda: (f := self.found(active, "io-error")) and f["count"] == 20 and f)
+        self.assertEqual((error["vantage"], error["detail"]), ("hypervisor", "an input or output error on virtio-disk0"))
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+
+    def test_who_stops_feeding_its_watchdog_falls(self):
+        self.start()
+        active = self.roles()["active"]
+        self.engine.actuators[VM].link.send(notice(WATCHDOG, active, text="the guest stopped feeding its watchdog"))
+        story = self.await_closed()
+        self.assertEqual((story["verdict"], story["victim"]["number"]), ("failed", active))
+        self.assertIn("stopped feeding its watchdog", story["cause"])
 
     # --- the same question to all
 

@@ -6,6 +6,7 @@ No test here looks at how long something took: figures are the benchmark's busin
 import json
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -98,6 +99,7 @@ fault_test("drop", "failed")
 fault_test("kill-app", "failed", "compromised")
 fault_test("kill-guest", "failed")
 fault_test("scan", "compromised")
+fault_test("watchdog", "failed")
 
 
 def await_learnt(number: int) -> None:
@@ -125,8 +127,45 @@ def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> No
     gone(struck)
 
 
-for struck_by, found in (("mine", "busy"), ("flood", "flooding"), ("change-api", "differs")):
+for struck_by, found in (("mine", "busy"), ("flood", "flooding"), ("write", "writing"), ("change-api", "differs")):
     TESTS[struck_by] = lambda asking, fault=struck_by, finding=found: suspect_and_goes_on(asking, fault, finding)
+
+
+def configured(change: Callable[[str], str], roles: tuple[str, ...]) -> Json:
+    """The device with another configuration, when these roles are held and nobody comes or goes; its status."""
+    text = change(layout.config_text())
+    layout.CONFIG.write_text(re.sub("^user: .*$", re.search("^user: .*$", layout.CONFIG.read_text(), re.M)[0], text, flags=re.M))
+    for pid, name in api.koboshi_pids().items():
+        if name == "koboshid":
+            os.kill(pid, signal.SIGHUP)
+
+    def look() -> Json:
+        status = api.try_call("GET", "/v1/status") or {}
+        held = [one for one in api.service_of(status)["instances"] if one["verdict"] == "healthy" or one["state"] == "paused"] if status else []
+        return status if sorted(one["role"] for one in held) == sorted(roles) and len(held) == len(api.service_of(status)["instances"]) else {}
+
+    return shell.wait_for(f"the roles {roles}", look, 180, 0.2)
+
+
+@test
+def of_three_that_are_asked_the_same_the_outvoted_one_falls(asking: clients.Clients) -> None:
+    """Its page and its answers to the challenge are right, and the manifest does not know what its application should answer."""
+    three = ("active", "standby", "standby")
+    before = configured(lambda text: text.replace("standby: 1", "standby: 2").replace("spare: 1", "spare: 0"), three)
+    first = api.newest_incident() + 1
+    struck = api.active(before)["number"]
+    rounds = api.service_of(before)["peer"]["rounds"]
+    shell.wait_for("each path asked once", lambda: api.service_of(api.call("GET", "/v1/status"))["peer"]["rounds"] > rounds + 3, 60, 0.2)
+    check(api.newest_incident() < first, "nobody fell before")
+    FAULTS["change-api"].strike(struck)
+    shell.wait_for("an incident", lambda: api.newest_incident() >= first, 60, 0.05)
+    stories = scene.wait_closed(first, 0)
+    check(stories[0]["victim"]["number"] == struck and stories[0]["verdict"] == "compromised", f"the outvoted one fell: {stories[0]}")
+    check("answered otherwise than the other instances" in stories[0]["cause"], f"for what it did: {stories[0]['cause']}")
+    asking.wait_good(shell.now_us(), 10)
+    gone(struck)
+    configured(lambda text: text, ("active", "standby", "spare"))
+    api.wait_whole()
 
 
 @test

@@ -19,10 +19,11 @@ struct guest {
 };
 
 struct second {
-	double cpu, sent_kib, packets;
+	double cpu, sent_kib, packets, read_mib, written_mib;
 };
 
-static const struct second quiet = {0.06, 4, 15}, served = {0.55, 300, 700}, mined = {0.97, 4, 15}, flooded = {0.06, 900, 15};
+static const struct second quiet = {0.06, 4, 15}, served = {0.55, 300, 700}, mined = {0.97, 4, 15}, flooded = {0.06, 900, 15},
+                           searched = {0.2, 4, 15, 40, 0}, encrypted = {0.2, 4, 15, 20, 21};
 
 static void live(struct guest *g, const struct second *second, unsigned seconds)
 {
@@ -33,6 +34,8 @@ static void live(struct guest *g, const struct second *second, unsigned seconds)
 		g->now.cpu_us += (uint64_t)(second->cpu * shaky * 1e6);
 		g->now.sent_bytes += (uint64_t)(second->sent_kib * 1024 * shaky);
 		g->now.received_packets += (uint64_t)second->packets;
+		g->now.read_bytes += (uint64_t)(second->read_mib * 1048576);
+		g->now.written_bytes += (uint64_t)(second->written_mib * 1048576);
 		usage_add(&g->usage, &g->now, !g->unusual_times, &alarm);
 		for (enum usage_feature f = USAGE_CPU; f < USAGE_FEATURES; f++) {
 			g->told[f] += alarm.told[f];
@@ -106,6 +109,19 @@ static void a_flood_is_told_of(void **state)
 	assert_non_null(strstr(g.text[USAGE_SENT], "KiB/s; usual for what it is asked is 4"));
 }
 
+static void a_disk_that_is_read_through_is_told_of(void **state)
+{
+	(void)state;
+	struct guest g = born();
+	live(&g, &quiet, 40);
+	live(&g, &searched, USAGE_ROW);
+	assert_told(&g, 0, 0);
+	assert_int_equal(g.told[USAGE_DISK], 1);
+	assert_string_equal(g.text[USAGE_DISK], "reads 40.0 MiB/s on its disk; usual for what it is asked is 0.0");
+	live(&g, &encrypted, 1);
+	assert_string_equal(g.text[USAGE_DISK], "writes 41.0 MiB/s on its disk; usual for what it is asked is 0.0");
+}
+
 static void before_it_is_known_nothing_is_unusual(void **state)
 {
 	(void)state;
@@ -154,6 +170,7 @@ int main(void)
 	        cmocka_unit_test(a_miner_is_told_of_at_the_third_second),
 	        cmocka_unit_test(what_alarms_is_not_learnt),
 	        cmocka_unit_test(a_flood_is_told_of),
+	        cmocka_unit_test(a_disk_that_is_read_through_is_told_of),
 	        cmocka_unit_test(before_it_is_known_nothing_is_unusual),
 	        cmocka_unit_test(hard_times_are_judged_and_not_learnt),
 	        cmocka_unit_test(a_gap_and_a_new_beginning_are_not_judged),

@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 /* Slots on the root bus; 0x1f is q35's own. */
-enum { SLOT_ROOT = 2, SLOT_SEED, SLOT_CARD, SLOT_RANDOM, SLOT_SERIAL, SLOT_PANIC };
+enum { SLOT_ROOT = 2, SLOT_SEED, SLOT_CARD, SLOT_RANDOM, SLOT_SERIAL, SLOT_PANIC, SLOT_WATCHDOG };
 
 static void text_put(FILE *out, const char *text)
 {
@@ -116,7 +116,10 @@ static void devices_put(FILE *out, const struct domain_recipe *recipe)
 	}
 	fputs("    <rng model='virtio'>\n      <backend model='random'>/dev/urandom</backend>\n", out);
 	slot_put(out, SLOT_RANDOM);
-	fputs("    </rng>\n    <memballoon model='none'/>\n    <panic model='isa'/>\n  </devices>\n", out);
+	/* sleeps until something in the guest opens it; then its silence is told, and the engine decides what comes of it */
+	fputs("    </rng>\n    <watchdog model='i6300esb' action='none'>\n", out);
+	slot_put(out, SLOT_WATCHDOG);
+	fputs("    </watchdog>\n    <memballoon model='none'/>\n    <panic model='isa'/>\n  </devices>\n", out);
 }
 
 /* libvirt 9.0 knows only the ISA panic device; newer guests look for the PCI one. With both, each guest finds the one that

@@ -27,6 +27,7 @@
 #define OPEN_US 60000000 /* the embedded driver may ask each QEMU on the disk what it can do: 5-15 s */
 #define LOCK_WAIT_MS 5000
 #define LOCK_LOOK_MS 20
+#define IO_ERROR_APART_US 50000
 
 char *session_qemu_conf(void)
 {
@@ -135,6 +136,43 @@ static void on_reboot(virConnectPtr conn unused_arg, virDomainPtr domain, void *
 		outbox_note(vm->outbox, NOTICE_GUEST_RESET, number, 0, "the guest rebooted by itself");
 }
 
+/* A guest may read a broken place over and over: few of its errors say as much as all. Called by libvirt's one thread. */
+static bool io_error_is_news(uint32_t number)
+{
+	static struct {
+		uint32_t number;
+		int64_t told_us;
+	} told[WIRE_INSTANCES_MAX];
+	size_t at = number % WIRE_INSTANCES_MAX;
+	int64_t now_us = clock_monotonic_us();
+	if (told[at].number == number && now_us - told[at].told_us < IO_ERROR_APART_US)
+		return false;
+	told[at].number = number;
+	told[at].told_us = now_us;
+	return true;
+}
+
+static void on_io_error(virConnectPtr conn unused_arg, virDomainPtr domain, const char *source unused_arg, const char *device,
+                        int action unused_arg, const char *reason, void *opaque)
+{
+	struct vm *vm = opaque;
+	char text[WIRE_TEXT_MAX];
+	uint32_t number = vm_name_number(virDomainGetName(domain));
+	if (number == 0 || !io_error_is_news(number))
+		return;
+	snprintf(text, sizeof(text), "an input or output error on %.32s%s%.64s", device ? device : "a disk",
+	         reason && *reason ? ": " : "", reason ? reason : "");
+	outbox_note(vm->outbox, NOTICE_GUEST_IO_ERROR, number, 0, text);
+}
+
+static void on_watchdog(virConnectPtr conn unused_arg, virDomainPtr domain, int action unused_arg, void *opaque)
+{
+	struct vm *vm = opaque;
+	uint32_t number = vm_name_number(virDomainGetName(domain));
+	if (number > 0)
+		outbox_note(vm->outbox, NOTICE_GUEST_WATCHDOG, number, 0, "the guest stopped feeding its watchdog");
+}
+
 /* A libvirt daemon that went away takes its event registrations with it: a fresh process is the simplest fresh start. */
 static void on_close(virConnectPtr conn unused_arg, int reason, void *opaque unused_arg)
 {
@@ -149,11 +187,18 @@ static void ignore_error(void *data unused_arg, virErrorPtr error unused_arg)
 
 static int events_register(struct vm *vm, virConnectPtr conn, struct err *err)
 {
-	if (virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle),
-	                                     vm, NULL) < 0 ||
-	    virConnectDomainEventRegisterAny(conn, NULL, VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot), vm,
-	                                     NULL) < 0)
-		return vm_libvirt_error(err, "cannot watch the guests");
+	const struct {
+		int event;
+		virConnectDomainEventGenericCallback call;
+	} events[] = {
+	        {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
+	        {VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot)},
+	        {VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error)},
+	        {VIR_DOMAIN_EVENT_ID_WATCHDOG, VIR_DOMAIN_EVENT_CALLBACK(on_watchdog)},
+	};
+	for (size_t i = 0; i < countof(events); i++)
+		if (virConnectDomainEventRegisterAny(conn, NULL, events[i].event, events[i].call, vm, NULL) < 0)
+			return vm_libvirt_error(err, "cannot watch the guests");
 	if (!vm->embed && !vm->test) {
 		virConnectRegisterCloseCallback(conn, on_close, NULL, NULL);
 		virConnectSetKeepAlive(conn, 5, 3); /* local sockets may refuse: then their end is the sign */

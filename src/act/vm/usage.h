@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What a guest uses, as counters that it cannot touch: its process's processor time and its tap's packets, from the kernel and
- * not by libvirt, which may be waiting for that very guest.
+ * What a guest uses, as counters that it cannot touch: its process's processor time, the bytes that it moves and its tap's
+ * packets, from the kernel and not by libvirt, which may be waiting for that very guest.
  */
 #include "act/vm/vm.h"
 

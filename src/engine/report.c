@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SILENT_US 3000000 /* an actuator that owes an answer is spoken of from then on */
+#define MOVED_OFTEN 3     /* times; once is chance */
 
 json_t *report_text(const char *text)
 {
@@ -203,6 +204,19 @@ static json_t *meddled(const struct engine *e)
 	                 (double)(clock_monotonic_us() - e->meddled.time_us) / 1e6);
 }
 
+/* A question that tells nothing should be known to whoever put it into the configuration. */
+static void say_moving(json_t *list, const struct engine_service *s)
+{
+	struct sense_peer_counts counts = {0};
+	if (s->peer)
+		sense_peer_counts(s->peer, &counts);
+	if (counts.moved >= MOVED_OFTEN)
+		report_say(list,
+		           "peer: the answer to %s of %s changes by itself, so nothing is found there; members of JSON that may "
+		           "differ go into peer_ignore",
+		           counts.moving, s->conf->name);
+}
+
 json_t *report_status(struct engine *e)
 {
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
@@ -224,6 +238,8 @@ json_t *report_status(struct engine *e)
 		report_say(reasons, "the changed configuration is not in use: %s", e->reload_problem);
 	for (size_t i = 0; i < e->n_unproven; i++)
 		json_array_append_new(unproven, report_text(e->unproven[i]));
+	for (size_t i = 0; i < e->n_services; i++)
+		say_moving(unproven, &e->services[i]);
 	if (strcmp(e->conf.libvirt, "embed") != 0)
 		json_array_append_new(unproven, json_string("libvirt: only the embedded driver was ever tried with real guests"));
 	if (e->accelerator != 2)

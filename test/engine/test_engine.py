@@ -268,6 +268,7 @@ class EngineTest(unittest.TestCase):
         threading.Thread(target=tick, daemon=True).start()
         wait_for("some rounds", lambda: self.compared()["moved"] >= 3)
         self.assertEqual(self.compared()["moving"], "/api/reading")
+        self.assertTrue(any(line.startswith("peer: the answer to /api/reading of sensor changes") for line in self.engine.status()["unproven"]))
         self.assertEqual([self.found(number, "differs") for number in self.roles().values()], [None] * 3)
 
     # --- incidents

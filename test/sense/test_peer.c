@@ -23,6 +23,7 @@ struct stage {
 	struct sense_peer *peer;
 	uint64_t rounds; /* wanted */
 	unsigned n_outvoted[SERVERS + 1], n_differs[SERVERS + 1], n_reports;
+	unsigned asked_before; /* the first report */
 	char detail[300];
 	bool remove_at_report, free_at_report;
 };
@@ -33,7 +34,8 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 	assert_int_equal(evidence->vantage, VANTAGE_PEER);
 	assert_true(evidence->began_us <= evidence->time_us);
 	assert_in_range(evidence->instance, 1, SERVERS);
-	s->n_reports++;
+	if (s->n_reports++ == 0)
+		s->asked_before = s->servers[0].n_requests;
 	if (evidence->finding == FINDING_OUTVOTED)
 		s->n_outvoted[evidence->instance]++;
 	else
@@ -156,6 +158,20 @@ static void of_two_both_differ(void **state)
 	assert_int_equal(s->n_differs[1], s->n_differs[2]);
 	assert_int_equal(s->n_reports, s->n_differs[1] + s->n_differs[2]);
 	assert_non_null(strstr(s->detail, "; kb-1: 200, 14 bytes, "));
+}
+
+static void how_often_is_asked_before(void **state)
+{
+	struct stage *s = *state;
+	for (uint32_t n = 2; n <= 3; n++) {
+		says(s, 2, "200 OK", "other\n");
+		s->servers[0].n_requests = s->n_reports = 0;
+		begin(s, n);
+		await_rounds(s, 6);
+		assert_int_equal(s->asked_before, n == 2 ? 3 : 2);
+		sense_peer_free(s->peer);
+	}
+	s->peer = NULL;
 }
 
 /* The guests must not see by the request that they are compared: one client is pretended, and it asks each of them. */
@@ -314,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(who_is_alone_is_outvoted, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(of_two_both_differ, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(how_often_is_asked_before, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(all_are_asked_the_same, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(what_is_compared, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(no_answer_abstains, set_up, tear_down),

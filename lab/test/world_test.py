@@ -114,14 +114,14 @@ assert len(sleepers) == 2, sleepers
         done = lab("demo")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         report = json.loads((BUILD / "demo/report.json").read_text())["faults"]
-        self.assertEqual([r["fault"] for r in report], ["close-port", "hang", "tamper", "panic", "kill-koboshid"])
+        self.assertEqual([r["fault"] for r in report], ["close-port", "hang", "panic", "kill-koboshid", "scan", "tamper"])
         for row in report:
             self.assertGreater(row["failed"], 0)
             self.assertLess(row["failed"], row["requests"])
             self.assertGreater(row["detected_ms"], 0)
             self.assertEqual(row["shared_components"], [])
             self.assertNotEqual(row["victim"]["number"], row["active"]["number"])
-        self.assertEqual(len(report[4]["killed"]), 1)
+        self.assertEqual(len(report[3]["killed"]), 1)
         self.assertIn("Looked for what is left behind: no process", done.stdout)
 
     def test_lab_up_fault_down(self):

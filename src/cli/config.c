@@ -2,9 +2,11 @@
 #include "cli/cli.h"
 #include "conf/conf.h"
 #include "conf/schema.h"
+#include "mud/profile.h"
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int print_verdict(json_t *verdict, int code)
@@ -32,11 +34,42 @@ static void print_notes(const struct conf *conf)
 			printf("note: service '%s' has one variant: whatever fells it fells its replacement too\n", s->name);
 		if (s->standby == 0)
 			printf("note: service '%s' has no standby: a switch waits for a guest to wake or boot\n", s->name);
+		if (s->profile[0] && s->outside != CONF_OUTSIDE_CUT)
+			printf("note: service '%s' lets pass %s its profile does not allow\n", s->name,
+			       s->outside == CONF_OUTSIDE_COUNT ? "what" : "some of what");
 		if (s->n_clients4 + s->n_clients6 == 0)
 			printf("note: service '%s' names no clients: their addresses are hidden from the guest\n", s->name);
 	}
 	if (conf->lab)
 		printf("note: 'lab' is on: guests take commands from the host; never on a real device\n");
+}
+
+/* The files that the configuration names and koboshi-net reads at its start; all of them, not only the first bad one. */
+static int profiles_check(const struct conf *conf, json_t *problems)
+{
+	for (size_t i = 0; i < conf->n_services; i++) {
+		struct err err = {0};
+		if (!conf->services[i].profile[0])
+			continue;
+		struct mud *mud = mud_profile_load(conf, &conf->services[i], &err);
+		if (!mud)
+			json_array_append_new(problems, json_string(err.text));
+		free(mud);
+	}
+	return (int)json_array_size(problems);
+}
+
+static int print_profile_problems(const struct cli *cli, json_t *problems)
+{
+	size_t i;
+	json_t *problem;
+	if (cli->json)
+		return print_verdict(
+		        json_pack("{s:b, s:O, s:o}", "ok", 0, "error", json_array_get(problems, 0), "profiles", problems),
+		        CLI_FAILED);
+	json_array_foreach(problems, i, problem) fprintf(stderr, "%s\n", json_string_value(problem));
+	json_decref(problems);
+	return CLI_FAILED;
 }
 
 int cli_config_check(const struct cli *cli)
@@ -52,6 +85,10 @@ int cli_config_check(const struct cli *cli)
 		fprintf(stderr, "%s\n", err.text);
 		return CLI_FAILED;
 	}
+	json_t *problems = json_array();
+	if (profiles_check(conf, problems) > 0)
+		return print_profile_problems(cli, problems);
+	json_decref(problems);
 	size_t variants = variants_of(conf);
 	if (cli->json)
 		return print_verdict(json_pack("{s:b, s:I, s:I}", "ok", 1, "services", (json_int_t)conf->n_services, "variants",

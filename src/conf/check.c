@@ -133,6 +133,37 @@ static int check_clients(const struct check *c)
 	return 0;
 }
 
+struct ranges { /* of one key */
+	const char *key;
+	const struct conf_range4 *four;
+	const struct conf_range6 *six;
+	size_t n4, n6;
+};
+
+static int check_outside(const struct check *c)
+{
+	const struct conf_service *s = c->service;
+	const struct ranges all[] = {
+	        {"controllers", s->controllers4, s->controllers6, s->n_controllers4, s->n_controllers6},
+	        {"local_networks", s->local4, s->local6, s->n_local4, s->n_local6},
+	};
+	for (size_t k = 0; k < countof(all); k++) {
+		bool meet = false;
+		for (size_t i = 0; i < all[k].n4; i++)
+			meet = meet || ranges_overlap4(&all[k].four[i], &c->conf->guests4);
+		for (size_t i = 0; i < all[k].n6; i++)
+			meet = meet || ranges_overlap6(&all[k].six[i], &c->conf->guests6);
+		if (meet)
+			return yaml_fail(place(c, all[k].key), c->err,
+			                 "'%s' of service '%s' overlap the guests' range: guests never reach each other",
+			                 all[k].key, s->name);
+		if (all[k].n4 + all[k].n6 > 0 && !s->profile[0])
+			return yaml_fail(place(c, all[k].key), c->err, "'%s' of service '%s' are of no use without a 'profile'",
+			                 all[k].key, s->name);
+	}
+	return 0;
+}
+
 static bool ports_meet(const struct conf_service *a, const struct conf_service *b)
 {
 	for (size_t i = 0; i < a->n_ports; i++)
@@ -193,7 +224,8 @@ static int check_device(const struct check *c)
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
 	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_variants,
-	                                                      check_addresses,  check_clients,       check_others};
+	                                                      check_addresses,  check_clients,       check_outside,
+	                                                      check_others};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

@@ -76,6 +76,18 @@ struct conf_service {
 	struct conf_range6 clients6[CONF_RANGES_MAX];
 	size_t n_clients6;
 	struct conf_probe probe;
+	/* What its guests may open: a MUD file (RFC 8520). "": nothing at all. See src/mud/profile.h. */
+	char profile[CONF_PATH_MAX];
+	enum conf_outside {
+		CONF_OUTSIDE_COUNT, /* passes all the same */
+		CONF_OUTSIDE_LIMIT, /* `outside_rate` packets a second pass, of each guest */
+		CONF_OUTSIDE_CUT
+	} outside;             /* what becomes of packets outside of the profile; counted and told in any case; default cut */
+	uint32_t outside_rate; /* 1..10000, default 10 */
+	/* Who is meant by the profile's `my-controller` and `local-networks`; none of it in the guests' ranges. */
+	struct conf_range4 controllers4[CONF_RANGES_MAX], local4[CONF_RANGES_MAX];
+	struct conf_range6 controllers6[CONF_RANGES_MAX], local6[CONF_RANGES_MAX];
+	size_t n_controllers4, n_controllers6, n_local4, n_local6;
 	uint32_t memory_mib; /* of one guest; 0 = what the manifest asks for */
 	uint32_t drain_ms;   /* planned switch: how long old connections may go on; default 5000 */
 };
@@ -143,6 +155,9 @@ void conf_instance(const struct conf *conf, uint32_t number, struct conf_instanc
 /* Whether two numbers share an address: whoever numbers a new instance goes on to the next number while it clashes with
  * a living one (an instance may live while a whole range of numbers passes by). */
 bool conf_instances_clash(const struct conf *conf, uint32_t a, uint32_t b);
+
+bool conf_in_range4(const struct conf_range4 *range, struct in_addr address);
+bool conf_in_range6(const struct conf_range6 *range, const struct in6_addr *address);
 
 /* NULL when there is none. */
 const struct conf_service *conf_service_named(const struct conf *conf, const char *name);

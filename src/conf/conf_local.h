@@ -9,6 +9,3 @@ extern const struct yaml_key conf_keys[];
 
 /* Fills what depends on other keys, then checks keys against one another. */
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err) must_use;
-
-bool conf_in_range4(const struct conf_range4 *range, struct in_addr address);
-bool conf_in_range6(const struct conf_range6 *range, const struct in6_addr *address);

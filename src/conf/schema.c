@@ -57,6 +57,28 @@ static int service_client(const struct yaml_node *node unused_arg, const struct 
 	return 0;
 }
 
+static int service_controller(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
+                              struct err *err unused_arg)
+{
+	struct conf_service *service = object;
+	if (value->family == AF_INET6)
+		service->controllers6[service->n_controllers6++] = (struct conf_range6){value->address6, value->prefix};
+	else
+		service->controllers4[service->n_controllers4++] = (struct conf_range4){value->address4, value->prefix};
+	return 0;
+}
+
+static int service_local(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
+                         struct err *err unused_arg)
+{
+	struct conf_service *service = object;
+	if (value->family == AF_INET6)
+		service->local6[service->n_local6++] = (struct conf_range6){value->address6, value->prefix};
+	else
+		service->local4[service->n_local4++] = (struct conf_range4){value->address4, value->prefix};
+	return 0;
+}
+
 static int probe_challenge(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	struct conf_probe *probe = &((struct conf_service *)object)->probe;
@@ -119,6 +141,7 @@ static int hypervisor_uri(const struct yaml_node *node, const struct yaml_value 
 
 /* clang-format off */
 static const char *const accelerators[] = {"auto", "tcg", "kvm", NULL};
+static const char *const outside_words[] = {"count", "limit", "cut", NULL};
 
 static const struct yaml_key path_keys[] = {
 	{.key = "state", .type = YAML_PATH, YAML_FIELD(struct conf, state_dir), .fallback = "/var/lib/koboshi",
@@ -197,6 +220,18 @@ static const struct yaml_key service_keys[] = {
 	{.key = "clients", .type = YAML_LIST, .item = YAML_RANGE, .limit = CONF_RANGES_MAX, .hook = service_client, .fallback = "[]",
 	 .help = "Where clients come from. Probes borrow sources of these ranges, so that a guest cannot tell them from clients. "
 	         "Without it clients' addresses are hidden from the guest instead."},
+	{.key = "profile", .type = YAML_PATH, YAML_FIELD(struct conf_service, profile),
+	 .help = "MUD file (RFC 8520): what the guests may open themselves, kept at each tap. Without one they may open nothing. What "
+	         "clients ask of the service, and its answers, need not stand in it."},
+	{.key = "outside", .type = YAML_WORD, YAML_FIELD(struct conf_service, outside), .words = outside_words, .fallback = "cut",
+	 .help = "What becomes of packets that the profile does not allow. They are counted and told as evidence in any case: _count_ "
+	         "lets them pass all the same (to try a profile), _limit_ lets some pass, _cut_ none."},
+	{.key = "outside_rate", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, outside_rate), .min = 1, .max = 10000,
+	 .fallback = "10", .help = "With _limit_: so many packets a second pass, of each guest."},
+	{.key = "controllers", .type = YAML_LIST, .item = YAML_RANGE, .limit = CONF_RANGES_MAX, .hook = service_controller,
+	 .fallback = "[]", .help = "Who the profile means by _my-controller_."},
+	{.key = "local_networks", .type = YAML_LIST, .item = YAML_RANGE, .limit = CONF_RANGES_MAX, .hook = service_local,
+	 .fallback = "[]", .help = "What the profile means by _local-networks_. Guests never reach each other, whatever it says."},
 	{.key = "memory", .type = YAML_SIZE, YAML_FIELD(struct conf_service, memory_mib), .unit = 1u << 20, .min = 16u << 20,
 	 .max = 64ull << 30, .help = "Memory of one guest. Default: what the image's manifest asks for."},
 	{.key = "drain", .type = YAML_DURATION, YAML_FIELD(struct conf_service, drain_ms), .max = 3600000, .fallback = "5s",

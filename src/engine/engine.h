@@ -50,6 +50,7 @@ struct engine_service {
 	struct engine *engine;
 	uint32_t index;
 	const struct conf_service *conf;
+	char profile_problem[WIRE_TEXT_MAX]; /* why the profile that is configured is not in force; "": it is */
 	struct plan plan;
 	struct plan_update update;
 	struct engine_instance instances[PLAN_INSTANCES_MAX];

@@ -226,6 +226,9 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		e->meddled.time_us = note->time_us;
 		text_copy(e->meddled.text, sizeof(e->meddled.text), note->text);
 		log_warning("engine.meddled", "%s", note->text);
+	} else if (note->type == NOTICE_PROFILE) {
+		if (note->service < e->n_services)
+			text_copy(e->services[note->service].profile_problem, WIRE_TEXT_MAX, note->text);
 	} else if (note->type == NOTICE_GUEST_USAGE) {
 		guest_usage(e, note);
 	} else if (role == WIRE_VM) {

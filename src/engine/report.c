@@ -145,6 +145,19 @@ static json_t *compared(const struct engine_service *s)
 	                 "moved", (json_int_t)counts.moved, "moving", counts.moving);
 }
 
+/* null: none is configured, its guests may open nothing. */
+static json_t *profile(const struct engine_service *s, json_t *reasons)
+{
+	static const char *const outside[] = {
+	        [CONF_OUTSIDE_COUNT] = "count", [CONF_OUTSIDE_LIMIT] = "limit", [CONF_OUTSIDE_CUT] = "cut"};
+	if (!s->conf->profile[0])
+		return json_null();
+	if (s->profile_problem[0])
+		report_say(reasons, "profile of %s: %s", s->conf->name, s->profile_problem);
+	return json_pack("{s:o, s:s, s:o}", "file", report_text(s->conf->profile), "outside", outside[s->conf->outside],
+	                 "problem", report_text(s->profile_problem));
+}
+
 static json_t *service(struct engine_service *s, json_t *reasons)
 {
 	json_t *list = json_array();
@@ -166,10 +179,11 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		if (s->plan.variants[v].failures)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
 			           s->plan.variants[v].failures);
-	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o}", "name", s->conf->name, "addresses", addresses(s->conf),
+	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o, s:o}", "name", s->conf->name, "addresses", addresses(s->conf),
 	                 "ports", ports(s->conf), "active", (int)s->plan.target, "verdict",
 	                 active ? plan_verdict_name(active->verdict) : "unknown", "open_incidents",
-	                 (int)plan_open_incidents(&s->plan), "instances", list, "peer", compared(s));
+	                 (int)plan_open_incidents(&s->plan), "profile", profile(s, reasons), "instances", list,
+	                 "peer", compared(s));
 }
 
 static const char *accelerator(const struct engine *e)

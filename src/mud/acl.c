@@ -54,10 +54,12 @@ static int contradiction(const struct reading *r, const struct place *at, size_t
 {
 	struct mud_ace mine = *r->ace;
 	memset(mine.name, 0, sizeof(mine.name));
+	mine.list = mine.entry = 0;
 	for (size_t i = first; i + 1 < r->mud->n_aces; i++) {
 		struct mud_ace other = r->mud->aces[i];
 		bool same_action = other.action == mine.action;
 		memset(other.name, 0, sizeof(other.name));
+		other.list = other.entry = 0;
 		other.action = mine.action;
 		other.logged = mine.logged;
 		/* NOLINTNEXTLINE(*-memory-comparison,cert-*): both were zeroed as a whole before they were filled */
@@ -86,6 +88,8 @@ static int read_ace(struct reading *r, const struct place *at, const json_t *val
 	memset(r->ace, 0, sizeof(*r->ace));
 	r->ace->protocol = r->ace->icmp_type = r->ace->icmp_code = -1;
 	r->ace->v6 = r->v6;
+	r->ace->list = r->list;
+	r->ace->entry = (uint16_t)at->index;
 	int e = mud_object(r, at, value, members, countof(members));
 	return e < 0 ? e : contradiction(r, at, first);
 }
@@ -136,6 +140,7 @@ int mud_acl(struct reading *r, const struct place *at, const char *name)
 			return mud_refuse(r, &all, "two lists are named '%s'", name);
 		found = list;
 		here.index = i;
+		r->list = (uint16_t)i;
 	}
 	if (!found)
 		return mud_refuse(r, at, "no access list is named '%s'", name);

@@ -60,26 +60,14 @@ static void network_put(FILE *out, const struct mud_ace *ace, const char *side, 
 	fprintf(out, " %s %s %s/%u", ace->v6 ? "ip6" : "ip", side, text, network->prefix);
 }
 
-static void peer_put(FILE *out, const struct mud_ace *ace, const char *side)
+/* The sets that mud_compile() makes. */
+static void set_named(void *arg unused_arg, const struct mud_ace *ace, FILE *out)
 {
 	char version = ace->v6 ? '6' : '4';
-	const char *family = ace->v6 ? "ip6" : "ip";
-	switch (ace->peer) {
-	case MUD_ANYBODY:
-		break;
-	case MUD_NETWORK:
-		network_put(out, ace, side, &ace->remote);
-		break;
-	case MUD_NAME:
-		fprintf(out, " %s %s @name_%u_v%c", family, side, ace->which, version);
-		break;
-	case MUD_CONTROLLER:
-		fprintf(out, " %s %s @controller_%u_v%c", family, side, ace->which, version);
-		break;
-	case MUD_LOCAL:
-		fprintf(out, " %s %s @local_v%c", family, side, version);
-		break;
-	}
+	if (ace->peer == MUD_LOCAL)
+		fprintf(out, "@local_v%c", version);
+	else
+		fprintf(out, "@%s_%u_v%c", ace->peer == MUD_NAME ? "name" : "controller", ace->which, version);
 }
 
 static void ports_put(FILE *out, const struct mud_ace *ace, const char *side, const struct mud_ports *ports)
@@ -117,17 +105,28 @@ static const char *action_words(const struct mud_ace *ace)
 	return "drop";
 }
 
-static void ace_put(FILE *out, const struct mud_ace *ace, bool from_device)
+void mud_match_put(const struct mud_ace *ace, bool from_device, mud_peers_put *peers, void *arg, FILE *out)
 {
 	const char *own = from_device ? "saddr" : "daddr", *remote = from_device ? "daddr" : "saddr";
-	fprintf(out, "\t\tmeta nfproto ipv%c", ace->v6 ? '6' : '4');
+	fprintf(out, "meta nfproto ipv%c", ace->v6 ? '6' : '4');
 	protocol_put(out, ace);
 	network_put(out, ace, own, &ace->own);
-	peer_put(out, ace, remote);
+	if (ace->peer == MUD_NETWORK) {
+		network_put(out, ace, remote, &ace->remote);
+	} else if (ace->peer != MUD_ANYBODY) {
+		fprintf(out, " %s %s ", ace->v6 ? "ip6" : "ip", remote);
+		peers(arg, ace, out);
+	}
 	ports_put(out, ace, from_device ? "sport" : "dport", &ace->own_port);
 	ports_put(out, ace, from_device ? "dport" : "sport", &ace->remote_port);
 	if (ace->initiated != MUD_BY_EITHER)
 		fprintf(out, " ct direction %s", (ace->initiated == MUD_BY_DEVICE) == from_device ? "original" : "reply");
+}
+
+static void ace_put(FILE *out, const struct mud_ace *ace, bool from_device)
+{
+	fputs("\t\t", out);
+	mud_match_put(ace, from_device, set_named, NULL, out);
 	if (ace->logged)
 		fputs(" log", out);
 	fprintf(out, " counter %s comment \"%s\"\n", action_words(ace), ace->name);

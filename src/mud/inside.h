@@ -17,6 +17,7 @@ struct reading {
 	const json_t *acls;
 	bool to_device;      /* which policy is read */
 	bool v6;             /* of the list that is read */
+	uint16_t list;       /* which one it is */
 	struct mud_ace *ace; /* the entry that is read */
 };
 

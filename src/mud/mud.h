@@ -41,6 +41,7 @@ struct mud_ports { /* all but these if negated */
 /* One entry of an access list, seen from the device: `own` is its side, `remote` the other's, in both directions. */
 struct mud_ace {
 	char name[MUD_WORD_MAX];
+	uint16_t list, entry; /* where it stands in the file: acl/LIST/aces/ace/ENTRY */
 	bool v6;
 	int16_t protocol;             /* IP's number; -1: any */
 	int16_t icmp_type, icmp_code; /* -1: any */
@@ -82,6 +83,11 @@ struct mud_target {
 };
 
 bool mud_link_is_fine(const char *link);
+
+/* What an entry is about, in nft's words, without a verdict. Whom it names by kind (MUD_NAME,
+ * MUD_CONTROLLER, MUD_LOCAL) is a set, which `peers` writes: "@name_0_v4", "{ 192.0.2.0/24 }". */
+typedef void mud_peers_put(void *arg, const struct mud_ace *ace, FILE *out);
+void mud_match_put(const struct mud_ace *ace, bool from_device, mud_peers_put *peers, void *arg, FILE *out);
 
 /* A whole table `inet mud_LINK`, replacing one that is there, in nft's language: `nft -f` takes it as it is. Sets name_N_v4,
  * name_N_v6, controller_N_v4, ..., local_v4, local_v6 are there for each that is used and are empty; counters outside_from and

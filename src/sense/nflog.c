@@ -187,6 +187,46 @@ bool nflog_tcp(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp)
 	return true;
 }
 
+bool nflog_flow(const struct nflog_packet *packet, struct nflog_flow *ret_flow)
+{
+	struct nflog_flow flow = {0};
+	const uint8_t *ip = packet->payload;
+	bool ipv6 = ip_version(packet) == 6;
+	if (packet->payload_size < 20 || (!ipv6 && ip_version(packet) != 4))
+		return false;
+	size_t at = ipv6 ? find_transport6(packet, &flow.protocol) : (size_t)(ip[0] & 15) * 4;
+	if (at < 20)
+		return false;
+	if (!ipv6)
+		flow.protocol = ip[9];
+	flow.source.ipv6 = flow.destination.ipv6 = ipv6;
+	memcpy(flow.source.bytes, ip + (ipv6 ? 8 : 12), ipv6 ? 16 : 4);
+	memcpy(flow.destination.bytes, ip + (ipv6 ? 24 : 16), ipv6 ? 16 : 4);
+	bool later_fragment = !ipv6 && (big16(ip + 6) & 0x1fff) != 0;
+	bool icmp = flow.protocol == IPPROTO_ICMP || flow.protocol == IPPROTO_ICMPV6;
+	if (!later_fragment && packet->payload_size >= at + 4 &&
+	    (icmp || flow.protocol == IPPROTO_TCP || flow.protocol == IPPROTO_UDP)) {
+		flow.source_port = icmp ? ip[at] : big16(ip + at);
+		flow.destination_port = icmp ? ip[at + 1] : big16(ip + at + 2);
+	}
+	*ret_flow = flow;
+	return true;
+}
+
+void nflog_place(const struct nflog_flow *flow, char ret_text[static NFLOG_PLACE_MAX])
+{
+	char address[INET6_ADDRSTRLEN];
+	nflog_address_text(&flow->destination, address);
+	if (flow->protocol == IPPROTO_TCP || flow->protocol == IPPROTO_UDP)
+		snprintf(ret_text, NFLOG_PLACE_MAX, "%s port %u/%s", address, flow->destination_port,
+		         flow->protocol == IPPROTO_TCP ? "tcp" : "udp");
+	else if (flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6)
+		snprintf(ret_text, NFLOG_PLACE_MAX, "%s by ICMP%s type %u", address, flow->protocol == IPPROTO_ICMP ? "" : "v6",
+		         flow->source_port);
+	else
+		snprintf(ret_text, NFLOG_PLACE_MAX, "%s by IP protocol %u", address, flow->protocol);
+}
+
 /* Ports of the quoted packet, which went from the client to the guest, so they are the other way round. */
 static void read_quoted(struct nflog_tcp *tcp, const uint8_t *quoted, size_t size, bool ipv6)
 {

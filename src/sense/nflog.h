@@ -47,6 +47,19 @@ int nflog_next(struct nflog_reader *reader, struct nflog_packet *ret_packet);
 /* True when the payload is the beginning of an unfragmented TCP segment (20 bytes of its header are needed). */
 bool nflog_tcp(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp);
 
+struct nflog_flow {
+	struct nflog_address source, destination;
+	uint8_t protocol;                       /* IP's number */
+	uint16_t source_port, destination_port; /* of TCP and UDP, 0 when not there (a later fragment); ICMP: type and code */
+};
+
+/* Whatever the IP packet is about. False: no whole IP header, or IPv6 extension headers that do not fit. */
+bool nflog_flow(const struct nflog_packet *packet, struct nflog_flow *ret_flow);
+
+/* "198.51.100.9 port 25/tcp", "2001:db8::9 by ICMPv6 type 128", "198.51.100.9 by IP protocol 47": where a packet goes to. */
+#define NFLOG_PLACE_MAX (INET6_ADDRSTRLEN + 32)
+void nflog_place(const struct nflog_flow *flow, char ret_text[static NFLOG_PLACE_MAX]);
+
 /* True for an ICMP "unreachable" that refuses a connection or datagram (not for one about packet sizes): told as the segment
  * by which TCP would refuse, from the host that sent it. Ports 0 when too little of the refused packet is quoted. */
 bool nflog_refusal(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp);

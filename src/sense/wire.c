@@ -24,6 +24,7 @@
 #define BATCHES 16         /* calls a wake-up: other sources get their turn */
 #define DATAGRAM_MAX 8192  /* what the kernel gathers at most, unless told otherwise */
 #define REPEAT_US 20000    /* the same at-once finding about one instance is said again after that */
+#define STRAY_US 1000000   /* strays of one instance are told once in that time, with their number */
 #define STRANGER_US 100000 /* an unknown interface is looked up again after that */
 
 struct living { /* an instance that packets may be about */
@@ -31,7 +32,8 @@ struct living { /* an instance that packets may be about */
 	struct nflog_address address4, address6;
 	char tap[16];
 	uint32_t index; /* tap's, once seen; 0: not yet */
-	int64_t refused_us, spoofed_us;
+	int64_t refused_us, spoofed_us, strayed_us;
+	uint32_t strays; /* since they were told last */
 	struct reach reach;
 };
 
@@ -163,9 +165,9 @@ static void on_ack(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t ti
 }
 
 /* Many clients knock at a closed port: one report in REPEAT_US says it as well as a thousand. */
-static bool is_due(int64_t *last_us, int64_t now_us)
+static bool is_due(int64_t *last_us, int64_t now_us, int64_t repeat_us)
 {
-	if (*last_us && now_us - *last_us < REPEAT_US)
+	if (*last_us && now_us - *last_us < repeat_us)
 		return false;
 	*last_us = now_us;
 	return true;
@@ -181,7 +183,7 @@ static void on_reset(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t 
 	}
 	w->counts.resets++;
 	int64_t began_us = answered(w, one, tcp, time_us, false);
-	if (!is_due(&one->refused_us, w->now_us))
+	if (!is_due(&one->refused_us, w->now_us, REPEAT_US))
 		return;
 	nflog_address_text(&tcp->destination, client);
 	snprintf(detail, sizeof(detail), "port %u refused %s port %u", tcp->source_port, client, tcp->destination_port);
@@ -197,29 +199,60 @@ static void on_spoof(struct sense_wire *w, const struct nflog_packet *packet, in
 		return;
 	}
 	w->counts.spoofed++;
-	if (!is_due(&one->spoofed_us, w->now_us))
+	if (!is_due(&one->spoofed_us, w->now_us, REPEAT_US))
 		return;
 	nflog_claim(packet, claim);
 	wire_report(w, one->number, FINDING_SPOOFED, time_us, time_us, claim);
 }
 
-static void on_reach(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
+static void reach_count(struct sense_wire *w, struct living *one, const struct nflog_tcp *tcp, int64_t time_us)
 {
 	char detail[160];
-	struct nflog_tcp tcp;
 	int64_t began_us;
-	struct living *one = living_behind(w, packet->in_index);
-	if (!one) {
-		w->counts.strange++;
-		return;
-	}
-	if (!nflog_tcp(packet, &tcp)) {
-		w->counts.malformed++;
-		return;
-	}
 	w->counts.reached++;
-	if (reach_add(&one->reach, &tcp, time_us, &began_us, detail, sizeof(detail)))
+	if (reach_add(&one->reach, tcp, time_us, &began_us, detail, sizeof(detail)))
 		wire_report(w, one->number, FINDING_REACHING, time_us, began_us, detail);
+}
+
+static void on_reach(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
+{
+	struct nflog_tcp tcp;
+	struct living *one = living_behind(w, packet->in_index);
+	if (!one)
+		w->counts.strange++;
+	else if (!nflog_tcp(packet, &tcp))
+		w->counts.malformed++;
+	else
+		reach_count(w, one, &tcp, time_us);
+}
+
+/* A packet outside of the profile. A program that was forgotten in it sends one now and then; whoever opens many connections of
+ * that kind looks around, with a profile as without. */
+static void on_stray(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
+{
+	char detail[160], place[NFLOG_PLACE_MAX], more[48] = "";
+	const uint8_t mask = NFLOG_SYN | NFLOG_ACK | NFLOG_RST | NFLOG_FIN;
+	struct nflog_flow flow;
+	struct nflog_tcp tcp;
+	struct living *one = living_behind(w, packet->in_index);
+	bool right = nflog_flow(packet, &flow);
+	w->counts.strange += !one;
+	w->counts.malformed += one && !right;
+	if (!one || !right)
+		return;
+	w->counts.strayed++;
+	one->strays++;
+	if (is_due(&one->strayed_us, w->now_us, STRAY_US)) {
+		nflog_place(&flow, place);
+		if (one->strays > 1)
+			snprintf(more, sizeof(more), " (the last of %u packets)", one->strays);
+		snprintf(detail, sizeof(detail), "sent to %s%s, which is not in its profile", place, more);
+		one->strays = 0;
+		wire_report(w, one->number, FINDING_STRAYED, time_us, time_us, detail);
+		one = living_behind(w, packet->in_index); /* a report may end it */
+	}
+	if (one && !w->gone && nflog_tcp(packet, &tcp) && (tcp.flags & mask) == NFLOG_SYN)
+		reach_count(w, one, &tcp, time_us);
 }
 
 static const struct {
@@ -259,6 +292,10 @@ static void on_packet(struct sense_wire *w, const struct nflog_packet *packet)
 	}
 	if (strncmp(packet->prefix, "kb:out", 6) == 0) {
 		on_reach(w, packet, packet_time(w, packet));
+		return;
+	}
+	if (strncmp(packet->prefix, "kb:stray", 8) == 0) {
+		on_stray(w, packet, packet_time(w, packet));
 		return;
 	}
 	for (size_t i = 0; i < countof(segments); i++)

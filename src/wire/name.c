@@ -63,6 +63,7 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_TROUBLE] = "trouble",
 	        [NOTICE_GUEST_USAGE] = "guest-usage",
 	        [NOTICE_MEDDLED] = "meddled",
+	        [NOTICE_PROFILE] = "profile",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",

@@ -141,7 +141,8 @@ static const char *note_wrong(const struct wire_message *message)
 	/* The engine makes NOTICE_LINK_RESTARTED for itself; from a peer it would be a lie. */
 	if (note->type == 0 || note->type >= NOTICE_MAX_ || note->type == NOTICE_LINK_RESTARTED)
 		return "an unknown notice";
-	bool about_guest = note->type != NOTICE_READY && note->type != NOTICE_TROUBLE && note->type != NOTICE_MEDDLED;
+	bool about_guest = note->type != NOTICE_READY && note->type != NOTICE_TROUBLE && note->type != NOTICE_MEDDLED &&
+	                   note->type != NOTICE_PROFILE;
 	if (about_guest && note->instance == 0)
 		return "a notice about no instance";
 	if (note->time_us < 0)
@@ -152,7 +153,9 @@ static const char *note_wrong(const struct wire_message *message)
 		return "a text without end";
 	if (note->type != NOTICE_GUEST_USAGE && !all_zero(&note->usage, sizeof(note->usage)))
 		return "counters that belong to another notice";
-	return note->zero ? "a spare field in use" : NULL;
+	if (note->type != NOTICE_PROFILE && note->service)
+		return "a service in a notice that is about none";
+	return note->service < WIRE_SERVICES_MAX ? NULL : "a service out of range";
 }
 
 static const char *link_wrong(const struct wire_message *message)

@@ -81,9 +81,11 @@ enum wire_notice {
 	NOTICE_GUEST_PANICKED,
 	NOTICE_GUEST_GONE, /* process ended, shut down, destroyed; text says which */
 	NOTICE_GUEST_RESET,
-	NOTICE_TROUBLE,        /* the actuator cannot take orders, `text` says why and what to do; it tries again or ends */
-	NOTICE_GUEST_USAGE,    /* once a second, of a guest that runs: `usage` */
-	NOTICE_MEDDLED,        /* somebody else changed what is the actuator's; `text` says who, what, and what became of it */
+	NOTICE_TROUBLE,     /* the actuator cannot take orders, `text` says why and what to do; it tries again or ends */
+	NOTICE_GUEST_USAGE, /* once a second, of a guest that runs: `usage` */
+	NOTICE_MEDDLED,     /* somebody else changed what is the actuator's; `text` says who, what, and what became of it */
+	NOTICE_PROFILE, /* net, behind each READY for each service that has a profile: `text` says why it is not in force; "": it
+	                   is */
 	NOTICE_LINK_RESTARTED, /* to the engine, from its own link code: the actuator was replaced */
 	NOTICE_GUEST_IO_ERROR, /* a read or write of its disk failed on the host; at most one in 50 ms of each */
 	NOTICE_GUEST_WATCHDOG, /* its watchdog device was armed and is no longer fed */
@@ -134,7 +136,7 @@ struct wire_note {       /* a NOTICE */
 	uint32_t type;   /* enum wire_notice */
 	uint32_t instance;
 	uint32_t accelerator; /* NOTICE_READY from vm: 0 unknown yet, 1 software emulation, 2 KVM */
-	uint32_t zero;
+	uint32_t service;     /* NOTICE_PROFILE: index in conf.services */
 	struct wire_usage usage;
 	char text[WIRE_TEXT_MAX];
 };

@@ -32,6 +32,24 @@ talk() {
 	[ "$output" = "$KOBOSHI_EXAMPLES/koboshi.yaml: ok: 1 service, 3 variants" ]
 }
 
+@test "config check: a profile is read too" {
+	sed "s|^    memory: 192MiB|    profile: $DIR/p.json\n    local_networks: [198.51.100.0/24]|" \
+		"$KOBOSHI_EXAMPLES/koboshi.yaml" >"$DIR/k.yaml"
+	cp "$KOBOSHI_EXAMPLES/sensor-profile.json" "$DIR/p.json"
+	run "$KOBOSHI" config check "$DIR/k.yaml"
+	[ "$status" -eq 0 ]
+	sed -i 's|198.51.100.20/32|192.0.2.20/32|' "$DIR/p.json"
+	run "$KOBOSHI" config check "$DIR/k.yaml"
+	[ "$status" -eq 1 ]
+	wanted="$DIR/p.json: /ietf-access-control-list:acls/acl/0/aces/ace/0/matches/ipv4/destination-ipv4-network:"
+	[ "$output" = "$wanted is in the guests' range: guests never reach each other" ]
+	run "$KOBOSHI" --json config check "$DIR/k.yaml"
+	[ "$(jq -r '.profiles[0]' <<<"$output")" = "$wanted is in the guests' range: guests never reach each other" ]
+	rm "$DIR/p.json"
+	run "$KOBOSHI" config check "$DIR/k.yaml"
+	[ "$output" = "$DIR/p.json: cannot open it: No such file or directory" ]
+}
+
 @test "config check: the manual's example is fine" {
 	sed -n '/^```$/,/^```$/p' "$KOBOSHI_EXAMPLES/../man/koboshi.conf.5.tail" | grep -v '^```' >"$DIR/k.yaml"
 	run "$KOBOSHI" config check "$DIR/k.yaml"

@@ -19,6 +19,14 @@ static void check_packet(const struct nflog_packet *packet)
 {
 	char text[NFLOG_CLAIM_MAX], address[INET6_ADDRSTRLEN];
 	struct nflog_tcp tcp;
+	struct nflog_flow flow;
+	char place[NFLOG_PLACE_MAX];
+	if (nflog_flow(packet, &flow)) {
+		nflog_place(&flow, place);
+		check_text(place, sizeof(place));
+	} else if (nflog_tcp(packet, &tcp)) {
+		abort(); /* a segment is about something */
+	}
 	nflog_claim(packet, text);
 	check_text(text, sizeof(text));
 	if (nflog_tcp(packet, &tcp) || nflog_refusal(packet, &tcp)) {

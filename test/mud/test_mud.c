@@ -4,7 +4,9 @@
  */
 #include "lib/bytes.h"
 #include "mud/mud.h"
+#include "mud/profile.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -152,6 +154,50 @@ static void links_are_checked(void **state unused_arg)
 	assert_true(mud_link_is_fine("enp0s31f6.100"));
 }
 
+/* pump.json is more than a tap can keep; without that, and with the service's ranges, it can. */
+static void a_tap_keeps_what_it_can(void **state unused_arg)
+{
+	static const struct {
+		const char *find, *put, *sentence;
+	} steps[] = {
+	        {"\"ietf-acldns:dst-dnsname\": \"collect.example.com\"", "\"destination-ipv4-network\": \"198.51.100.9/32\"",
+	         "/acl/0/aces/ace/0/matches/ipv4/ietf-acldns:dst-dnsname: names are not resolved"},
+	        {"192.0.2.123/32", "198.51.100.123/32",
+	         "/acl/0/aces/ace/2/matches/ipv4/destination-ipv4-network: is in the guests' range"},
+	        {"\"local-networks\": [null]", "\"my-controller\": [null]",
+	         "local-networks: 'local_networks' of the service names none"},
+	        {"\"ietf-acldns:dst-dnsname\": \"collect.example.com\"", "\"destination-ipv6-network\": \"2001:db8:9::/64\"",
+	         "/acl/1/aces/ace/0/matches/ipv6/ietf-acldns:dst-dnsname: names"},
+	        {"\"ietf-acldns:src-dnsname\": \"Collect.example.com\"", "\"source-ipv4-network\": \"198.51.100.9/32\"",
+	         "/acl/2/aces/ace/0/matches/ipv4/ietf-acldns:src-dnsname: names"},
+	        {"\"controller\": \"https://control.example.com/class\"", "\"my-controller\": [null]",
+	         "/acl/3/aces/ace/1/matches/ietf-mud:mud/controller: nobody here knows"},
+	};
+	struct conf conf = {.guests4 = {.prefix = 26}, .guests6 = {.prefix = 64}};
+	struct conf_service service = {.n_controllers4 = 1};
+	inet_pton(AF_INET, "192.0.2.64", &conf.guests4.address);
+	inet_pton(AF_INET6, "2001:db8:1::", &conf.guests6.address);
+	char *before = good;
+	for (size_t i = 0; i <= countof(steps); i++) {
+		struct err err = {0};
+		auto_free struct mud *mud = mud_profile_read(&conf, &service, "pump.json", good, strlen(good), &err);
+		if (i == countof(steps) && !mud)
+			fail_msg("refused: %s", err.text);
+		if (i == countof(steps))
+			break;
+		if (mud || !strstr(err.text, steps[i].sentence) || strncmp(err.text, "pump.json: /", 12) != 0)
+			fail_msg("step %zu: '%s' does not say '%s'", i, mud ? "(taken)" : err.text, steps[i].sentence);
+		good_size = strlen(good);
+		char *next = changed(steps[i].find, steps[i].put);
+		if (good != before)
+			free(good);
+		good = next;
+	}
+	free(good);
+	good = before;
+	good_size = strlen(good);
+}
+
 static void too_much_is_refused(void **state unused_arg)
 {
 	struct err err = {0};
@@ -174,6 +220,7 @@ int main(int argc, char **argv)
 	        cmocka_unit_test(rows_hold),
 	        cmocka_unit_test(what_is_outside_is_met_as_asked),
 	        cmocka_unit_test(links_are_checked),
+	        cmocka_unit_test(a_tap_keeps_what_it_can),
 	        cmocka_unit_test(too_much_is_refused),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,16 @@ void packets_tcp(struct packets *packets, const char *prefix, const char *source
 	put_message(packets, prefix, at == 40 ? 0x86dd : 0x0800, ip, at + 20);
 }
 
+void packets_other(struct packets *packets, const char *prefix, uint8_t protocol, const char *source, uint16_t source_port,
+                   const char *destination, uint16_t destination_port)
+{
+	uint8_t ip[48] = {0};
+	size_t at = ip_header(ip, protocol, source, destination);
+	big16(ip + at, source_port);
+	big16(ip + at + 2, destination_port);
+	put_message(packets, prefix, at == 40 ? 0x86dd : 0x0800, ip, at + 8);
+}
+
 void packets_arp(struct packets *packets, const char *prefix, const char *claimed)
 {
 	uint8_t arp[28] = {0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 9};

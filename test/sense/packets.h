@@ -13,6 +13,9 @@ struct packets {
 
 void packets_tcp(struct packets *packets, const char *prefix, const char *source, uint16_t source_port, const char *destination,
                  uint16_t destination_port, uint8_t flags);
+/* A whole header of UDP (or of another protocol: its first four bytes are these ports). */
+void packets_other(struct packets *packets, const char *prefix, uint8_t protocol, const char *source, uint16_t source_port,
+                   const char *destination, uint16_t destination_port);
 void packets_arp(struct packets *packets, const char *prefix, const char *claimed);
 void packets_neighbour(struct packets *packets, const char *prefix, const char *source, const char *claimed);
 void packets_vrrp(struct packets *packets, const char *prefix, const char *source, uint8_t router, uint8_t priority);

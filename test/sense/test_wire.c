@@ -416,6 +416,61 @@ static void test_reach(void **state)
 	assert_int_equal(counts.reached, 12);
 }
 
+/* Told once a second with their number, whatever they are; connections among them count as reaching out. */
+static void test_stray(void **state)
+{
+	struct stage *s = *state;
+	struct sense_wire_counts counts;
+	struct packets packets = {0};
+	packets_other(&packets, "kb:stray", IPPROTO_UDP, "198.51.100.7", 40000, "198.51.100.9", 123);
+	deliver(s, &packets);
+	assert_int_equal(s->n_found[FINDING_STRAYED], 1);
+	assert_int_equal(s->last.instance, 7);
+	assert_int_equal(s->last.vantage, VANTAGE_WIRE);
+	assert_string_equal(s->detail, "sent to 198.51.100.9 port 123/udp, which is not in its profile");
+	for (uint16_t n = 1; n <= 12; n++) {
+		packets = (struct packets){0};
+		packets_tcp(&packets, "kb:stray", "198.51.100.7", (uint16_t)(40000 + n), "198.51.100.9", n, NFLOG_SYN);
+		packets_tcp(&packets, "kb:stray", "198.51.100.7", 40000, "198.51.100.9", 81, NFLOG_ACK);
+		packets_other(&packets, "kb:stray", IPPROTO_ICMPV6, "2001:db8::7", 0x8000, "2001:db8::9", 0);
+		deliver(s, &packets);
+		assert_int_equal(s->n_found[FINDING_REACHING], n >= 10);
+	}
+	assert_int_equal(s->n_found[FINDING_STRAYED], 1);
+	sense_wire_counts(s->wire, &counts);
+	assert_int_equal(counts.strayed, 37);
+	assert_int_equal(counts.reached, 12);
+	assert_int_equal(counts.malformed, 0);
+}
+
+static void test_places_in_words(void **state unused_arg)
+{
+	static const struct {
+		uint8_t protocol;
+		const char *source, *destination, *words;
+	} rows[] = {
+	        {IPPROTO_TCP, "198.51.100.7", "198.51.100.9", "198.51.100.9 port 4660/tcp"},
+	        {IPPROTO_UDP, "2001:db8::7", "2001:db8::9", "2001:db8::9 port 4660/udp"},
+	        {IPPROTO_ICMP, "198.51.100.7", "198.51.100.9", "198.51.100.9 by ICMP type 8"},
+	        {IPPROTO_ICMPV6, "2001:db8::7", "2001:db8::9", "2001:db8::9 by ICMPv6 type 8"},
+	        {47, "198.51.100.7", "198.51.100.9", "198.51.100.9 by IP protocol 47"},
+	};
+	for (size_t i = 0; i < countof(rows); i++) {
+		char text[NFLOG_PLACE_MAX];
+		struct packets packets = {0};
+		struct nflog_packet packet;
+		struct nflog_flow flow;
+		packets_other(&packets, "kb:stray", rows[i].protocol, rows[i].source, 0x0800, rows[i].destination, 4660);
+		struct nflog_reader reader = {packets.bytes, packets.size};
+		assert_int_equal(nflog_next(&reader, &packet), 1);
+		assert_true(nflog_flow(&packet, &flow));
+		nflog_place(&flow, text);
+		assert_string_equal(text, rows[i].words);
+		packet.payload_size = 19; /* less than a header is about nothing */
+		assert_false(nflog_flow(&packet, &flow));
+	}
+}
+
 static void test_nonsense(void **state)
 {
 	struct stage *s = *state;
@@ -480,6 +535,8 @@ int main(void)
 	        STAGED(test_answer_in_time_read_late),
 	        STAGED(test_spoof),
 	        STAGED(test_reach),
+	        STAGED(test_stray),
+	        STAGED(test_places_in_words),
 	        STAGED(test_nonsense),
 	        STAGED(test_many),
 	};

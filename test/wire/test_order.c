@@ -107,7 +107,9 @@ CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.ac
 CHANGE(note_time, m->note.time_us = -1)
 CHANGE(note_accelerator, m->note.accelerator = 3)
 CHANGE(note_text, memset(m->note.text, 'a', WIRE_TEXT_MAX))
-CHANGE(note_zero, m->note.zero = 1)
+CHANGE(note_service, m->note.service = 1)
+CHANGE(note_profile, m->note.type = NOTICE_PROFILE; m->note.instance = 0; m->note.service = WIRE_SERVICES_MAX - 1)
+CHANGE(note_profile_far, m->note.type = NOTICE_PROFILE; m->note.service = WIRE_SERVICES_MAX)
 CHANGE(link_role, m->link.role = WIRE_ROLE_MAX_)
 CHANGE(link_zero, m->link.zero = 1)
 CHANGE(replace_engine, m->replace.role = WIRE_ENGINE)
@@ -177,7 +179,9 @@ static const struct row rows[] = {
         {"notice before time", WIRE_NOTICE, note_time, "before the start"},
         {"notice with accelerator 3", WIRE_NOTICE, note_accelerator, "accelerator"},
         {"notice with endless text", WIRE_NOTICE, note_text, "without end"},
-        {"notice with a spare field", WIRE_NOTICE, note_zero, "spare field"},
+        {"notice about a guest with a service", WIRE_NOTICE, note_service, "about none"},
+        {"notice of a profile", WIRE_NOTICE, note_profile, NULL},
+        {"notice of a profile of no service", WIRE_NOTICE, note_profile_far, "service out of range"},
         {"link to nobody", WIRE_LINK, link_role, "unknown role"},
         {"link with a spare field", WIRE_LINK, link_zero, "spare field"},
 };

@@ -43,7 +43,8 @@ static bool is_guest(const struct nlattr *address, const struct conf_instance *g
 	       (type == CTA_IP_V6_SRC && size == 16 && memcmp(bytes, &guest->address6, 16) == 0);
 }
 
-static bool reply_from(const struct nlattr *tuple, const struct conf_instance *guest)
+/* Of the reply direction it answers, of the original one it asked. */
+static bool comes_from(const struct nlattr *tuple, const struct conf_instance *guest)
 {
 	const struct nlattr *part, *address;
 	mnl_attr_for_each_nested(part, tuple)
@@ -87,7 +88,8 @@ static int flow_seen(const struct nlmsghdr *message, void *arg)
 	const struct nlattr *part;
 	mnl_attr_for_each(part, message, sizeof(struct nfgenmsg))
 	{
-		if (mnl_attr_get_type(part) == CTA_TUPLE_REPLY && reply_from(part, dump->guest))
+		bool way = mnl_attr_get_type(part) == CTA_TUPLE_REPLY || mnl_attr_get_type(part) == CTA_TUPLE_ORIG;
+		if (way && comes_from(part, dump->guest))
 			flow_write(dump, message);
 	}
 	return MNL_CB_OK;

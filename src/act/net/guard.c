@@ -29,13 +29,25 @@ static struct guard_tap *tap_at(struct guard_wanted *wanted, uint32_t number)
 	return NULL;
 }
 
-static void tap_wanted(struct guard_wanted *wanted, uint32_t number, enum wire_gate gate)
+static struct guard_tap *tap_wanted(struct guard_wanted *wanted, uint32_t number, enum wire_gate gate)
 {
 	struct guard_tap *tap = tap_at(wanted, number);
-	if (!tap && wanted->n_taps < WIRE_INSTANCES_MAX)
+	if (!tap && wanted->n_taps < WIRE_INSTANCES_MAX) {
 		tap = &wanted->taps[wanted->n_taps++];
+		*tap = (struct guard_tap){.number = number, .service = UINT32_MAX};
+	}
 	if (tap)
-		*tap = (struct guard_tap){number, gate};
+		tap->gate = gate;
+	return tap;
+}
+
+static void tap_added(struct guard_wanted *wanted, const struct wire_order *order)
+{
+	struct guard_tap *tap = tap_at(wanted, order->instance);
+	if (!tap)
+		tap = tap_wanted(wanted, order->instance, WIRE_GATE_QUARANTINE);
+	if (tap)
+		tap->service = order->service;
 }
 
 static void tap_unwanted(struct guard_wanted *wanted, uint32_t number)
@@ -53,8 +65,7 @@ void guard_ordered(struct guard *guard, const struct wire_order *order)
 	struct guard_wanted *wanted = &guard->wanted;
 	switch (order->type) {
 	case ORDER_NET_TAP_ADD:
-		if (!tap_at(wanted, order->instance))
-			tap_wanted(wanted, order->instance, WIRE_GATE_QUARANTINE);
+		tap_added(wanted, order);
 		break;
 	case ORDER_NET_TAP_DEL:
 		tap_unwanted(wanted, order->instance);
@@ -83,8 +94,11 @@ static int wanted_read(struct net *net, struct err *err)
 	if (r < 0)
 		return r;
 	*wanted = (struct guard_wanted){0};
-	for (size_t i = 0; i < state.n_taps; i++)
-		tap_wanted(wanted, state.taps[i].number, state.taps[i].gate);
+	for (size_t i = 0; i < state.n_taps; i++) {
+		struct guard_tap *tap = tap_wanted(wanted, state.taps[i].number, state.taps[i].gate);
+		if (tap)
+			tap->service = state.taps[i].service;
+	}
 	for (size_t i = 0; i < net->conf.n_services; i++)
 		wanted->target[i] = state_target(&state, &net->conf, i, &mixed);
 	return 0;

@@ -15,6 +15,7 @@ struct net;
 struct guard_tap {
 	uint32_t number;
 	enum wire_gate gate;
+	uint32_t service; /* UINT32_MAX: unknown */
 };
 
 /* How it shall be: what the orders since the start made of what was there then. */

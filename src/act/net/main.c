@@ -35,21 +35,30 @@ static void engine_drop(const char *why)
 	engine = -1;
 }
 
-static void engine_tell(enum wire_notice what, const char *text, const int *fds, size_t n_fds)
+static void engine_tell(enum wire_notice what, uint32_t service, const char *text, const int *fds, size_t n_fds)
 {
 	struct err err = {0};
 	struct wire_message message = {.kind = WIRE_NOTICE};
 	message.note.type = what;
+	message.note.service = service;
 	message.note.time_us = clock_monotonic_us();
 	text_copy(message.note.text, sizeof(message.note.text), text);
 	if (wire_send(engine, &message, fds, n_fds, &err) < 0)
 		engine_drop(err.text);
 }
 
+static void profiles_tell(const struct net *net)
+{
+	for (uint32_t i = 0; i < net->conf.n_services && engine >= 0; i++)
+		if (net->conf.services[i].profile[0])
+			engine_tell(NOTICE_PROFILE, i, net->profiles[i].problem, NULL, 0);
+}
+
 static void engine_ready(struct net *net)
 {
 	int log = mnl_socket_get_fd(net->log);
-	engine_tell(NOTICE_READY, "rules are loaded", &log, 1);
+	engine_tell(NOTICE_READY, 0, "rules are loaded", &log, 1);
+	profiles_tell(net);
 }
 
 /* Ends all the same; but whoever looks at the status shall read why. */
@@ -63,7 +72,7 @@ static void trouble_tell(const char *text)
 	    message.kind != WIRE_LINK || n_fds != 1)
 		return;
 	engine = fds[0];
-	engine_tell(NOTICE_TROUBLE, text, NULL, 0);
+	engine_tell(NOTICE_TROUBLE, 0, text, NULL, 0);
 }
 
 /* Returns 0, or 1 at the end of the supervisor. */
@@ -149,7 +158,8 @@ static void guard(struct net *net)
 		return;
 	log_warning("net.meddled", "%s", r < 0 ? err.text : text);
 	if (engine >= 0)
-		engine_tell(NOTICE_MEDDLED, r < 0 ? err.text : text, NULL, 0);
+		engine_tell(NOTICE_MEDDLED, 0, r < 0 ? err.text : text, NULL, 0);
+	profiles_tell(net); /* a profile that only the kernel still had is gone with the rules */
 }
 
 static int patience_ms(const struct net *net)
@@ -205,8 +215,10 @@ static int run(struct net *net, struct err *err)
 	evidence_open(net);
 	if (r == 0)
 		r = privilege_drop(&net->conf, err);
-	if (r == 0)
+	if (r == 0) {
+		profile_load(net);
 		r = host_up(net, err);
+	}
 	if (r == 0)
 		r = guard_open(net, err);
 	if (r == 0)

@@ -40,6 +40,7 @@ void net_done(struct net *net)
 		*sockets[i] = NULL;
 	}
 	guard_done(&net->guard);
+	profile_done(net);
 	for (size_t i = 0; i < NET_FLOWS_KEPT; i++) {
 		free(net->flows[i]);
 		net->flows[i] = NULL;

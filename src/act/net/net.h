@@ -4,6 +4,7 @@
  * network is: that is read from the kernel (state.h) each time it matters.
  */
 #include "act/net/guard.h"
+#include "act/net/profile.h"
 #include "conf/conf.h"
 #include "wire/order.h"
 
@@ -12,6 +13,7 @@
 
 #define NET_LOG_GROUP 7
 #define NET_LOG_BYTES 96
+#define RULESET_LOG " group 7 snaplen 96 queue-threshold 1\n"
 
 /* The flows of a victim, as conntrack told them when they were cut: the evidence is asked for later, when they are gone. */
 #define NET_FLOWS_KEPT 4
@@ -32,6 +34,7 @@ struct net {
 	bool hold4, hold6; /* forwarding was off before us: nothing but our own traffic is forwarded */
 	int evidence;      /* <state_dir>/evidence, opened before the right to walk there is given up; -1: none */
 	struct guard guard;
+	struct profile profiles[CONF_SERVICES_MAX];
 	struct mnl_socket *ended;
 	struct net_flows *flows[NET_FLOWS_KEPT]; /* of the victims cut last, oldest first; NULL behind them */
 };
@@ -54,8 +57,9 @@ void ruleset_text_init(struct ruleset_text *text);
 const char *ruleset_text_end(struct ruleset_text *text); /* valid until _done */
 void ruleset_text_done(struct ruleset_text *text);
 void ruleset_base(FILE *out, const struct conf *conf, bool hold4, bool hold6);
-void ruleset_tap(FILE *out, const struct conf_instance *instance);
-void ruleset_tap_gone(FILE *out, const struct conf_instance *instance);
+/* Of a tap whose service has a profile, strays are told (profile.c) and not all that it opens. */
+void ruleset_tap(FILE *out, const struct net *net, const struct conf_instance *instance, uint32_t service);
+void ruleset_tap_gone(FILE *out, const struct conf *conf, const struct conf_instance *instance);
 void ruleset_gate(FILE *out, const char *tap, enum wire_gate gate);
 
 /* disguise.c: whose address probes borrow. Part of the base ruleset. */
@@ -87,7 +91,7 @@ int host_sysctl(const char *value, struct err *err, const char *path, ...) must_
 long host_sysctl_read(const char *path);
 
 /* tap.c. Both idempotent. */
-int tap_add(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+int tap_add(struct net *net, const struct conf_instance *instance, uint32_t service, struct err *err) must_use;
 int tap_del(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 /* Kinds of link that may be a tap; ends with NULL. The program's list has "tun" alone; a test's has veth too. */
 extern const char *const tap_kinds[];

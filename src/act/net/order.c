@@ -24,6 +24,11 @@ static int need_instance(const struct wire_order *order, struct err *err)
 	return order->instance > 0 ? 0 : err_set(err, -EINVAL, "the order names no instance");
 }
 
+static int need_service(const struct net *net, const struct wire_order *order, struct err *err)
+{
+	return order->service < net->conf.n_services ? 0 : err_set(err, -EINVAL, "there is no service %u", order->service);
+}
+
 static int need_tap(const struct state *state, uint32_t number, struct err *err)
 {
 	return state_tap(state, number) ? 0 : err_set(err, -ENOENT, "kb%u has no tap", number);
@@ -72,6 +77,8 @@ static int do_tap_add(struct net *net, const struct wire_order *order, struct wi
 	struct state state;
 	int r = need_instance(order, err);
 	if (r == 0)
+		r = need_service(net, order, err);
+	if (r == 0)
 		r = state_read(net, &state, err);
 	if (r < 0)
 		return r;
@@ -85,7 +92,7 @@ static int do_tap_add(struct net *net, const struct wire_order *order, struct wi
 	if (!there) /* a gate that an earlier tap of this name left */
 		r = steer_gate(net, order->instance, WIRE_GATE_QUARANTINE, err);
 	if (r == 0)
-		r = tap_add(net, &instance, err);
+		r = tap_add(net, &instance, order->service, err);
 	if (r == 0)
 		r = state_read(net, &state, err);
 	if (r == 0)
@@ -141,8 +148,8 @@ static int do_gate(struct net *net, const struct wire_order *order, struct wire_
 static int steer_check(struct net *net, const struct wire_order *order, struct err *err)
 {
 	struct state state;
-	if (order->service >= net->conf.n_services)
-		return err_set(err, -EINVAL, "there is no service %u", order->service);
+	if (need_service(net, order, err) < 0)
+		return -EINVAL;
 	if (order->instance > 0 && order->instance == order->victim)
 		return err_set(err, -EINVAL, "kb%u cannot be victim and successor at once", order->victim);
 	int r = state_read(net, &state, err);

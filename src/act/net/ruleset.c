@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define T "inet koboshi "
-#define LOG7 " group 7 snaplen 96 queue-threshold 1\n"
+#define LOG7 RULESET_LOG
 static_assert(NET_LOG_GROUP == 7 && NET_LOG_BYTES == 96, "LOG7 says the same");
 
 void ruleset_text_init(struct ruleset_text *text)
@@ -98,6 +98,7 @@ static const char base_pass[] =
         "add rule " T "passing oifname \"kb*\" goto to_guest\n"
         "add rule " T "from_guest oifname \"kb*\" counter name from_guest drop\n"
         "add rule " T "from_guest iifname != @open counter name from_guest drop\n"
+        "add rule " T "from_guest ct direction original jump profile_out\n"
         "add rule " T "from_guest ct direction original counter name from_guest drop\n"
         "add rule " T "from_guest tcp flags & (fin|syn|rst|psh|ack|urg) == syn|ack limit rate 8000/second burst 1000 packets log "
         "prefix \"kb:ack\"" LOG7 "add rule " T
@@ -109,6 +110,7 @@ static const char base_pass[] =
         "add rule " T "from_guest counter name from_guest drop\n"
         "add rule " T "to_guest oifname != @open counter name to_guest drop\n"
         "add rule " T "to_guest ct state new ct status & dnat == 0 counter name to_guest drop\n"
+        "add rule " T "to_guest ct state established ct direction reply jump profile_back\n"
         "add rule " T "to_guest ct state new tcp flags & (fin|syn|rst|ack) == syn limit rate 2000/second burst 500 packets log "
         "prefix \"kb:syn\"" LOG7 "add rule " T "to_guest ct state new,established,related accept\n"
         "add rule " T "to_guest counter name to_guest drop\n";
@@ -169,6 +171,7 @@ static void no_leak(FILE *out, const struct conf *conf)
 void ruleset_base(FILE *out, const struct conf *conf, bool hold4, bool hold6)
 {
 	fputs(base_sets, out);
+	profile_base(out, conf);
 	fputs(base_steer, out);
 	fputs(base_pass, out);
 	fputs(base_host, out);
@@ -289,25 +292,27 @@ static void tap_mark(FILE *out, const struct conf_instance *instance)
 	fprintf(out, "add element " T "marks { \"%s\" : 0x%08x }\n", instance->tap, conntrack_mark(instance));
 }
 
-void ruleset_tap(FILE *out, const struct conf_instance *instance)
+void ruleset_tap(FILE *out, const struct net *net, const struct conf_instance *instance, uint32_t service)
 {
 	struct tap_text t;
 	tap_text_fill(&t, instance);
 	tap_objects(out, t.tap);
 	tap_mark(out, instance);
+	profile_tap(out, net, instance, service);
 	fprintf(out, RULE "iifname @fenced counter name %s_fenced drop\n", t.tap, t.tap);
 	fprintf(out, RULE "ether saddr != %s " SPOOF, t.tap, t.mac, t.tap);
 	fprintf(out, RULE "meta l4proto 112 " SPOOF, t.tap, t.tap); /* VRRP */
 	fprintf(out, RULE "udp sport { 67, 547 } " SPOOF, t.tap, t.tap);
 	tap_arp(out, &t);
-	tap_reach(out, &t);
+	if (!profile_holds(net, service))
+		tap_reach(out, &t);
 	tap_ip4(out, &t);
 	tap_ip6(out, &t);
 	fprintf(out, RULE SPOOF, t.tap, t.tap);
 }
 
 /* Adding before deleting makes a removal that finds nothing a success; both are in one transaction. */
-void ruleset_tap_gone(FILE *out, const struct conf_instance *instance)
+void ruleset_tap_gone(FILE *out, const struct conf *conf, const struct conf_instance *instance)
 {
 	static const char *const counters[] = {"spoof", "noise", "fenced", "in"};
 	const char *tap = instance->tap;
@@ -317,6 +322,7 @@ void ruleset_tap_gone(FILE *out, const struct conf_instance *instance)
 	for (size_t i = 0; i < countof(counters); i++)
 		fprintf(out, "add counter netdev koboshi %s_%s\ndelete counter netdev koboshi %s_%s\n", tap, counters[i], tap,
 		        counters[i]);
+	profile_tap_gone(out, conf, instance);
 	tap_mark(out, instance);
 	fprintf(out, "delete element " T "marks { \"%s\" }\n", tap);
 	ruleset_gate(out, tap, WIRE_GATE_QUARANTINE);

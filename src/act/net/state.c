@@ -37,7 +37,7 @@ static void tap_seen(void *arg, const struct rtnl_link *link)
 	if (number == 0 || state->n_taps == STATE_TAPS_MAX)
 		return;
 	struct state_tap *tap = &state->taps[state->n_taps++];
-	*tap = (struct state_tap){.number = number, .index = link->index, .gate = WIRE_GATE_QUARANTINE};
+	*tap = (struct state_tap){.number = number, .index = link->index, .gate = WIRE_GATE_QUARANTINE, .service = UINT32_MAX};
 	memcpy(tap->kind, link->kind, sizeof(tap->kind));
 }
 
@@ -60,6 +60,7 @@ struct reading {
 	struct state *state;
 	void (*element)(struct reading *reading, const struct element *element);
 	enum wire_gate gate; /* of the set being read */
+	uint32_t service;    /* the same */
 	uint8_t family;      /* of the map being read */
 };
 
@@ -142,16 +143,31 @@ static int set_read(struct net *net, const char *set, struct reading *reading, s
 	return err_set(err, r, "cannot read set %s of table inet koboshi: %s", set, strerror(-r));
 }
 
-static void gate_seen(struct reading *reading, const struct element *element)
+static struct state_tap *tap_of(struct reading *reading, const struct element *element)
 {
 	char name[IFNAMSIZ + 1] = "";
 	if (!element->key || element->key_size > IFNAMSIZ)
-		return;
+		return NULL;
 	memcpy(name, element->key, element->key_size);
 	uint32_t number = state_tap_number(name);
 	for (size_t i = 0; i < reading->state->n_taps; i++)
 		if (reading->state->taps[i].number == number)
-			reading->state->taps[i].gate = reading->gate;
+			return &reading->state->taps[i];
+	return NULL;
+}
+
+static void gate_seen(struct reading *reading, const struct element *element)
+{
+	struct state_tap *tap = tap_of(reading, element);
+	if (tap)
+		tap->gate = reading->gate;
+}
+
+static void service_seen(struct reading *reading, const struct element *element)
+{
+	struct state_tap *tap = tap_of(reading, element);
+	if (tap)
+		tap->service = reading->service;
 }
 
 /* A key is address, protocol, port, each padded to four bytes. */
@@ -179,6 +195,11 @@ static bool object_there(struct net *net, uint16_t type, const char *chain)
 }
 static_assert((int)NFTA_CHAIN_TABLE == (int)NFTA_TABLE_NAME, "one request serves both");
 
+bool state_chain_there(struct net *net, const char *chain)
+{
+	return object_there(net, NFT_MSG_GETCHAIN, chain);
+}
+
 static int state_read_once(struct net *net, struct state *state, struct err *err)
 {
 	*state = (struct state){0};
@@ -189,6 +210,13 @@ static int state_read_once(struct net *net, struct state *state, struct err *err
 	reading.gate = WIRE_GATE_FENCED; /* read last: a tap in both sets is fenced */
 	if (r == 0)
 		r = set_read(net, "fenced", &reading, err);
+	reading.element = service_seen;
+	for (size_t i = 0; i < net->conf.n_services && r == 0; i++) {
+		char set[PROFILE_SET_MAX];
+		profile_set(&net->conf.services[i], set);
+		reading.service = (uint32_t)i;
+		r = set_read(net, set, &reading, err);
+	}
 	reading.element = steer_seen;
 	reading.family = AF_INET;
 	if (r == 0)

@@ -13,6 +13,7 @@ struct state_tap {
 	int index;
 	char kind[16];
 	enum wire_gate gate;
+	uint32_t service; /* whose guest is behind it; UINT32_MAX: none of this configuration */
 };
 
 struct state_steer { /* one element of a map */
@@ -37,6 +38,8 @@ const struct state_tap *state_tap(const struct state *state, uint32_t number);
 
 /* The instance that every port of the service points at; 0: none. `ret_mixed`: ports disagree or point at no tap. */
 uint32_t state_target(const struct state *state, const struct conf *conf, size_t service, bool *ret_mixed);
+
+bool state_chain_there(struct net *net, const char *chain); /* of table inet koboshi */
 
 /* Number in "kb7"; 0 when it is no tap of ours. */
 uint32_t state_tap_number(const char *name);

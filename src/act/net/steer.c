@@ -148,12 +148,13 @@ static int load_once(struct net *net, const void *arg unused_arg, struct err *er
 	struct ruleset_text text;
 	ruleset_text_init(&text);
 	ruleset_base(text.out, &net->conf, net->hold4, net->hold6);
+	profile_rules(text.out, net);
 	if (map_differs(&net->conf, &state))
 		map_align(text.out, &net->conf, &state);
 	for (size_t i = 0; i < state.n_taps; i++) {
 		struct conf_instance instance;
 		conf_instance(&net->conf, state.taps[i].number, &instance);
-		ruleset_tap(text.out, &instance);
+		ruleset_tap(text.out, net, &instance, state.taps[i].service);
 	}
 	r = transact(ruleset_text_end(&text), err);
 	ruleset_text_done(&text);
@@ -177,10 +178,12 @@ int steer_restore(struct net *net, const struct guard_wanted *wanted, struct err
 	fputs("add table inet koboshi\ndelete table inet koboshi\nadd table netdev koboshi\ndelete table netdev koboshi\n",
 	      text.out);
 	ruleset_base(text.out, &net->conf, net->hold4, net->hold6);
+	profile_lost(net);
+	profile_rules(text.out, net);
 	for (size_t i = 0; i < wanted->n_taps; i++) {
 		conf_instance(&net->conf, wanted->taps[i].number, &instance);
 		if (state_tap(&state, wanted->taps[i].number))
-			ruleset_tap(text.out, &instance);
+			ruleset_tap(text.out, net, &instance, wanted->taps[i].service);
 		ruleset_gate(text.out, instance.tap, wanted->taps[i].gate);
 	}
 	for (size_t i = 0; i < net->conf.n_services; i++) {

@@ -91,11 +91,11 @@ static int tap_settings(const char *tap, struct err *err)
 	return 0;
 }
 
-static int tap_guard(const struct conf_instance *instance, struct err *err)
+static int tap_guard(const struct net *net, const struct conf_instance *instance, uint32_t service, struct err *err)
 {
 	struct ruleset_text text;
 	ruleset_text_init(&text);
-	ruleset_tap(text.out, instance);
+	ruleset_tap(text.out, net, instance, service);
 	int r = transact(ruleset_text_end(&text), err);
 	ruleset_text_done(&text);
 	return r;
@@ -119,13 +119,13 @@ static int tap_address(struct net *net, int index, const struct conf_instance *i
 	return r;
 }
 
-static int tap_furnish(struct net *net, int index, const struct conf_instance *instance, struct err *err)
+static int tap_furnish(struct net *net, int index, const struct conf_instance *instance, uint32_t service, struct err *err)
 {
 	int r = tap_settings(instance->tap, err);
 	if (r == 0)
 		r = rtnl_link_set(net->route, index, instance->host_mac, false, err);
 	if (r == 0)
-		r = tap_guard(instance, err);
+		r = tap_guard(net, instance, service, err);
 	if (r == 0)
 		r = rtnl_link_set(net->route, index, NULL, true, err);
 	if (r == 0)
@@ -135,7 +135,7 @@ static int tap_furnish(struct net *net, int index, const struct conf_instance *i
 	return r < 0 ? err_prefix(err, "tap %s", instance->tap) : 0;
 }
 
-int tap_add(struct net *net, const struct conf_instance *instance, struct err *err)
+int tap_add(struct net *net, const struct conf_instance *instance, uint32_t service, struct err *err)
 {
 	struct rtnl_link link;
 	int r = tap_find(net, instance->tap, &link, err);
@@ -151,18 +151,18 @@ int tap_add(struct net *net, const struct conf_instance *instance, struct err *e
 	r = kind_check(&link, err);
 	if (r < 0)
 		return r;
-	r = tap_furnish(net, link.index, instance, err);
+	r = tap_furnish(net, link.index, instance, service, err);
 	struct err ignored;
 	if (r < 0 && new) /* nothing half made stays behind */
 		(void)!tap_del(net, instance, &ignored);
 	return r;
 }
 
-static int guard_gone(const struct conf_instance *instance, struct err *err)
+static int guard_gone(const struct net *net, const struct conf_instance *instance, struct err *err)
 {
 	struct ruleset_text text;
 	ruleset_text_init(&text);
-	ruleset_tap_gone(text.out, instance);
+	ruleset_tap_gone(text.out, &net->conf, instance);
 	int r = transact(ruleset_text_end(&text), err);
 	ruleset_text_done(&text);
 	return r;
@@ -179,5 +179,5 @@ int tap_del(struct net *net, const struct conf_instance *instance, struct err *e
 		r = steer_forget(net, instance, err);
 	if (r == 0 && link.index > 0)
 		r = rtnl_link_del(net->route, link.index, err);
-	return r == 0 ? guard_gone(instance, err) : r;
+	return r == 0 ? guard_gone(net, instance, err) : r;
 }

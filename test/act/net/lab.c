@@ -346,6 +346,7 @@ static int logged_one(const struct nlmsghdr *message, void *arg)
 		                  : strcmp(prefix, "kb:syn") == 0   ? &logged->syn
 		                  : strcmp(prefix, "kb:ack") == 0   ? &logged->ack
 		                  : strcmp(prefix, "kb:out") == 0   ? &logged->out
+		                  : strcmp(prefix, "kb:stray") == 0 ? &logged->stray
 		                  : strcmp(prefix, "kb:spoof") == 0 ? &logged->spoof
 		                                                    : &logged->other;
 		++*count;

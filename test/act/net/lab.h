@@ -47,7 +47,7 @@ bool lab_readable(int fd, int patience_ms);
 
 /* Log: how many packets with this prefix come until nothing came for `patience_ms`. */
 struct lab_logged {
-	unsigned rst, syn, ack, spoof, out, other;
+	unsigned rst, syn, ack, spoof, out, stray, other;
 };
 struct lab_logged lab_logged(struct lab *lab, int patience_ms);
 

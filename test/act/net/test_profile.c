@@ -1,0 +1,392 @@
+/*
+ * Profiles at the taps, with real packets: what a profile allows goes out and its answer comes back, what it does not is told and
+ * dropped, in both families; a profile that cannot be taken changes nothing.
+ */
+#include "world.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#define PEER4 "198.51.100.7" /* the client, in another part */
+#define PEER6 "2001:db8:20::7"
+#define HOST4 "198.51.100.1"
+#define HOST6 "2001:db8:20::1"
+
+/* Lists of what the device sends and is sent, each of IPv4 and IPv6. */
+static const char frame[] =
+        "{\"ietf-mud:mud\":{\"mud-version\":1,\"mud-url\":\"https://pump.example.com/p.json\",\"last-update\":\"2026-11-20\","
+        "\"is-supported\":true,\"from-device-policy\":{\"access-lists\":{\"access-list\":[{\"name\":\"f4\"},{\"name\":\"f6\"}]}},"
+        "\"to-device-policy\":{\"access-lists\":{\"access-list\":[{\"name\":\"t4\"},{\"name\":\"t6\"}]}}},"
+        "\"ietf-access-control-list:acls\":{\"acl\":["
+        "{\"name\":\"f4\",\"type\":\"ipv4-acl-type\",\"aces\":{\"ace\":[%s]}},"
+        "{\"name\":\"f6\",\"type\":\"ipv6-acl-type\",\"aces\":{\"ace\":[%s]}},"
+        "{\"name\":\"t4\",\"type\":\"ipv4-acl-type\",\"aces\":{\"ace\":[%s]}},"
+        "{\"name\":\"t6\",\"type\":\"ipv6-acl-type\",\"aces\":{\"ace\":[%s]}}]}}";
+
+#define ACE(name, matches, action) "{\"name\":\"" name "\",\"matches\":{" matches "},\"actions\":{\"forwarding\":\"" action "\"}}"
+#define NET4(side, net) "\"ipv4\":{\"" side "-ipv4-network\":\"" net "\"}"
+#define NET6(side, net) "\"ipv6\":{\"" side "-ipv6-network\":\"" net "\"}"
+#define PORT(protocol, side, number) "\"" protocol "\":{\"" side "-port\":{\"operator\":\"eq\",\"port\":" number "}}"
+#define TCP_OUT                                                                                                                  \
+	"\"tcp\":{\"ietf-mud:direction-initiated\":\"from-device\",\"destination-port\":{\"operator\":\"eq\",\"port\":8883}}"
+#define TCP_BACK "\"tcp\":{\"ietf-mud:direction-initiated\":\"from-device\",\"source-port\":{\"operator\":\"eq\",\"port\":8883}}"
+#define LOCAL "\"ietf-mud:mud\":{\"local-networks\":[null]}"
+#define CONTROLLER "\"ietf-mud:mud\":{\"my-controller\":[null]}"
+
+struct lists {
+	const char *from4, *from6, *to4, *to6;
+};
+
+static const struct lists report = {
+        ACE("report", NET4("destination", PEER4 "/32") "," TCP_OUT,
+            "accept") "," ACE("time", LOCAL "," PORT("udp", "destination", "123"),
+                              "accept") "," ACE("all but", PORT("tcp", "destination", "81"), "reject"),
+        ACE("report", NET6("destination", PEER6 "/128") "," TCP_OUT,
+            "accept") "," ACE("time", CONTROLLER "," PORT("udp", "destination", "123"), "accept"),
+        ACE("back", NET4("source", PEER4 "/32") "," TCP_BACK, "accept") "," ACE("time", LOCAL "," PORT("udp", "source", "123"),
+                                                                                "accept"),
+        ACE("back", NET6("source", PEER6 "/128") "," TCP_BACK,
+            "accept") "," ACE("time", CONTROLLER "," PORT("udp", "source", "123"), "accept"),
+};
+
+static void file_write_text(struct world *w, const char *text)
+{
+	char path[96];
+	snprintf(path, sizeof(path), "%s/mud.json", w->lab.folder);
+	FILE *out = fopen(path, "w");
+	assert_non_null(out);
+	fputs(text, out);
+	fclose(out);
+}
+
+static void file_write(struct world *w, const struct lists *lists)
+{
+	char text[8192];
+	int size = snprintf(text, sizeof(text), frame, lists->from4, lists->from6, lists->to4, lists->to6);
+	assert_in_range(size, 1, sizeof(text) - 1);
+	file_write_text(w, text);
+}
+
+/* A drop-in, then a start as after a reload; what koboshi-net says of the profile. `keys` NULL: no profile. */
+static struct wire_note start_with(struct world *w, const char *keys)
+{
+	char path[96];
+	assert_int_equal(lab_command("mkdir -p %s.d", w->lab.config), 0);
+	snprintf(path, sizeof(path), "%s.d/p.yaml", w->lab.config);
+	FILE *out = fopen(path, "w");
+	assert_non_null(out);
+	if (keys)
+		fprintf(out,
+		        "services:\n  web:\n    profile: %s/mud.json\n    local_networks: [198.51.100.0/24]\n"
+		        "    controllers: [\"" PEER6 "/128\"]\n%s",
+		        w->lab.folder, keys);
+	else
+		fprintf(out, "device: plain\n");
+	fclose(out);
+	lab_kill(&w->lab);
+	lab_start(&w->lab, world_program);
+	if (!keys)
+		return (struct wire_note){0};
+	struct wire_note note = lab_notice(&w->lab);
+	assert_int_equal(note.type, NOTICE_PROFILE);
+	return note;
+}
+
+/* Instance 1 serves, 2 is open, 3 stays in quarantine; all are held to `lists`. */
+static void begin(struct world *w, const struct lists *lists, const char *keys)
+{
+	file_write(w, lists);
+	struct wire_note note = start_with(w, keys);
+	if (note.text[0])
+		fail_msg("%s", note.text);
+	steer(w, 1, 0);
+	gate(w, 2, WIRE_GATE_OPEN);
+	lab_logged(&w->lab, QUIET);
+}
+
+/* From guest 2. The server's end, -1 when nothing came. */
+static int opens(struct world *w, int listener, const char *to, uint16_t port, int *ret_guest, char *ret_peer)
+{
+	int guest = lab_connect(&w->lab, LAB_GUEST2, to, port, NULL);
+	int server = -1;
+	if (lab_outcome(guest, listener >= 0 ? SOON : QUIET) == 0)
+		server = lab_accept(listener, SOON, ret_peer);
+	if (ret_guest)
+		*ret_guest = guest;
+	else
+		close(guest);
+	return server;
+}
+
+static bool reaches(struct world *w, int listener, const char *to, uint16_t port)
+{
+	int server = opens(w, listener, to, port, NULL, NULL);
+	if (server >= 0)
+		close(server);
+	return server >= 0;
+}
+
+static void assert_silent(struct world *w, enum place place, const char *to, uint16_t port)
+{
+	int fd = lab_connect(&w->lab, place, to, port, NULL);
+	assert_int_equal(lab_outcome(fd, QUIET), -ETIMEDOUT);
+	close(fd);
+}
+
+static void test_allowed_goes_and_answers_come_back(void **state)
+{
+	struct world *w = *state;
+	char peer[INET6_ADDRSTRLEN];
+	int listener = lab_listen(&w->lab, LAB_CLIENT, 8883);
+	const struct {
+		const char *to, *seen_as;
+	} rows[] = {{PEER4, HOST4}, {PEER6, HOST6}};
+	begin(w, &report, "");
+	for (size_t i = 0; i < countof(rows); i++) {
+		int guest, server = opens(w, listener, rows[i].to, 8883, &guest, peer);
+		assert_true(server >= 0);
+		assert_string_equal(peer, rows[i].seen_as); /* guests' addresses mean nothing out there */
+		assert_passes(guest, server);
+		assert_passes(server, guest);
+		close(guest);
+		close(server);
+	}
+	struct lab_logged logged = lab_logged(&w->lab, QUIET);
+	assert_int_equal(logged.stray + logged.out + logged.other, 0);
+	close(listener);
+}
+
+static bool datagram_answered(struct world *w, const char *to, uint16_t port, int server)
+{
+	char byte;
+	struct sockaddr_in6 from;
+	socklen_t size = sizeof(from);
+	bool six = strchr(to, ':');
+	lab_enter(&w->lab, LAB_GUEST2);
+	int guest = socket(six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 sixes = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	inet_pton(six ? AF_INET6 : AF_INET, to, six ? (void *)&sixes.sin6_addr : (void *)&four.sin_addr);
+	bool sent = sendto(guest, "?", 1, 0, six ? (void *)&sixes : (void *)&four, six ? sizeof(sixes) : sizeof(four)) == 1;
+	bool there = sent && lab_readable(server, QUIET) && recvfrom(server, &byte, 1, 0, (void *)&from, &size) == 1;
+	bool back = there && sendto(server, "!", 1, 0, (void *)&from, size) == 1 && lab_readable(guest, QUIET);
+	close(guest);
+	return back;
+}
+
+static void test_classes_are_what_the_configuration_says(void **state)
+{
+	struct world *w = *state;
+	int time = lab_datagrams(&w->lab, LAB_CLIENT, 123), other = lab_datagrams(&w->lab, LAB_CLIENT, 124);
+	begin(w, &report, "");
+	assert_true(datagram_answered(w, PEER4, 123, time));
+	assert_true(datagram_answered(w, PEER6, 123, time));
+	assert_false(datagram_answered(w, PEER4, 124, other));
+	assert_false(datagram_answered(w, PEER6, 124, other));
+	assert_int_equal(lab_logged(&w->lab, QUIET).stray, 2);
+	close(time);
+	close(other);
+}
+
+static void test_strays_are_told_and_cut(void **state)
+{
+	struct world *w = *state;
+	int web = lab_listen(&w->lab, LAB_CLIENT, 80), host = lab_listen(&w->lab, LAB_HOST, 8883);
+	begin(w, &report, "");
+	const struct {
+		const char *to;
+		uint16_t port;
+	} tries[] = {{PEER4, 80},         {PEER6, 80},   {w->address4[1], 80}, {w->address6[1], 80},   {w->gateway4, 8883},
+	             {w->gateway6, 8883}, {HOST4, 8883}, {SERVICE4, 80},       {"203.0.113.99", 8883}, {"100.64.0.1", 80}};
+	for (size_t i = 0; i < countof(tries); i++)
+		assert_silent(w, LAB_GUEST2, tries[i].to, tries[i].port);
+	struct lab_logged logged = lab_logged(&w->lab, QUIET);
+	assert_in_range(logged.stray, countof(tries), 3 * countof(tries));
+	assert_int_equal(logged.out, 0);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list counter inet koboshi kb2_outside | grep -q 'packets 1[0-9]'"), 0);
+	assert_int_equal(lab_command("nft list counter inet koboshi kb1_outside | grep -q 'packets 0'"), 0);
+	assert_int_equal(reached(w, SERVICE4, NULL, NULL, NULL), 1); /* what clients ask for stands in no profile */
+	assert_int_equal(reached(w, SERVICE6, NULL, NULL, NULL), 1);
+	close(web);
+	close(host);
+}
+
+static void test_reject_is_told_to_the_guest(void **state)
+{
+	struct world *w = *state;
+	begin(w, &report, "");
+	int fd = lab_connect(&w->lab, LAB_GUEST2, PEER4, 81, NULL);
+	assert_int_equal(lab_outcome(fd, SOON), -ECONNREFUSED);
+	close(fd);
+	assert_int_equal(lab_logged(&w->lab, QUIET).stray, 1);
+}
+
+static void test_gates_come_first(void **state)
+{
+	struct world *w = *state;
+	int listener = lab_listen(&w->lab, LAB_CLIENT, 8883);
+	begin(w, &report, "");
+	assert_silent(w, LAB_GUEST3, PEER4, 8883); /* quarantine */
+	int guest, server = opens(w, listener, PEER4, 8883, &guest, NULL);
+	assert_passes(guest, server);
+	gate(w, 2, WIRE_GATE_FENCED);
+	assert_int_equal(send(guest, "x", 1, MSG_NOSIGNAL), 1);
+	assert_false(lab_readable(server, QUIET));
+	assert_silent(w, LAB_GUEST2, PEER4, 8883);
+	gate(w, 2, WIRE_GATE_OPEN);
+	close(guest);
+	close(server);
+	server = opens(w, listener, PEER4, 8883, &guest, NULL);
+	steer(w, 3, 2); /* a victim's own connections are cut with the others */
+	fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 2, .incident = 44});
+	assert_int_equal(lab_command("grep -q 'dst=" PEER4 ".*dport=8883' %s/kept/evidence/44/kb-2.flows", w->lab.folder), 0);
+	close(guest);
+	close(server);
+	close(listener);
+}
+
+static void test_count_lets_pass_and_limit_some(void **state)
+{
+	struct world *w = *state;
+	int web = lab_listen(&w->lab, LAB_CLIENT, 80), many = lab_datagrams(&w->lab, LAB_CLIENT, 9);
+	begin(w, &report, "    outside: count\n");
+	assert_true(reaches(w, web, PEER4, 80));
+	assert_true(reaches(w, web, PEER6, 80));
+	assert_silent(w, LAB_GUEST2, w->address4[1], 80);
+	assert_silent(w, LAB_GUEST2, w->gateway4, 8883);
+	assert_true(lab_logged(&w->lab, QUIET).stray >= 4);
+	start_with(w, "    outside: limit\n    outside_rate: 5\n");
+	lab_enter(&w->lab, LAB_GUEST2);
+	int guest = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	inet_pton(AF_INET, PEER4, &to.sin_addr);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(sendto(guest, "?", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+	unsigned came = 0;
+	char byte;
+	while (lab_readable(many, QUIET) && recv(many, &byte, 1, 0) == 1)
+		came++;
+	assert_in_range(came, 5, 10); /* the burst and what the time brought */
+	close(guest);
+	close(many);
+	close(web);
+}
+
+/* Every packet is judged: what a new profile no longer allows ends in the middle. */
+static void test_a_changed_profile_holds_at_once(void **state)
+{
+	struct world *w = *state;
+	int listener = lab_listen(&w->lab, LAB_CLIENT, 8883);
+	struct lists less = report;
+	begin(w, &report, "");
+	int guest, server = opens(w, listener, PEER4, 8883, &guest, NULL);
+	assert_passes(guest, server);
+	start_with(w, "");
+	assert_passes(guest, server); /* the same profile: nobody notices */
+	less.from4 = ACE("other", NET4("destination", "192.0.2.200/32"), "accept");
+	file_write(w, &less);
+	assert_string_equal(start_with(w, "").text, "");
+	assert_int_equal(send(guest, "x", 1, MSG_NOSIGNAL), 1);
+	assert_false(lab_readable(server, QUIET));
+	start_with(w, NULL); /* none at all: as if there had never been one */
+	assert_silent(w, LAB_GUEST2, PEER6, 8883);
+	assert_true(lab_logged(&w->lab, QUIET).out > 0);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list ruleset | grep -q -e from-web -e to-web -e masquerade"), 1);
+	close(guest);
+	close(server);
+	close(listener);
+}
+
+static void test_a_bad_profile_changes_nothing(void **state)
+{
+	struct world *w = *state;
+	int listener = lab_listen(&w->lab, LAB_CLIENT, 8883);
+	static const struct {
+		struct lists lists;
+		const char *sentence;
+	} rows[] = {
+	        {{.from4 = ACE("x", NET4("destination", "192.0.2.7/32"), "accept")},
+	         "/acl/0/aces/ace/0/matches/ipv4/destination-ipv4-network: is in the guests' range"},
+	        {{.to6 = ACE("x", NET6("source", "ff02::1/128"), "accept")},
+	         "/acl/3/aces/ace/0/matches/ipv6/source-ipv6-network"},
+	        {{.from4 = ACE("x", "\"ipv4\":{\"ietf-acldns:dst-dnsname\":\"a.example.com\"}", "accept")},
+	         "dst-dnsname: names are not"},
+	        {{.from4 = ACE("x", "\"ietf-mud:mud\":{\"controller\":\"https://a.example.com/c\"}", "accept")}, "my-controller"},
+	        {{.from4 = ACE("x", "\"ietf-mud:mud\":{\"model\":\"https://a.example.com/c\"}", "accept")}, "not supported"},
+	        {{.from4 = ACE("x", PORT("tcp", "destination", "1"), "accept") "," ACE("y", PORT("tcp", "destination", "1"),
+	                                                                               "drop")},
+	         "contradicts 'x'"},
+	};
+	file_write_text(w, "{");
+	assert_non_null(strstr(start_with(w, "").text, "not taken, nothing may be opened: "));
+	assert_silent(w, LAB_GUEST2, PEER4, 8883);
+	begin(w, &report, "");
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct lists lists = rows[i].lists;
+		const char **all[] = {&lists.from4, &lists.from6, &lists.to4, &lists.to6};
+		for (size_t k = 0; k < countof(all); k++)
+			*all[k] = *all[k] ? *all[k] : "";
+		file_write(w, &lists);
+		struct wire_note note = start_with(w, "");
+		if (!strstr(note.text, "not taken, the one before stays: ") || !strstr(note.text, rows[i].sentence))
+			fail_msg("row %zu: %s", i, note.text);
+		assert_true(reaches(w, listener, PEER4, 8883));
+	}
+	lab_enter(&w->lab, LAB_HOST); /* the one before goes with the rules, and that is said */
+	assert_int_equal(lab_command("nft flush ruleset"), 0);
+	assert_int_equal(lab_notice(&w->lab).type, NOTICE_MEDDLED);
+	assert_non_null(strstr(lab_notice(&w->lab).text, "nothing may be opened"));
+	assert_silent(w, LAB_GUEST2, PEER4, 8883);
+	close(listener);
+}
+
+static void test_rules_that_others_change_come_back(void **state)
+{
+	struct world *w = *state;
+	int listener = lab_listen(&w->lab, LAB_CLIENT, 8883);
+	begin(w, &report, "");
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft flush ruleset"), 0);
+	assert_int_equal(lab_notice(&w->lab).type, NOTICE_MEDDLED);
+	assert_string_equal(lab_notice(&w->lab).text, "");
+	assert_true(reaches(w, listener, PEER4, 8883));
+	assert_true(reaches(w, listener, PEER6, 8883));
+	assert_silent(w, LAB_GUEST2, PEER4, 80);
+	fine(w, (struct wire_order){.type = ORDER_NET_TAP_DEL, .instance = 2});
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list ruleset | grep -q kb2"), 1);
+	close(listener);
+}
+
+int main(int argc, char **argv)
+{
+	if (getuid() != 0) {
+		puts("needs root for network namespaces: skipped");
+		return 77;
+	}
+	world_program = argc > 1 ? argv[1] : NULL;
+	if (!world_program)
+		return 2;
+#define LAB_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+	const struct CMUnitTest tests[] = {
+	        LAB_TEST(test_allowed_goes_and_answers_come_back),
+	        LAB_TEST(test_classes_are_what_the_configuration_says),
+	        LAB_TEST(test_strays_are_told_and_cut),
+	        LAB_TEST(test_reject_is_told_to_the_guest),
+	        LAB_TEST(test_gates_come_first),
+	        LAB_TEST(test_count_lets_pass_and_limit_some),
+	        LAB_TEST(test_a_changed_profile_holds_at_once),
+	        LAB_TEST(test_a_bad_profile_changes_nothing),
+	        LAB_TEST(test_rules_that_others_change_come_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -73,8 +73,10 @@ FAULTS = {fault.name: fault for fault in (
           "n=$((n + 1)); done"),
     Fault("mine", "root inside computes for itself: a processor is busy, the server goes on",
           "while :; do :; done &"),
-    Fault("flood", "root inside sends all that it can to another address, the server goes on",
-          f"for n in 1 2 3 4; do busybox ping -i 0.001 -s 1400 {layout.GUESTS4.rsplit('.', 1)[0]}.1 > /dev/null 2>&1 & done"),
+    Fault("flood", "root inside sends all that it can to an address that its profile allows, the server goes on",
+          f"for n in 1 2 3 4; do busybox ping -i 0.001 -s 1400 {layout.CLIENT4} > /dev/null 2>&1 & done"),
+    Fault("stray", "root inside tries to send mail: a single connection, which its profile does not name",
+          f"busybox nc -w 1 {layout.CLIENT4} 25 < /dev/null > /dev/null 2>&1 &"),
     Fault("write", "root inside reads its whole disk over and over, for fifteen seconds; the server goes on (its disk cannot be written to)",
           "end=$(($(date +%s) + 15)); while [ $(date +%s) -lt $end ]; do echo 3 > /proc/sys/vm/drop_caches; "
           "dd if=/dev/vda of=/dev/null bs=1M 2> /dev/null; done &"),

@@ -128,6 +128,7 @@ def main() -> int:
         mounts(pathlib.Path(spec["world"]))
         programs()
         network.build()
+        layout.PROFILE.write_bytes((layout.ROOT / "lab/profile.json").read_bytes())
         layout.CONFIG.write_text(layout.config_text(spec["user"]), encoding="ascii")
         return Keeper(spec).run()
     except LabError as error:

@@ -33,6 +33,7 @@ IMAGES = pathlib.Path("/run/images")
 LIBEXEC = pathlib.Path("/run/libexec")
 KEEPER = pathlib.Path("/run/lab")  # what process 1 of the world says and is told
 CONFIG = pathlib.Path("/run/koboshi.yaml")
+PROFILE = pathlib.Path("/run/profile.json")  # what the lab's guests may open: lab/profile.json
 SOCKET = RUN / "koboshi.sock"
 
 CLIENT_NETNS = "client"
@@ -43,6 +44,7 @@ CLIENT_NET4, CLIENT_NET6 = "198.51.100.0/24", "2001:db8:20::/64"
 HOST4, HOST6 = "198.51.100.1", "2001:db8:20::1"  # the host's end of the clients' network
 GUESTS4, GUESTS6 = "192.0.2.0/26", "2001:db8:1::/64"
 PORT = 80
+COLLECTOR_PORT = 8883  # at CLIENT4: where the profile lets guests report to
 
 
 def config_text(user: int = ENGINE_USER) -> str:
@@ -70,5 +72,7 @@ services:
     standby: 1
     spare: 1
     clients: [{CLIENT_NET4}, "{CLIENT_NET6}"]
+    profile: {PROFILE}
+    local_networks: [{CLIENT_NET4}, "{CLIENT_NET6}"]
     probe: {{interval: 100ms, timeout: 250ms, failures: 3, window: 5, peer: [/, /robots.txt, /api/reading]}}
 """

@@ -1,5 +1,5 @@
 /* Whatever is read keeps to its limits and compiles to a text in which nothing of the profile's can end nft's quotes or lines. */
-#include "mud/mud.h"
+#include "mud/profile.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -20,6 +20,32 @@ static void mud_check(const struct mud *mud)
 		assert(ace->own_port.low <= ace->own_port.high && ace->remote_port.low <= ace->remote_port.high);
 		assert(ace->own.prefix <= (ace->v6 ? 128 : 32) && ace->remote.prefix <= (ace->v6 ? 128 : 32));
 	}
+}
+
+static void peers_any(void *arg unused_arg, const struct mud_ace *ace unused_arg, FILE *out)
+{
+	fputs("{ }", out);
+}
+
+/* What a tap keeps of it names nobody by name, and nothing but blanks, digits and nft's own letters is in its rules. */
+static void profile_check(const uint8_t *bytes, size_t size)
+{
+	static const struct conf conf = {.guests4 = {{0x000200c0}, 26}, .guests6 = {{.s6_addr = {0x20, 1, 0xd, 0xb8}}, 64}};
+	static const struct conf_service service = {.n_controllers4 = 1, .n_local6 = 1};
+	struct err err = {0};
+	struct mud *mud = mud_profile_read(&conf, &service, "fuzz", (const char *)bytes, size, &err);
+	assert(mud || (err.code < 0 && err.text[0] && !strchr(err.text, '\n')));
+	for (size_t i = 0; mud && i < mud->n_aces; i++) {
+		char *text;
+		size_t length;
+		FILE *out = open_memstream(&text, &length);
+		assert(out && mud->aces[i].peer != MUD_NAME);
+		mud_match_put(&mud->aces[i], i < mud->n_from, peers_any, NULL, out);
+		fclose(out);
+		assert(strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.:/-!=%{} ") == length);
+		free(text);
+	}
+	free(mud);
 }
 
 /* Per entry one line, and on each line an even number of quotes. */
@@ -44,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		return 0;
 	}
 	mud_check(mud);
+	profile_check(bytes, size);
 	char *text;
 	size_t length;
 	FILE *out = open_memstream(&text, &length);

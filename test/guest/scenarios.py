@@ -7,12 +7,13 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 import traceback
 from typing import Any, Callable
 
-from koboshi_lab import api, clients, layout, network, scene, shell
+from koboshi_lab import api, clients, guest, layout, network, scene, shell
 from koboshi_lab.faults import FAULTS, PLANNED
 
 Json = dict[str, Any]
@@ -166,6 +167,29 @@ def of_three_that_are_asked_the_same_the_outvoted_one_falls(asking: clients.Clie
     gone(struck)
     configured(lambda text: text, ("active", "standby", "spare"))
     api.wait_whole()
+
+
+COLLECTOR = """
+import socket
+listener = socket.create_server(("", %d))
+print("ready", flush=True)
+connection, peer = listener.accept()
+print(peer[0], connection.recv(100).decode(), flush=True)
+"""
+
+
+@test
+def what_the_profile_names_goes_and_a_stray_is_told(asking: clients.Clients) -> None:
+    reporter = api.holder(api.wait_whole(), "standby")["number"]
+    argv = network.client_exec(sys.executable, "-c", COLLECTOR % layout.COLLECTOR_PORT)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as collector:
+        check(collector.stdout.readline() == "ready\n", "the collector listens")
+        guest.ask(reporter, f"echo report | busybox nc -w 3 {layout.CLIENT4} {layout.COLLECTOR_PORT}")
+        heard = collector.stdout.readline().split()
+        collector.kill()
+    check(heard == [layout.HOST4, "report"], f"the report came, from the host's own address: {heard}")
+    check(not findings(reporter) & {"strayed", "reaching"}, f"nobody minds: {findings(reporter)}")
+    suspect_and_goes_on(asking, "stray", "strayed")
 
 
 @test

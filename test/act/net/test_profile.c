@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -280,6 +281,44 @@ static void test_count_lets_pass_and_limit_some(void **state)
 	close(web);
 }
 
+/* As many entries as a file may have, the one that counts last. */
+static void test_a_long_profile_is_taken(void **state)
+{
+	struct world *w = *state;
+	int listener = lab_listen(&w->lab, LAB_CLIENT, 8883);
+	size_t size;
+	char *text;
+	FILE *out = open_memstream(&text, &size);
+	assert_non_null(out);
+	for (unsigned i = 0; i < 509; i++)
+		fprintf(out,
+		        ACE("e%u", NET4("destination", "198.18.%u.%u/32") "," PORT("udp", "destination", "%u"), "accept") ",", i,
+		        i / 256, i % 256, 1000 + i);
+	fputs(ACE("report", NET4("destination", PEER4 "/32") "," TCP_OUT, "accept"), out);
+	fclose(out);
+	char *whole = malloc(size + 4096);
+	assert_non_null(whole);
+	sprintf(whole, frame, text, ACE("x", TCP_OUT, "drop"), report.to4, "");
+	file_write_text(w, whole);
+	free(whole);
+	struct wire_note note = start_with(w, "");
+	assert_non_null(strstr(note.text, "more than 512 entries")); /* 513 */
+	whole = strstr(text, ",{");
+	assert_non_null(whole);
+	struct lists lists = {whole + 1, "", report.to4, ""};
+	char *fits = malloc(size + 4096);
+	assert_non_null(fits);
+	sprintf(fits, frame, lists.from4, lists.from6, lists.to4, lists.to6);
+	file_write_text(w, fits);
+	assert_string_equal(start_with(w, "").text, "");
+	gate(w, 2, WIRE_GATE_OPEN);
+	assert_true(reaches(w, listener, PEER4, 8883));
+	assert_silent(w, LAB_GUEST2, PEER4, 80);
+	free(fits);
+	free(text);
+	close(listener);
+}
+
 /* Every packet is judged: what a new profile no longer allows ends in the middle. */
 static void test_a_changed_profile_holds_at_once(void **state)
 {
@@ -384,6 +423,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_reject_is_told_to_the_guest),
 	        LAB_TEST(test_gates_come_first),
 	        LAB_TEST(test_count_lets_pass_and_limit_some),
+	        LAB_TEST(test_a_long_profile_is_taken),
 	        LAB_TEST(test_a_changed_profile_holds_at_once),
 	        LAB_TEST(test_a_bad_profile_changes_nothing),
 	        LAB_TEST(test_rules_that_others_change_come_back),

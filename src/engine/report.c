@@ -153,7 +153,7 @@ static json_t *profile(const struct engine_service *s, json_t *reasons)
 	if (!s->conf->profile[0])
 		return json_null();
 	if (s->profile_problem[0])
-		report_say(reasons, "profile of %s: %s", s->conf->name, s->profile_problem);
+		report_say(reasons, "profile of %s: %s: %s", s->conf->name, s->conf->profile, s->profile_problem);
 	return json_pack("{s:o, s:s, s:o}", "file", report_text(s->conf->profile), "outside", outside[s->conf->outside],
 	                 "problem", report_text(s->profile_problem));
 }

@@ -213,6 +213,15 @@ static int load_one(struct net *net, const struct conf_service *service, char **
 	return r < 0 ? err_prefix(err, "%s", service->profile) : 0;
 }
 
+/* Whoever is told knows the file, and a notice is short: what stands behind the file's name must not be cut off. */
+static const char *without_file(const char *why, const char *file)
+{
+	size_t length = strlen(file);
+	if (strncmp(why, file, length) != 0 || why[length] != ':')
+		return why;
+	return why + length + 1 + strspn(why + length + 1, " ");
+}
+
 static void refused(struct net *net, size_t i, const char *why)
 {
 	struct profile *profile = &net->profiles[i];
@@ -223,7 +232,8 @@ static void refused(struct net *net, size_t i, const char *why)
 	log_error("net.profile", "the profile of service %s is not taken, %s: %s", service->name,
 	          profile->state == PROFILE_BEFORE ? "the one before stays" : "its guests may open nothing", why);
 	snprintf(profile->problem, sizeof(profile->problem), "%s: %s",
-	         profile->state == PROFILE_BEFORE ? "not taken, the one before stays" : "not taken, nothing may be opened", why);
+	         profile->state == PROFILE_BEFORE ? "not taken, the one before stays" : "not taken, nothing may be opened",
+	         without_file(why, service->profile));
 }
 
 void profile_load(struct net *net)

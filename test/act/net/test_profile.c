@@ -220,6 +220,23 @@ static void test_strays_are_told_and_cut(void **state)
 	close(host);
 }
 
+static void test_answers_need_their_own_entry(void **state)
+{
+	struct world *w = *state;
+	struct lists silent = report;
+	int listener = lab_listen(&w->lab, LAB_CLIENT, 8883), time = lab_datagrams(&w->lab, LAB_CLIENT, 123);
+	silent.to4 = "";
+	begin(w, &silent, "");
+	assert_silent(w, LAB_GUEST2, PEER4, 8883);
+	assert_false(datagram_answered(w, PEER4, 123, time)); /* it came, the answer did not */
+	assert_true(reaches(w, listener, PEER6, 8883));
+	assert_int_equal(lab_logged(&w->lab, QUIET).stray, 0); /* the others' packets are not the guest's fault */
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list counter inet koboshi outside_to | grep -q 'packets 0'"), 1);
+	close(listener);
+	close(time);
+}
+
 static void test_reject_is_told_to_the_guest(void **state)
 {
 	struct world *w = *state;
@@ -366,7 +383,7 @@ static void test_a_bad_profile_changes_nothing(void **state)
 	         "contradicts 'x'"},
 	};
 	file_write_text(w, "{");
-	assert_non_null(strstr(start_with(w, "").text, "not taken, nothing may be opened: "));
+	assert_non_null(strstr(start_with(w, "").text, "not taken, nothing may be opened: 1:1: no JSON"));
 	assert_silent(w, LAB_GUEST2, PEER4, 8883);
 	begin(w, &report, "");
 	for (size_t i = 0; i < countof(rows); i++) {
@@ -420,6 +437,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_allowed_goes_and_answers_come_back),
 	        LAB_TEST(test_classes_are_what_the_configuration_says),
 	        LAB_TEST(test_strays_are_told_and_cut),
+	        LAB_TEST(test_answers_need_their_own_entry),
 	        LAB_TEST(test_reject_is_told_to_the_guest),
 	        LAB_TEST(test_gates_come_first),
 	        LAB_TEST(test_count_lets_pass_and_limit_some),

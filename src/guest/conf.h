@@ -11,7 +11,7 @@
 #define CONF_TEXT 128
 #define CONF_PLACES 16
 #define CONF_PORTS 32
-#define CONF_MODULES 64
+#define CONF_MODULES 128
 
 struct conf_port {
 	bool udp;

@@ -5,21 +5,21 @@
 #include "guest/mounts.h"
 #include "guest/proc.h"
 #include "guest/tell.h"
-#include "lib/bytes.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 #define JOBS 64
 #define WORKERS 2
+#define DECIDER_NICE (-15)
 #define STACK 196608
 #define DECIDERS 4 /* how many may get stuck, one after the other, in what an intruder keeps the kernel busy with */
 
@@ -28,7 +28,8 @@ enum job_state { JOB_FREE, JOB_WAITS, JOB_RUNS };
 struct job {
 	enum job_state state;
 	bool answered;
-	int64_t since_us;
+	unsigned since; /* gate.ticks; and `turn`, who came first */
+	uint64_t turn;
 	struct decide_question question;
 };
 
@@ -41,7 +42,8 @@ static struct {
 	struct job jobs[JOBS];
 	struct job now; /* what the decider is at */
 	unsigned generation;
-	bool stuck_told;
+	_Atomic unsigned ticks; /* of gate_watch(): a guest that got no processor time has not been slow */
+	uint64_t turns;
 	_Atomic bool learning;
 } gate = {.fan = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
 
@@ -92,7 +94,7 @@ static void *worker(void *unused)
 		pthread_mutex_lock(&gate.lock);
 		while (!job) {
 			for (unsigned i = 0; i < JOBS; i++) /* the oldest */
-				if (gate.jobs[i].state == JOB_WAITS && (!job || gate.jobs[i].since_us < job->since_us))
+				if (gate.jobs[i].state == JOB_WAITS && (!job || gate.jobs[i].turn < job->turn))
 					job = &gate.jobs[i];
 			if (!job)
 				pthread_cond_wait(&gate.work, &gate.lock);
@@ -105,13 +107,14 @@ static void *worker(void *unused)
 }
 
 /* Hands the question to the workers; false when there are too many. */
-static bool job_queue(const struct decide_question *question, int64_t now_us)
+static bool job_queue(const struct decide_question *question, unsigned since)
 {
 	bool queued = false;
 	pthread_mutex_lock(&gate.lock);
 	for (unsigned i = 0; i < JOBS && !queued; i++)
 		if (gate.jobs[i].state == JOB_FREE) {
-			gate.jobs[i] = (struct job){.state = JOB_WAITS, .since_us = now_us, .question = *question};
+			gate.jobs[i] =
+			        (struct job){.state = JOB_WAITS, .since = since, .turn = ++gate.turns, .question = *question};
 			queued = true;
 		}
 	if (queued)
@@ -124,7 +127,7 @@ static bool job_queue(const struct decide_question *question, int64_t now_us)
  * otherwise that would be the way in. */
 static void question_take(const struct fanotify_event_metadata *event, unsigned generation)
 {
-	struct job job = {.state = JOB_RUNS, .since_us = clock_monotonic_us()};
+	struct job job = {.state = JOB_RUNS, .since = gate.ticks};
 	job.question = (struct decide_question){.fd = event->fd, .tid = event->pid, .exec = event->mask & FAN_OPEN_EXEC_PERM};
 	pthread_mutex_lock(&gate.lock);
 	gate.now = job;
@@ -142,7 +145,7 @@ static void question_take(const struct fanotify_event_metadata *event, unsigned 
 		return;
 	}
 	if (verdict == DECIDE_LATER) {
-		if (job_queue(&job.question, job.since_us))
+		if (job_queue(&job.question, job.since))
 			return;
 		tell_counters.late++;
 		verdict = DECIDE_UNLISTED;
@@ -171,6 +174,8 @@ static void event_take(const struct fanotify_event_metadata *event, unsigned gen
 static void *decider(void *as_generation)
 {
 	unsigned generation = (unsigned)(uintptr_t)as_generation;
+	if (setpriority(PRIO_PROCESS, 0, DECIDER_NICE) < 0) /* of this thread: somebody waits for each of its answers */
+		tell(AGENT_TROUBLE, 0, "decisions have no priority");
 	_Alignas(struct fanotify_event_metadata) char room[FAN_EVENT_METADATA_LEN];
 	for (;;) {
 		ssize_t got = read(gate.fan, room, sizeof(room));
@@ -197,6 +202,21 @@ static int thread_start(void *(*run)(void *), void *with, struct err *err)
 	return r ? err_set(err, -r, "no thread can be started: %s", strerror(r)) : 0;
 }
 
+/* Programs in memory lie on a file system of the kernel's own. Up to Linux 6.4 it can be marked like any other; later ones have a
+ * switch that forbids them (kernel.c), and one of the two is needed. */
+static void memory_mark(void)
+{
+	char link[64];
+	int fd = memfd_create("koboshi", MFD_CLOEXEC);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	bool marked =
+	        fd >= 0 && fanotify_mark(gate.fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM, AT_FDCWD, link) == 0;
+	if (fd >= 0)
+		close(fd);
+	if (!marked && !(gate.conf->no_memory && access("/proc/sys/vm/memfd_noexec", F_OK) == 0))
+		tell(AGENT_TROUBLE, 0, "a static program in memory is not stopped");
+}
+
 int gate_start(const struct conf *conf, bool learning, struct err *err)
 {
 	gate.conf = conf;
@@ -207,6 +227,7 @@ int gate_start(const struct conf *conf, bool learning, struct err *err)
 	                         O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_LARGEFILE | O_NOATIME);
 	if (gate.fan < 0)
 		return err_set(err, -errno, "this kernel does not ask before programs start: %s", strerror(errno));
+	memory_mark();
 	int r = thread_start(decider, NULL, err);
 	for (int i = 0; i < WORKERS && r == 0; i++)
 		r = thread_start(worker, NULL, err);
@@ -265,14 +286,14 @@ void gate_watch(void)
 {
 	if (gate.fan < 0)
 		return;
-	int64_t late_us = clock_monotonic_us() - (int64_t)gate.conf->deadline_ms * 1000;
+	unsigned now = ++gate.ticks, patience = gate.conf->deadline_ms / GATE_TICK_MS;
 	pthread_mutex_lock(&gate.lock);
 	for (unsigned i = 0; i < JOBS; i++)
-		if (gate.jobs[i].state != JOB_FREE && !gate.jobs[i].answered && gate.jobs[i].since_us < late_us) {
+		if (gate.jobs[i].state != JOB_FREE && !gate.jobs[i].answered && now - gate.jobs[i].since > patience) {
 			answer_once(&gate.jobs[i], gate.conf->late_allow);
 			tell_counters.late++;
 		}
-	if (gate.now.state != JOB_FREE && !gate.now.answered && gate.now.since_us < late_us) {
+	if (gate.now.state != JOB_FREE && !gate.now.answered && now - gate.now.since > patience) {
 		answer_once(&gate.now, gate.conf->late_allow);
 		tell_counters.late++;
 		decider_replace();

@@ -10,10 +10,6 @@
  */
 #include "guest/conf.h"
 
-struct gate_abilities {
-	bool deny, reads, memory; /* permission events; opens too; programs in memory cannot be made (or are asked about) */
-};
-
 /* Starts to guard. `conf` stays the caller's and unchanged. -errno when the kernel cannot ask. */
 int gate_start(const struct conf *conf, bool learning, struct err *err) must_use;
 
@@ -23,7 +19,8 @@ void gate_mounts(void);
 /* From now on opens are asked about as well. -errno when the kernel cannot. */
 int gate_reads(struct err *err) must_use;
 
-/* Answers what is late. To be called each 100 ms. */
+/* Answers what is late. To be called each GATE_TICK_MS. */
+#define GATE_TICK_MS 100
 void gate_watch(void);
 
 /* Learning is over. */

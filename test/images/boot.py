@@ -19,6 +19,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,7 @@ class Guest:
              "-netdev", f"user,id=net,net=192.0.2.0/24,ipv6-net=2001:db8:5::/64,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:80", "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
              "-device", "virtio-rng-pci", "-device", "pvpanic-pci", "-device", "virtio-serial-pci",
              "-chardev", f"socket,id=lab,path={folder}/lab,server=on,wait=off", "-device", "virtserialport,chardev=lab,name=org.koboshi.lab.0",
+             "-chardev", f"socket,id=agent,path={folder}/agent,server=on,wait=off", "-device", "virtserialport,chardev=agent,name=org.koboshi.agent.0",
              "-serial", f"file:{self.console}", "-qmp", f"unix:{folder}/qmp,server=on,wait=off"],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
 
@@ -249,6 +251,99 @@ def check_seed(name, guest, key):
     check(f"{name}: the modules that are needed are there", all(word in out for word in ("pvpanic", "virtio_rng", "org.koboshi.lab.0")), out)
 
 
+def check_agent(name, guest, manifest):
+    """What koboshi-guest says and does in this image; its guards are tried one by one in test/guest-agent."""
+    agent = Agent(f"{guest.folder}/agent")
+    hello = agent.wait_for(1, lambda f: True, 15)
+    check(f"{name}: the agent says hello with the manifest's list", hello and hello["list"] == manifest["agent"]["list"] and hello["programs"] > 5, hello)
+    if not hello:
+        return
+    check(f"{name}: it can do all that it should", hello["abilities"] == 0b111111001, bin(hello["abilities"]))
+    agent.give_key()
+    beat = agent.wait_for(3, lambda f: f["service"] == 1, 10)
+    check(f"{name}: it beats, and the service answers inside", beat, agent.frames)
+    check(f"{name}: while starting nothing was refused or late", beat and beat["denied"] == 0 and beat["late"] == 0, beat)
+    print(f"     {name}: {beat and beat['decided']} starts and reads were decided by then")
+    for what, detail, text, command in (
+            ("an unlisted program", 1, "/tmp/odd", "cp /bin/busybox /tmp/odd; echo >> /tmp/odd; /tmp/odd true"),
+            ("an unlisted script", 2, "/tmp/odd.sh", "printf '#!/bin/sh\\necho ran\\n' > /tmp/odd.sh; chmod 755 /tmp/odd.sh; /tmp/odd.sh"),
+            ("a script that a shell reads", 2, "/tmp/plain", "echo echo ran > /tmp/plain; sh /tmp/plain"),
+            ("the loader by hand", 5, "ld-linux", "/lib64/ld-linux-x86-64.so.2 /usr/sbin/nft --version")):
+        began = time.monotonic()
+        code, out = guest.lab(command)
+        told = agent.wait_for(4, lambda f, d=detail, t=text: f["what"] == 1 and f["detail"] == d and t in f["text"], 3)
+        check(f"{name}: {what} is refused and told", code != 0 and "ran" not in out and "nftables v" not in out and told, f"{code} {out} {agent.frames[-3:]}")
+        if told:
+            print(f"     {name}: {what}: told {(told['at'] - began) * 1000:.0f} ms after the order was given to the guest")
+    code, out = guest.lab("/usr/sbin/nft --version; echo one > /tmp/data; sh -c 'read a < /tmp/data; echo got $a'")
+    check(f"{name}: what is listed runs", "nftables v" in out and "got one" in out, out)
+    guest.lab("echo '<?php' > /srv/sensor/shell.php; echo 'eve:x:0:0::/:/bin/sh' >> /etc/passwd")
+    check(f"{name}: a file in the web root is told", agent.wait_for(4, lambda f: f["what"] == 2 and "/srv/sensor/shell.php" in f["text"], 3), agent.frames[-3:])
+    check(f"{name}: a new account is told", agent.wait_for(4, lambda f: f["what"] == 3 and f["text"] == "/etc/passwd", 3), agent.frames[-3:])
+    guest.lab("nc -l -p 4444 > /dev/null 2>&1 < /dev/null & sleep 3; kill $!")
+    check(f"{name}: a port that opens is told", agent.wait_for(4, lambda f: f["what"] == 5 and f["detail"] == 4444, 3), agent.frames[-3:])
+    _, out = guest.lab("grep -E 'VmRSS|VmLck' /proc/$(pidof koboshi-guest)/status; cat /proc/$(pidof koboshi-guest)/oom_score_adj; dmesg | grep koboshi-guest")
+    rss = int((out.split("VmRSS:") + ["0 kB", "0"])[1].split()[0])
+    check(f"{name}: the agent takes at most 8 MB and is not chosen when memory is short", 0 < rss <= 8192 and "-1000" in out, out)
+    print(f"     {name}: the agent's memory {rss} kB")
+    last = agent.wait_for(3, lambda f: f["at"] > time.monotonic() - 1, 3)
+    told = [f"{f['what']} {f['detail']} {f['text']}" for f in agent.frames if f["type"] == 4]
+    check(f"{name}: nothing innocent was told", last and all(any(word in line for word in ("/tmp/", "ld-linux", "/srv/sensor/shell.php", "/etc/passwd", "4444"))
+                                                             for line in told), told)
+    agent.close()
+
+
+class Agent:
+    """The host's end of the agent's channel; frames as in src/wire/agent.h."""
+
+    def __init__(self, path):
+        self.port = socket.socket(socket.AF_UNIX)
+        self.port.connect(path)
+        self.key, self.frames, self.got, self.looked = secrets.token_bytes(32), [], b"", 0
+
+    def close(self):
+        self.port.close()
+
+    def give_key(self):
+        self.port.sendall(struct.pack("<4sHHIIq", b"kbgt", 1, 2, 0, 0, 0) + self.key + bytes(200))
+
+    def take(self, raw):
+        _, _, kind, number, _, uptime = struct.unpack_from("<4sHHIIq", raw)
+        frame = {"type": kind, "number": number, "uptime": uptime, "at": time.monotonic()}
+        if kind == 1:
+            frame["list"] = raw[24:56].hex()
+            frame["abilities"], frame["programs"] = struct.unpack_from("<II", raw, 56)
+        elif hmac.digest(self.key, raw[:240], "sha256")[:16] != raw[240:]:
+            raise ValueError("a frame with a wrong MAC")
+        elif kind == 3:
+            frame.update(zip(("decided", "denied", "late", "service", "lost"), struct.unpack_from("<QQQII", raw, 24)))
+        else:
+            frame["what"], frame["detail"] = struct.unpack_from("<II", raw, 24)
+            frame["text"] = raw[32:192].split(b"\0")[0].decode()
+        self.frames.append(frame)
+
+    def wait_for(self, kind, wanted, limit_s):
+        """The first frame of the kind that was not asked for before and is wanted; None when none comes in time."""
+        end = time.monotonic() + limit_s
+        while True:
+            for frame in self.frames:
+                if frame["type"] == kind and not frame.get("taken") and wanted(frame):
+                    frame["taken"] = True
+                    return frame
+            left = end - time.monotonic()
+            if left <= 0:
+                return None
+            self.port.settimeout(left)
+            try:
+                self.got += self.port.recv(65536)
+            except TimeoutError:
+                continue
+            while len(self.got) >= 256:
+                raw, self.got = self.got[:256], self.got[256:]
+                if any(raw):
+                    self.take(raw)
+
+
 def check_lab(name, guest):
     check(f"{name}: a command's end is told", guest.lab("echo one; false") == (1, "one\n"))
     began = time.monotonic()
@@ -311,7 +406,7 @@ def check_panic(name, guest):
     check(f"{name}: the hypervisor hears of a panic", status in ("guest-panicked", "shutdown") or guest.process.poll() is not None, status)
 
 
-def check_variant(name, cache, show):
+def check_variant(name, cache, show, only_start):
     image = cache / name
     manifest = json.loads((image / "manifest.json").read_text())
     for file in manifest["files"]:
@@ -331,12 +426,15 @@ def check_variant(name, cache, show):
         if not served:
             return
         print(f"     {name}: first page {first:.2f} s after QEMU's start, QEMU's memory {guest.rss_mib()} MiB")
+        if only_start:
+            return
         end = time.monotonic() + 10
         while "koboshi: ready" not in guest.said() and time.monotonic() < end:
             time.sleep(0.1)
         check(f"{name}: the console says so", "koboshi: ready" in guest.said())
         check_service(name, guest, manifest, key)
         check_seed(name, guest, key)
+        check_agent(name, guest, manifest)
         check_clock(name, guest)
         check_lab(name, guest)
         if show:
@@ -356,13 +454,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cache", type=Path, default=Path(os.environ.get("KOBOSHI_CACHE", "/var/cache/koboshi")))
     parser.add_argument("--show", action="store_true", help="print what runs in the guest")
+    parser.add_argument("--only-start", action="store_true", help="measure how long it takes to serve, and no more")
     parser.add_argument("variants", nargs="*", default=["amber", "birch", "cedar"])
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, ended)
     signal.signal(signal.SIGHUP, ended)
     for variant in arguments.variants:
         try:
-            check_variant(variant, arguments.cache, arguments.show)
+            check_variant(variant, arguments.cache, arguments.show, arguments.only_start)
         except (OSError, ValueError, KeyError, http.client.HTTPException, subprocess.CalledProcessError) as error:
             check(f"{variant}: the test itself went through", False, repr(error))
     print(f"1..{len(passed) + len(failed)}\n{len(passed)} passed, {len(failed)} failed")

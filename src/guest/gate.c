@@ -224,7 +224,7 @@ int gate_start(const struct conf *conf, bool learning, struct err *err)
 	gate.asks = FAN_OPEN_EXEC_PERM;
 	/* Without the two UNLIMITED the kernel lets through what it has no room to ask about. */
 	gate.fan = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS | FAN_REPORT_TID,
-	                         O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_LARGEFILE | O_NOATIME);
+	                         O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOATIME);
 	if (gate.fan < 0)
 		return err_set(err, -errno, "this kernel does not ask before programs start: %s", strerror(errno));
 	memory_mark();

@@ -191,11 +191,11 @@ bool list_learn(const uint8_t hash[static AGENT_HASH], int64_t size, const char 
 /* The hash is what counts, so the names that were learned are not kept; the language is, as a name that gives it back. */
 int list_write(const char *path, struct err *err)
 {
-	char new[LINE_MAX_], hex[2 * AGENT_HASH + 1];
-	snprintf(new, sizeof(new), "%s.new", path);
-	FILE *file = fopen(new, "we");
+	char fresh[LINE_MAX_], hex[2 * AGENT_HASH + 1];
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	FILE *file = fopen(fresh, "we");
 	if (!file)
-		return err_set(err, -errno, "%s: %s", new, strerror(errno));
+		return err_set(err, -errno, "%s: %s", fresh, strerror(errno));
 	for (unsigned i = 0; i < list.n_programs; i++) {
 		struct list_found found = list.programs[i].found;
 		bytes_to_hex(list.programs[i].hash, AGENT_HASH, hex);
@@ -205,7 +205,7 @@ int list_write(const char *path, struct err *err)
 	}
 	bool written = fflush(file) == 0 && fsync(fileno(file)) == 0;
 	fclose(file);
-	if (!written || rename(new, path) < 0)
+	if (!written || rename(fresh, path) < 0)
 		return err_set(err, -EIO, "%s cannot be written", path);
 	return 0;
 }

@@ -39,7 +39,7 @@ static struct {
 	struct conf conf;
 	int epoll, tick, mounts, watch, told, asked; /* descriptors; -1: none */
 	enum agent_service service;
-	unsigned ticks, silent; /* beats that the service did not answer */
+	unsigned ticks;
 	bool learning, reads;
 } guest = {.mounts = -1, .watch = -1, .asked = -1};
 

@@ -117,15 +117,15 @@ bool proc_exec_named(int tid, struct stat *ret_st, bool *ret_kernel)
 		return descriptor_stat(tid, a, ret_st);
 	if (name[0] == '/' || (int)a == AT_FDCWD)
 		return proc_stat(tid, name, ret_st);
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, (int)a);
-	return stat_below(path, name, 0, ret_st);
+	snprintf(said, sizeof(said), "/proc/%d/fd/%d", tid, (int)a);
+	return stat_below(said, name, 0, ret_st);
 }
 
 void proc_fd_path(int fd, char *ret_path, size_t size)
 {
-	char link[64];
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	ssize_t length = readlink(link, ret_path, size - 1);
+	char self[64];
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	ssize_t length = readlink(self, ret_path, size - 1);
 	if (length <= 0) {
 		snprintf(ret_path, size, "?");
 		return;

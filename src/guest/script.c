@@ -46,9 +46,9 @@ static bool named(const char *name, const char *base)
 
 uint8_t script_language(const char *name)
 {
-	for (uint8_t language = SCRIPT_BUSYBOX; language < SCRIPT_MAX_; language++)
+	for (unsigned language = SCRIPT_BUSYBOX; language < SCRIPT_MAX_; language++)
 		if (named(name, grammars[language].name))
-			return language;
+			return (uint8_t)language;
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		if (named(name, others[i].name))
 			return others[i].language;

@@ -146,7 +146,7 @@ static const char *hello_read(const uint8_t *body, struct agent_frame *frame)
 	memcpy(frame->hello.list, body, AGENT_HASH);
 	frame->hello.abilities = get32(body + AGENT_HASH);
 	frame->hello.programs = get32(body + AGENT_HASH + 4);
-	return frame->hello.abilities & ~(uint32_t)AGENT_ABILITIES_ ? "names abilities that there are not" : NULL;
+	return (frame->hello.abilities & ~(uint32_t)AGENT_ABILITIES_) ? "names abilities that there are not" : NULL;
 }
 
 static const char *beat_read(const uint8_t *body, struct agent_frame *frame)

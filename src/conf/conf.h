@@ -111,7 +111,11 @@ struct conf {
 	struct conf_range4 guests4; /* each guest gets one address of it; prefix 16..28 */
 	struct conf_range6 guests6; /* prefix 64..112 */
 	struct conf_service services[CONF_SERVICES_MAX];
-	size_t n_services; /* >= 1 */
+	size_t n_services;                             /* >= 1 */
+	bool decoys;                                   /* asking where nobody is counts as a touch; default true */
+	uint32_t decoy_connections;                    /* so many are held in the tarpit; 16..16384, default 1024 */
+	struct conf_port decoy_except[CONF_PORTS_MAX]; /* ports of the gateway that guests have a reason to ask */
+	size_t n_decoy_except;
 	/* timings, all in ms */
 	uint32_t boot_ms;            /* a guest that is not proven by then is given up; default 60000 */
 	uint32_t boot_share;         /* percent of a processor a booting guest may use beside running ones; 5..100, default 50 */

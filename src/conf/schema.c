@@ -46,6 +46,16 @@ static int service_port(const struct yaml_node *node, const struct yaml_value *v
 	return 0;
 }
 
+static int decoy_except(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf *conf = object;
+	for (size_t i = 0; i < conf->n_decoy_except; i++)
+		if (conf->decoy_except[i].port == value->number && conf->decoy_except[i].protocol == value->protocol)
+			return yaml_fail(node, err, "port %s is there twice", value->text);
+	conf->decoy_except[conf->n_decoy_except++] = (struct conf_port){(uint16_t)value->number, value->protocol};
+	return 0;
+}
+
 static int service_client(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
                           struct err *err unused_arg)
 {
@@ -262,6 +272,17 @@ static const struct yaml_key limit_keys[] = {
 	{.key = NULL},
 };
 
+static const struct yaml_key decoy_keys[] = {
+	{.key = "enabled", .type = YAML_BOOL, YAML_FIELD(struct conf, decoys), .fallback = "yes",
+	 .help = "A guest that asks an address of the guests' ranges that nobody has, or a port that nothing serves, counts as taken "
+	         "over; by TCP it gets into a tarpit."},
+	{.key = "connections", .type = YAML_INTEGER, YAML_FIELD(struct conf, decoy_connections), .min = 16, .max = 16384,
+	 .fallback = "1024", .help = "So many connections the tarpit holds; then the oldest makes room."},
+	{.key = "except", .type = YAML_LIST, .item = YAML_PORT, .limit = CONF_PORTS_MAX, .hook = decoy_except, .fallback = "[]",
+	 .help = "Ports of the gateway (the host, as guests see it) that guests have a reason to ask; to ask them is no touch."},
+	{.key = NULL},
+};
+
 const struct yaml_key conf_keys[] = {
 	{.key = "device", .type = YAML_NAME, YAML_FIELD(struct conf, device), .help = "This device's name. Default: its host name."},
 	{.key = "user", .type = YAML_TEXT, YAML_FIELD(struct conf, user), .hook = engine_user, .fallback = "koboshi",
@@ -272,6 +293,7 @@ const struct yaml_key conf_keys[] = {
 	{.key = "services", .type = YAML_NAMED, .keys = service_keys, .required = true, .min = 1,
 	 YAML_ITEMS(struct conf, services, n_services), .name_offset = offsetof(struct conf_service, name), .name_max = CONF_NAME_MAX,
 	 .help = "The services that are kept alive, each below its name."},
+	{.key = "decoys", .type = YAML_MAP, .keys = decoy_keys, .help = "Traps for whoever looks around in the guests' segment."},
 	{.key = "timings", .type = YAML_MAP, .keys = timing_keys, .help = "How long things may take."},
 	{.key = "limits", .type = YAML_MAP, .keys = limit_keys, .help = "What is kept."},
 	{.key = NULL},

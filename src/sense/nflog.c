@@ -261,6 +261,60 @@ bool nflog_refusal(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp)
 	return true;
 }
 
+/* ---- whom */
+
+static bool asked_by_arp(const struct nflog_packet *packet, struct nflog_asked *ret_asked)
+{
+	if (packet->payload_size < 28)
+		return false;
+	ret_asked->way = NFLOG_ARP;
+	memcpy(ret_asked->whom.bytes, packet->payload + 24, 4);
+	return true;
+}
+
+/* `at`: the transport header of `protocol`; beyond the payload's end: not there. */
+static void asked_how(const struct nflog_packet *packet, uint8_t protocol, size_t at, struct nflog_asked *asked)
+{
+	const uint8_t *header = packet->payload + at;
+	size_t left = packet->payload_size > at ? packet->payload_size - at : 0;
+	bool ports = (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) && left >= 4;
+	if (ports)
+		asked->port = big16(header + 2);
+	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)
+		asked->way = protocol == IPPROTO_TCP ? NFLOG_TCP : NFLOG_UDP;
+	else if (left >= 1 && ((protocol == IPPROTO_ICMP && header[0] == 8) || (protocol == IPPROTO_ICMPV6 && header[0] == 128)))
+		asked->way = NFLOG_PING;
+	if (protocol == IPPROTO_ICMPV6 && left >= 24 && header[0] == 135) {
+		asked->way = NFLOG_ND;
+		memcpy(asked->whom.bytes, header + 8, 16);
+	}
+}
+
+bool nflog_asked(const struct nflog_packet *packet, struct nflog_asked *ret_asked)
+{
+	struct nflog_asked asked = {.way = NFLOG_OTHER};
+	const uint8_t *ip = packet->payload;
+	uint8_t version = ip_version(packet), protocol = 0;
+	if (packet->protocol == ETHERTYPE_ARP && !asked_by_arp(packet, &asked))
+		return false;
+	if (packet->protocol != ETHERTYPE_ARP && version == 4 && packet->payload_size >= 20) {
+		memcpy(asked.whom.bytes, ip + 16, 4);
+		size_t at = (size_t)(ip[0] & 15) * 4;
+		if (at >= 20 && (big16(ip + 6) & 0x1fff) == 0)
+			asked_how(packet, ip[9], at, &asked);
+	} else if (packet->protocol != ETHERTYPE_ARP && version == 6 && packet->payload_size >= 40) {
+		asked.whom.ipv6 = true;
+		memcpy(asked.whom.bytes, ip + 24, 16);
+		size_t at = find_transport6(packet, &protocol);
+		if (at > 0)
+			asked_how(packet, protocol, at, &asked);
+	} else if (packet->protocol != ETHERTYPE_ARP) {
+		return false;
+	}
+	*ret_asked = asked;
+	return true;
+}
+
 void nflog_address_text(const struct nflog_address *address, char ret_text[static INET6_ADDRSTRLEN])
 {
 	inet_ntop(address->ipv6 ? AF_INET6 : AF_INET, address->bytes, ret_text, INET6_ADDRSTRLEN);

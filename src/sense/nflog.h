@@ -64,6 +64,17 @@ void nflog_place(const struct nflog_flow *flow, char ret_text[static NFLOG_PLACE
  * by which TCP would refuse, from the host that sent it. Ports 0 when too little of the refused packet is quoted. */
 bool nflog_refusal(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp);
 
+/* Whom a guest asked, and how. */
+enum nflog_way { NFLOG_TCP, NFLOG_UDP, NFLOG_PING, NFLOG_ARP, NFLOG_ND, NFLOG_OTHER };
+struct nflog_asked {
+	enum nflog_way way;
+	struct nflog_address whom; /* ARP, ND: the address that was asked for */
+	uint16_t port;             /* host order; 0: none, or not there */
+};
+
+/* False when there is not even a destination. */
+bool nflog_asked(const struct nflog_packet *packet, struct nflog_asked *ret_asked);
+
 /* What a dropped frame claimed to be, in one sentence of printable ASCII: "ARP said that 203.0.113.5 is at 02:...". */
 void nflog_claim(const struct nflog_packet *packet, char ret_text[static NFLOG_CLAIM_MAX]);
 

@@ -83,6 +83,7 @@ struct sense_answer;
  *   kb:spoof  a frame or packet dropped at a tap (input interface = the tap)
  *   kb:out    a connection that the guest opens (input interface = the tap); of guests without a profile
  *   kb:stray  a packet outside of the guest's profile (input interface = the tap)
+ *   kb:decoy  it asks where nobody is (input interface = the tap)
  * The rules need queue-threshold 1, or the kernel holds packets back for up to a second.
  */
 struct sense_wire;
@@ -90,6 +91,7 @@ struct sense_wire_counts {
 	uint64_t packets, malformed, resets, unanswered, spoofed, lost /* ENOBUFS */;
 	uint64_t reached;   /* connections that guests opened; with a profile: outside of it */
 	uint64_t strayed;   /* packets outside of a profile, as far as they were told */
+	uint64_t touched;   /* decoys */
 	uint64_t strange;   /* about no instance that was added */
 	uint64_t displaced; /* pending SYNs forgotten because the table was full */
 };

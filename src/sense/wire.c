@@ -7,6 +7,7 @@
 #include "sense/reach.h"
 #include "sense/sense.h"
 #include "sense/syns.h"
+#include "sense/touch.h"
 
 #include "lib/bytes.h"
 
@@ -32,7 +33,7 @@ struct living { /* an instance that packets may be about */
 	struct nflog_address address4, address6;
 	char tap[16];
 	uint32_t index; /* tap's, once seen; 0: not yet */
-	int64_t refused_us, spoofed_us, strayed_us;
+	int64_t refused_us, spoofed_us, strayed_us, touched_us;
 	uint32_t strays; /* since they were told last */
 	struct reach reach;
 };
@@ -205,6 +206,31 @@ static void on_spoof(struct sense_wire *w, const struct nflog_packet *packet, in
 	wire_report(w, one->number, FINDING_SPOOFED, time_us, time_us, claim);
 }
 
+static void on_touch(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
+{
+	char text[TOUCH_MAX];
+	struct nflog_asked asked;
+	struct living *one = living_behind(w, packet->in_index);
+	if (!one) {
+		w->counts.strange++;
+		return;
+	}
+	if (!nflog_asked(packet, &asked)) {
+		w->counts.malformed++;
+		return;
+	}
+	w->counts.touched++;
+	if (!is_due(&one->touched_us, w->now_us, REPEAT_US))
+		return;
+	touch_text(&asked, text);
+	struct evidence evidence = {.time_us = time_us,
+	                            .instance = one->number,
+	                            .vantage = VANTAGE_DECOY,
+	                            .finding = FINDING_TOUCHED,
+	                            .began_us = time_us};
+	w->report(w->arg, &evidence, text);
+}
+
 static void reach_count(struct sense_wire *w, struct living *one, const struct nflog_tcp *tcp, int64_t time_us)
 {
 	char detail[160];
@@ -288,6 +314,10 @@ static void on_packet(struct sense_wire *w, const struct nflog_packet *packet)
 	w->counts.packets++;
 	if (strncmp(packet->prefix, "kb:spoof", 8) == 0) {
 		on_spoof(w, packet, packet_time(w, packet));
+		return;
+	}
+	if (strncmp(packet->prefix, "kb:decoy", 8) == 0) {
+		on_touch(w, packet, packet_time(w, packet));
 		return;
 	}
 	if (strncmp(packet->prefix, "kb:out", 6) == 0) {

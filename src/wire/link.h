@@ -20,3 +20,6 @@ int wire_pair(int ret_pair[static 2], struct err *err) must_use;
 /* Children are started with their supervisor link on this descriptor. The engine also gets the API's listening socket. */
 #define WIRE_SUPERVISOR_FD 3
 #define WIRE_API_FD 4
+/* Where the tarpit listens: koboshi-decoy keeps these, koboshi-net reads their ports for its rules. Not there: nobody answers. */
+#define WIRE_DECOY4_FD 5
+#define WIRE_DECOY6_FD 6

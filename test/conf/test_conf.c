@@ -102,6 +102,8 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	         "f:2:14: 'run' must be at most 60 bytes long: sockets lie below it"},
 	        {"run: /run/kb", "run: /var/lib/koboshi",
 	         "f:2:8: 'run' and 'state' must differ: 'run' is emptied, 'state' is kept"},
+	        {"device: pump-7", "decoys: {connections: 5}", "f:1:23: 'connections' must be between 16 and 16384, not '5'"},
+	        {"device: pump-7", "decoys: {except: [53/udp, 53/udp]}", "f:1:27: port 53/udp is there twice"},
 	        {"device: pump-7", "limits: {evidence: 2GiB}", "f:1:9: 'evidence' cannot be more than 'evidence_total'"},
 	        {"device: pump-7", "user: -x", "f:1:7: 'user' must be a user's name or number, not '-x'"},
 	        {"device: pump-7", "hypervisor: {uri: qemu+ssh://host/system}",
@@ -223,6 +225,7 @@ static void the_example_means_what_it_says(void **state unused_arg)
 	assert_int_equal(conf.boot_share, 50);
 	assert_int_equal(conf.freeze_ms, 1000);
 	assert_int_equal(conf.rebuild_backoff_ms, 5000);
+	assert_true(conf.decoys && conf.decoy_connections == 1024 && conf.n_decoy_except == 0);
 	assert_true(conf.evidence_bytes == 256u << 20 && conf.evidence_total == 1u << 30);
 	assert_int_equal(conf.incidents_kept, 1000);
 }

@@ -1,5 +1,5 @@
 /* Any bytes as a netlink datagram: the reader ends, points only into it, and whatever it found can be put in words. */
-#include "sense/nflog.h"
+#include "sense/touch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@ static void check_text(const char *text, size_t size)
 static void check_packet(const struct nflog_packet *packet)
 {
 	char text[NFLOG_CLAIM_MAX], address[INET6_ADDRSTRLEN];
+	char touch[TOUCH_MAX];
 	struct nflog_tcp tcp;
 	struct nflog_flow flow;
 	char place[NFLOG_PLACE_MAX];
@@ -26,6 +27,11 @@ static void check_packet(const struct nflog_packet *packet)
 		check_text(place, sizeof(place));
 	} else if (nflog_tcp(packet, &tcp)) {
 		abort(); /* a segment is about something */
+	}
+	struct nflog_asked asked;
+	if (nflog_asked(packet, &asked)) {
+		touch_text(&asked, touch);
+		check_text(touch, sizeof(touch));
 	}
 	nflog_claim(packet, text);
 	check_text(text, sizeof(text));

@@ -125,3 +125,23 @@ void packets_unreachable(struct packets *packets, const char *prefix, const char
 	big16(ip + quoted + 2, guest_port);
 	put_message(packets, prefix, 0x0800, ip, quoted + 8);
 }
+
+void packets_who_has(struct packets *packets, const char *prefix, const char *whom)
+{
+	uint8_t arp[28] = {0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9}, ip[72] = {0};
+	bool six = strchr(whom, ':');
+	size_t at = six ? ip_header(ip, IPPROTO_ICMPV6, "2001:db8::7", "ff02::1") : 0;
+	ip[at] = 135;
+	int good = inet_pton(six ? AF_INET6 : AF_INET, whom, six ? ip + at + 8 : arp + 24);
+	assert(good == 1);
+	put_message(packets, prefix, six ? 0x86dd : 0x0806, six ? ip : arp, six ? sizeof(ip) : sizeof(arp));
+}
+
+void packets_ping(struct packets *packets, const char *prefix, const char *source, const char *destination)
+{
+	uint8_t ip[48] = {0};
+	bool six = strchr(source, ':');
+	size_t at = ip_header(ip, six ? IPPROTO_ICMPV6 : IPPROTO_ICMP, source, destination);
+	ip[at] = six ? 128 : 8;
+	put_message(packets, prefix, six ? 0x86dd : 0x0800, ip, at + 8);
+}

@@ -22,3 +22,6 @@ void packets_vrrp(struct packets *packets, const char *prefix, const char *sourc
 /* ICMP unreachable of IPv4 from `guest`, quoting a segment that `client` sent it. */
 void packets_unreachable(struct packets *packets, const char *prefix, const char *guest, uint16_t guest_port, const char *client,
                          uint16_t client_port, uint8_t code);
+/* By ARP or ND, as the family says: who has it? */
+void packets_who_has(struct packets *packets, const char *prefix, const char *whom);
+void packets_ping(struct packets *packets, const char *prefix, const char *source, const char *destination);

@@ -266,7 +266,7 @@ struct stage {
 static void on_report(void *arg, const struct evidence *evidence, const char *detail)
 {
 	struct stage *s = arg;
-	assert_int_equal(evidence->vantage, VANTAGE_WIRE);
+	assert_int_equal(evidence->vantage, evidence->finding == FINDING_TOUCHED ? VANTAGE_DECOY : VANTAGE_WIRE);
 	s->n_found[evidence->finding]++;
 	s->last = *evidence;
 	text_copy(s->detail, sizeof(s->detail), detail);
@@ -471,6 +471,40 @@ static void test_places_in_words(void **state unused_arg)
 	}
 }
 
+/* Until it is said: the same finding is said again only after a while. */
+static void touched(struct stage *s, const struct packets *packets, const char *detail)
+{
+	unsigned before = s->n_found[FINDING_TOUCHED];
+	while (s->n_found[FINDING_TOUCHED] == before)
+		deliver(s, packets);
+	assert_int_equal(s->last.instance, 7);
+	assert_string_equal(s->detail, detail);
+}
+
+static void test_touch(void **state)
+{
+	struct stage *s = *state;
+	struct packets p[6] = {0};
+	packets_tcp(&p[0], "kb:decoy", "198.51.100.7", 40000, "198.51.100.77", 22, NFLOG_SYN);
+	packets_tcp(&p[1], "kb:decoy", "2001:db8::7", 40000, "2001:db8::77", 443, NFLOG_SYN);
+	packets_who_has(&p[2], "kb:decoy", "198.51.100.77");
+	packets_who_has(&p[3], "kb:decoy", "2001:db8::77");
+	packets_ping(&p[4], "kb:decoy", "198.51.100.7", "198.51.100.77");
+	packets_ping(&p[5], "kb:decoy", "2001:db8::7", "2001:db8::77");
+	deliver(s, &p[0]);
+	assert_int_equal(s->n_found[FINDING_TOUCHED], 1); /* the first at once */
+	touched(s, &p[0], "spoke to 198.51.100.77 port 22 (TCP), where nobody is");
+	touched(s, &p[1], "spoke to 2001:db8::77 port 443 (TCP), where nobody is");
+	touched(s, &p[2], "asked by ARP for 198.51.100.77, where nobody is");
+	touched(s, &p[3], "asked by ND for 2001:db8::77, where nobody is");
+	touched(s, &p[4], "pinged 198.51.100.77, where nobody is");
+	touched(s, &p[5], "pinged 2001:db8::77, where nobody is");
+	struct sense_wire_counts counts;
+	sense_wire_counts(s->wire, &counts);
+	assert_true(counts.touched >= 7);
+	assert_int_equal(counts.malformed, 0);
+}
+
 static void test_nonsense(void **state)
 {
 	struct stage *s = *state;
@@ -537,6 +571,7 @@ int main(void)
 	        STAGED(test_reach),
 	        STAGED(test_stray),
 	        STAGED(test_places_in_words),
+	        STAGED(test_touch),
 	        STAGED(test_nonsense),
 	        STAGED(test_many),
 	};

@@ -269,6 +269,7 @@ int main(int argc, char **argv)
 	                                        {NULL, 0, NULL, 0}};
 	const char *config = NULL;
 	enum mode mode = MODE_SERVE;
+	decoy_adopt();
 	log_init("koboshi-net", LOG_LEVEL_INFO);
 	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
 		if (option == 'c')

@@ -65,6 +65,14 @@ void ruleset_gate(FILE *out, const char *tap, enum wire_gate gate);
 /* disguise.c: whose address probes borrow. Part of the base ruleset. */
 void disguise_rules(FILE *out, const struct conf *conf);
 
+/* decoy.c: what is a touch, and where it goes. `_adopt` before any descriptor is opened: it takes over the tarpit's sockets (or
+ * rather their ports) if the supervisor handed them down. The other texts are parts of the base and of a tap's rules. */
+void decoy_adopt(void);
+void decoy_base(FILE *out, const struct conf *conf);
+void decoy_tap_objects(FILE *out, const char *tap, const char *four, const char *six);
+void decoy_tap(FILE *out, const char *tap, const char *mac, const char *four, const char *six, const char *local);
+void decoy_tap_gone(FILE *out, const char *tap, const char *four, const char *six);
+
 /* conntrack.c: a guest's flows, known by their mark. What _seize cuts is kept for _write. */
 uint32_t conntrack_mark(const struct conf_instance *instance);
 int conntrack_open(struct net *net, struct err *err) must_use;

@@ -183,6 +183,7 @@ void ruleset_base(FILE *out, const struct conf *conf, bool hold4, bool hold6)
 	for (size_t i = 0; i < conf->n_services; i++)
 		services(out, &conf->services[i]);
 	disguise_rules(out, conf);
+	decoy_base(out, conf);
 }
 
 /* ---- one tap */
@@ -297,15 +298,17 @@ void ruleset_tap(FILE *out, const struct net *net, const struct conf_instance *i
 	struct tap_text t;
 	tap_text_fill(&t, instance);
 	tap_objects(out, t.tap);
+	decoy_tap_objects(out, t.tap, t.four, t.six);
 	tap_mark(out, instance);
 	profile_tap(out, net, instance, service);
 	fprintf(out, RULE "iifname @fenced counter name %s_fenced drop\n", t.tap, t.tap);
 	fprintf(out, RULE "ether saddr != %s " SPOOF, t.tap, t.mac, t.tap);
 	fprintf(out, RULE "meta l4proto 112 " SPOOF, t.tap, t.tap); /* VRRP */
 	fprintf(out, RULE "udp sport { 67, 547 } " SPOOF, t.tap, t.tap);
-	tap_arp(out, &t);
 	if (!profile_holds(net, service))
 		tap_reach(out, &t);
+	decoy_tap(out, t.tap, t.mac, t.four, t.six, t.local);
+	tap_arp(out, &t);
 	tap_ip4(out, &t);
 	tap_ip6(out, &t);
 	fprintf(out, RULE SPOOF, t.tap, t.tap);
@@ -316,9 +319,12 @@ void ruleset_tap_gone(FILE *out, const struct conf *conf, const struct conf_inst
 {
 	static const char *const counters[] = {"spoof", "noise", "fenced", "in"};
 	const char *tap = instance->tap;
+	struct tap_text t;
+	tap_text_fill(&t, instance);
 	fprintf(out, "add chain netdev koboshi %s\nadd chain netdev koboshi %s_spoof\n", tap, tap);
 	fprintf(out, "flush chain netdev koboshi %s\nflush chain netdev koboshi %s_spoof\n", tap, tap);
 	fprintf(out, "delete chain netdev koboshi %s\ndelete chain netdev koboshi %s_spoof\n", tap, tap);
+	decoy_tap_gone(out, tap, t.four, t.six);
 	for (size_t i = 0; i < countof(counters); i++)
 		fprintf(out, "add counter netdev koboshi %s_%s\ndelete counter netdev koboshi %s_%s\n", tap, counters[i], tap,
 		        counters[i]);

@@ -137,6 +137,9 @@ static pid_t program_fork(struct lab *lab, const char *program, const char *opti
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (link >= 0)
 		dup2(link, WIRE_SUPERVISOR_FD);
+	for (int i = 0; i < 2; i++)
+		if (lab->tarpit[i] > 0)
+			dup2(lab->tarpit[i], i ? WIRE_DECOY6_FD : WIRE_DECOY4_FD);
 	execl(program, program, "--config", lab->config, option, (char *)NULL);
 	_exit(127);
 }
@@ -348,6 +351,7 @@ static int logged_one(const struct nlmsghdr *message, void *arg)
 		                  : strcmp(prefix, "kb:out") == 0   ? &logged->out
 		                  : strcmp(prefix, "kb:stray") == 0 ? &logged->stray
 		                  : strcmp(prefix, "kb:spoof") == 0 ? &logged->spoof
+		                  : strcmp(prefix, "kb:decoy") == 0 ? &logged->decoy
 		                                                    : &logged->other;
 		++*count;
 	}

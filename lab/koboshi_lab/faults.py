@@ -71,6 +71,8 @@ FAULTS = {fault.name: fault for fault in (
     Fault("scan", "root inside looks around: it tries a port of every address in the guests' network, the server goes on",
           f"n=1; while [ $n -le 60 ]; do busybox nc -w 1 {layout.GUESTS4.rsplit('.', 1)[0]}.$n 23 < /dev/null > /dev/null 2>&1 & "
           "n=$((n + 1)); done"),
+    Fault("touch-decoy", "root inside asks one port of one address that nobody has, the server goes on",
+          f"busybox nc -w 60 {layout.NOBODY4} 22 < /dev/null > /dev/null 2>&1 &"),
     Fault("mine", "root inside computes for itself: a processor is busy, the server goes on",
           "while :; do :; done &"),
     Fault("flood", "root inside sends all that it can to an address that its profile allows, the server goes on",

@@ -22,6 +22,7 @@ PROGRAMS = {
     "koboshi-engine": "src/engine/koboshi-engine",
     "koboshi-net": "src/act/net/koboshi-net",
     "koboshi-vm": "src/act/vm/koboshi-vm",
+    "koboshi-decoy": "src/decoy/koboshi-decoy",
 }
 CLI = BUILD / "src/cli/koboshi"
 LOAD = BUILD / "lab/koboshi-load"
@@ -43,6 +44,7 @@ CLIENT4, CLIENT6 = "198.51.100.10", "2001:db8:20::10"
 CLIENT_NET4, CLIENT_NET6 = "198.51.100.0/24", "2001:db8:20::/64"
 HOST4, HOST6 = "198.51.100.1", "2001:db8:20::1"  # the host's end of the clients' network
 GUESTS4, GUESTS6 = "192.0.2.0/26", "2001:db8:1::/64"
+NOBODY4 = "192.0.2.61"  # the range's last but one: no world lives through so many instances
 PORT = 80
 COLLECTOR_PORT = 8883  # at CLIENT4: where the profile lets guests report to
 

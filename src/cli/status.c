@@ -153,6 +153,20 @@ static void print_meddled(const json_t *meddled)
 	printf("\n");
 }
 
+/* Nothing to say while nobody touched one and the tarpit is where it should be. */
+static void print_decoys(const json_t *decoys)
+{
+	long long touches = json_integer_value(json_object_get(decoys, "touches"));
+	char ago[SHOW_TEXT_MAX];
+	if (touches > 0)
+		printf("\n%sdecoys%s     %lld touches, %lld connections held; the last %s ago: %s\n", show_on(SHOW_WARN),
+		       show_off(SHOW_WARN), touches, json_integer_value(json_object_get(decoys, "held")),
+		       show_ms(1000 * json_number_value(json_object_get(decoys, "ago_s")), ago), show_string(decoys, "last"));
+	else if (json_is_true(json_object_get(decoys, "enabled")) && json_is_false(json_object_get(decoys, "answered")))
+		printf("\n%sdecoys%s     nobody answers: koboshi-decoy is away; touches are seen all the same\n",
+		       show_on(SHOW_WARN), show_off(SHOW_WARN));
+}
+
 static void print_unproven(const json_t *unproven)
 {
 	size_t i;
@@ -172,6 +186,7 @@ int cli_status(const struct cli *cli)
 		print_head(answer.json);
 		json_array_foreach(json_object_get(answer.json, "services"), i, service) print_service(service);
 		print_meddled(json_object_get(answer.json, "meddled"));
+		print_decoys(json_object_get(answer.json, "decoys"));
 		print_processes(json_object_get(answer.json, "processes"));
 		print_unproven(json_object_get(answer.json, "unproven"));
 	}

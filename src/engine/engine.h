@@ -89,7 +89,13 @@ struct engine {
 		uint32_t count;
 		int64_t time_us; /* of the last one */
 		char text[WIRE_TEXT_MAX];
-	} meddled;                        /* somebody else changed what is an actuator's */
+	} meddled; /* somebody else changed what is an actuator's */
+	struct {
+		uint64_t touches;
+		int64_t time_us;           /* of the last one */
+		char text[WIRE_TEXT_MAX];  /* who, and what it did */
+		struct wire_tarpit tarpit; /* as told last */
+	} decoys;
 	int64_t asked_us[WIRE_ROLE_MAX_]; /* since when an actuator owes an answer to OBSERVE; 0: it owes none */
 	uint32_t accelerator;             /* as in wire_note */
 	char unproven[8][160];

@@ -131,8 +131,7 @@ static void hand_post_waiting(struct hand *hand);
 static void take_message(struct hand *hand, struct wire_message *message, int *fds, size_t n_fds)
 {
 	size_t taken = 0;
-	if (hand->role == WIRE_SUPERVISOR && message->kind == WIRE_LINK && n_fds == 1 &&
-	    (message->link.role == WIRE_NET || message->link.role == WIRE_VM || message->link.role == WIRE_HOST)) {
+	if (hand->role == WIRE_SUPERVISOR && message->kind == WIRE_LINK && n_fds == 1 && message->link.role >= WIRE_NET) {
 		struct hand *other = &hand->all->hands[message->link.role];
 		hand_drop(other);
 		hand_watch(other, fds[0]);

@@ -137,6 +137,11 @@ static void on_wire_report(void *arg, const struct evidence *evidence, const cha
 {
 	struct engine *e = arg;
 	struct engine_service *s = service_of_instance(e, evidence->instance);
+	if (evidence->finding == FINDING_TOUCHED) {
+		e->decoys.touches++;
+		e->decoys.time_us = evidence->time_us;
+		snprintf(e->decoys.text, sizeof(e->decoys.text), "kb-%u %s", evidence->instance, detail);
+	}
 	if (s)
 		service_found(s, evidence, detail);
 }
@@ -205,11 +210,22 @@ static void guest_usage(struct engine *e, const struct wire_note *note)
 	}
 }
 
+/* It speaks to hostile guests and may have been taken over: it has no say about guests or rules. */
+static bool may_say(enum wire_role role, const struct wire_note *note)
+{
+	return note->type == NOTICE_READY || (role == WIRE_DECOY) == (note->type == NOTICE_TARPIT);
+}
+
 static void on_notice(void *arg, enum wire_role role, const struct wire_note *note, int *fds, size_t n_fds)
 {
 	struct engine *e = arg;
 	size_t taken = 0;
-	if (note->type == NOTICE_READY) {
+	if (!may_say(role, note)) {
+		log_warning("engine.notice", "%s said what it has no say in: %s", wire_role_name(role),
+		            wire_notice_name((enum wire_notice)note->type));
+	} else if (note->type == NOTICE_TARPIT) {
+		e->decoys.tarpit = note->tarpit;
+	} else if (note->type == NOTICE_READY) {
 		e->trouble[role][0] = '\0';
 		log_info("engine.ready", "%s is ready%s%s", wire_role_name(role), note->text[0] ? ": " : "", note->text);
 		if (role == WIRE_VM && note->accelerator)
@@ -250,7 +266,9 @@ static void on_answer(void *arg, const struct hands_cookie *cookie, const struct
 
 static void on_lost(void *arg, enum wire_role role)
 {
-	(void)arg;
+	struct engine *e = arg;
+	if (role == WIRE_DECOY)
+		e->decoys.tarpit = (struct wire_tarpit){0};
 	log_warning("engine.lost", "%s is away; guests and rules stay as they are", wire_role_name(role));
 }
 

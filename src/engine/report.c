@@ -182,8 +182,8 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o, s:o}", "name", s->conf->name, "addresses", addresses(s->conf),
 	                 "ports", ports(s->conf), "active", (int)s->plan.target, "verdict",
 	                 active ? plan_verdict_name(active->verdict) : "unknown", "open_incidents",
-	                 (int)plan_open_incidents(&s->plan), "profile", profile(s, reasons), "instances", list,
-	                 "peer", compared(s));
+	                 (int)plan_open_incidents(&s->plan), "profile", profile(s, reasons), "instances", list, "peer",
+	                 compared(s));
 }
 
 static const char *accelerator(const struct engine *e)
@@ -231,6 +231,18 @@ static void say_moving(json_t *list, const struct engine_service *s)
 		           counts.moving, s->conf->name);
 }
 
+/* Touches are seen whether or not anybody answers them. */
+static json_t *decoys(const struct engine *e)
+{
+	const struct wire_tarpit *tarpit = &e->decoys.tarpit;
+	bool touched = e->decoys.touches > 0;
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:o, s:o}", "enabled", (int)e->conf.decoys, "answered",
+	                 (int)(e->conf.decoys && hands_ready(e->hands, WIRE_DECOY)), "held", (json_int_t)tarpit->held, "taken",
+	                 (json_int_t)tarpit->taken, "displaced", (json_int_t)tarpit->displaced, "touches",
+	                 (json_int_t)e->decoys.touches, "last", touched ? report_text(e->decoys.text) : json_null(), "ago_s",
+	                 touched ? json_real((double)(clock_monotonic_us() - e->decoys.time_us) / 1e6) : json_null());
+}
+
 json_t *report_status(struct engine *e)
 {
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
@@ -260,10 +272,10 @@ json_t *report_status(struct engine *e)
 		json_array_append_new(
 		        unproven, json_string("KVM: no guest has booted with it on this host; guests run by software emulation"));
 	const char *state = e->blind ? "blind" : json_array_size(reasons) ? "degraded" : "ok";
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o}", "device", e->conf.device, "version",
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device, "version",
 	                 KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
 	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "meddled",
-	                 meddled(e), "services", services, "processes", processes(e), "unproven", unproven);
+	                 meddled(e), "decoys", decoys(e), "services", services, "processes", processes(e), "unproven", unproven);
 }
 
 /* --- variants */

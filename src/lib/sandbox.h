@@ -37,6 +37,7 @@ struct sandbox {
 	uint16_t connect_ports[SANDBOX_PORTS_MAX]; /* host order */
 	size_t n_connect_ports;
 	enum sandbox_violation violation;
+	const char *const *calls; /* ended by NULL: these system calls and no others; NULL: what an engine needs */
 };
 
 struct sandbox_report { /* what could not be had here, one sentence each; for the status' "unproven" list */

@@ -78,14 +78,20 @@ static int rule(scmp_filter_ctx filter, uint32_t action, const char *name, unsig
 	return r == -EACCES || r == -EEXIST ? 0 : r; /* EACCES: the same as the default action */
 }
 
+static int rules_deadly(scmp_filter_ctx filter)
+{
+	int r = 0;
+	for (size_t i = 0; i < countof(deadly) && r == 0; i++)
+		r = rule(filter, SCMP_ACT_KILL_PROCESS, deadly[i], 0, NULL);
+	return r;
+}
+
 static int rules_plain(scmp_filter_ctx filter)
 {
 	int r = 0;
 	for (size_t i = 0; i < countof(allowed) && r == 0; i++)
 		for (size_t j = 0; j < countof(allowed[i].calls) && allowed[i].calls[j] && r == 0; j++)
 			r = rule(filter, SCMP_ACT_ALLOW, allowed[i].calls[j], 0, NULL);
-	for (size_t i = 0; i < countof(deadly) && r == 0; i++)
-		r = rule(filter, SCMP_ACT_KILL_PROCESS, deadly[i], 0, NULL);
 	return r;
 }
 
@@ -155,7 +161,24 @@ static int rules_ioctl(scmp_filter_ctx filter)
 	return r == 0 ? rule(filter, SCMP_ACT_ALLOW, "prlimit64", 2, only_read) : r;
 }
 
-int syscalls_restrict(enum sandbox_violation violation, struct err *err)
+static int rules_engine(scmp_filter_ctx filter)
+{
+	int r = rules_plain(filter);
+	r = r == 0 ? rules_memory(filter) : r;
+	r = r == 0 ? rules_thread(filter) : r;
+	r = r == 0 ? rules_socket(filter) : r;
+	return r == 0 ? rules_ioctl(filter) : r;
+}
+
+static int rules_named(scmp_filter_ctx filter, const char *const *calls)
+{
+	int r = 0;
+	for (size_t i = 0; calls[i] && r == 0; i++)
+		r = rule(filter, SCMP_ACT_ALLOW, calls[i], 0, NULL);
+	return r;
+}
+
+int syscalls_restrict(enum sandbox_violation violation, const char *const *calls, struct err *err)
 {
 	uint32_t otherwise = violation == SANDBOX_KILL ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM);
 	scmp_filter_ctx filter = seccomp_init(otherwise);
@@ -164,11 +187,9 @@ int syscalls_restrict(enum sandbox_violation violation, struct err *err)
 	/* The filter is checked on each call: a tree costs a tenth of a list. Logging needs kernel 4.14, go on without. */
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
-	int r = rules_plain(filter);
-	r = r == 0 ? rules_memory(filter) : r;
-	r = r == 0 ? rules_thread(filter) : r;
-	r = r == 0 ? rules_socket(filter) : r;
-	r = r == 0 ? rules_ioctl(filter) : r;
+	int r = rules_deadly(filter);
+	if (r == 0)
+		r = calls ? rules_named(filter, calls) : rules_engine(filter);
 	if (r < 0)
 		err_set(err, r, "cannot fill the system call filter: %s", strerror(-r));
 	else if ((r = seccomp_load(filter)) < 0)

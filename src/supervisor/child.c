@@ -19,8 +19,14 @@
 
 /* The engine comes last, so that its first links have somebody at the other end. */
 const struct child_spec child_specs[CHILD_SPECS] = {
-        {.role = WIRE_NET, .program = "koboshi-net", .oom_score = -500},
+        {.role = WIRE_NET, .program = "koboshi-net", .tarpit = true, .oom_score = -500},
         {.role = WIRE_VM, .program = "koboshi-vm", .oom_score = 0},
+        {.role = WIRE_DECOY,
+         .program = "koboshi-decoy",
+         .as_engine_user = true,
+         .tarpit = true,
+         .confined = true,
+         .oom_score = 500},
         {.role = WIRE_ENGINE,
          .program = "koboshi-engine",
          .as_engine_user = true,
@@ -44,18 +50,30 @@ static void signals_reset(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Afterwards there are 0 (nothing), 1 and 2 (our log), the link, and the API's socket for whom it is meant. */
-static bool descriptors_set(int link, int api)
+#define OUT_OF_THE_WAY 10 /* above all numbers that are given out */
+
+/* Afterwards there are 0 (nothing), 1 and 2 (our log), the link, and of the other sockets those that are meant for it. */
+static bool descriptors_set(int link, const struct child_spec *spec, const struct place *place)
 {
+	int given[OUT_OF_THE_WAY]; /* -1: none of that number */
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	/* Out of the way first: the numbers that we are about to use may be taken. */
-	link = fcntl(link, F_DUPFD, 10);
-	api = api >= 0 ? fcntl(api, F_DUPFD, 10) : -1;
-	if (null < 0 || link < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 ||
-	    dup2(link, WIRE_SUPERVISOR_FD) < 0 || (api >= 0 && dup2(api, WIRE_API_FD) < 0))
+	memset(given, -1, sizeof(given));
+	given[WIRE_SUPERVISOR_FD] = link;
+	given[WIRE_API_FD] = spec->api ? place->api : -1;
+	given[WIRE_DECOY4_FD] = spec->tarpit ? place->tarpit[0] : -1;
+	given[WIRE_DECOY6_FD] = spec->tarpit ? place->tarpit[1] : -1;
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		return false;
-	unsigned first = (api >= 0 ? WIRE_API_FD : WIRE_SUPERVISOR_FD) + 1;
-	return syscall(SYS_close_range, first, ~0U, 0) == 0;
+	/* Out of the way first: the numbers that we are about to use may be taken. */
+	for (int i = WIRE_SUPERVISOR_FD; i < OUT_OF_THE_WAY; i++)
+		if (given[i] >= 0 && (given[i] = fcntl(given[i], F_DUPFD, OUT_OF_THE_WAY)) < 0)
+			return false;
+	if (syscall(SYS_close_range, WIRE_SUPERVISOR_FD, OUT_OF_THE_WAY - 1, 0) != 0)
+		return false;
+	for (int i = WIRE_SUPERVISOR_FD; i < OUT_OF_THE_WAY; i++)
+		if (given[i] >= 0 && dup2(given[i], i) < 0)
+			return false;
+	return syscall(SYS_close_range, OUT_OF_THE_WAY, ~0U, 0) == 0;
 }
 
 static void bounding_set_empty(void)
@@ -101,7 +119,7 @@ static void become(const struct child_spec *spec, const struct child_world *worl
 	signals_reset();
 	umask(022);
 	environment_set(spec, world->place);
-	if (chdir("/") != 0 || !descriptors_set(link, spec->api ? world->place->api : -1))
+	if (chdir("/") != 0 || !descriptors_set(link, spec, world->place))
 		err_set(&err, -errno, "cannot set up its descriptors: %s", strerror(errno));
 	else if (rights_reduce(spec, world->place, &err) == 0) {
 		execl(program, program, "--config", world->config, (char *)NULL);

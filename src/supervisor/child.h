@@ -11,11 +11,12 @@ struct child_spec {
 	const char *program;
 	bool as_engine_user; /* else root: the actuator drops what it does not need by itself, it knows best */
 	bool api;            /* gets the API's socket */
+	bool tarpit;         /* gets the sockets behind the decoys */
 	bool confined;       /* no_new_privs, and no capability can come back */
 	int oom_score;       /* what the kernel should kill last; guests inherit the vm actuator's and shall not be spared */
 };
 
-#define CHILD_SPECS 3
+#define CHILD_SPECS 4
 extern const struct child_spec child_specs[CHILD_SPECS];
 
 /* Why we end a child. */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#define TARPIT_BACKLOG 64
 #define ROOM_BYTES 65536 /* what a folder must be able to take: a ledger's first pages */
 
 void place_unproven(struct place *place, const char *sentence)
@@ -159,9 +160,34 @@ static int socket_listen(struct place *place, struct err *err)
 	return 0;
 }
 
+/* At the gateway's address, which comes and goes with the taps, and at any port: the rules know which. */
+static int tarpit_open(int family, const struct sockaddr *address, socklen_t size)
+{
+	const int yes = 1;
+	auto_close int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool six = family == AF_INET6;
+	if (fd < 0 ||
+	    setsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_FREEBIND : IP_FREEBIND, &yes, sizeof(yes)) != 0 ||
+	    bind(fd, address, size) != 0 || listen(fd, TARPIT_BACKLOG) != 0)
+		return -1;
+	return take_fd(&fd);
+}
+
+/* Without, touches are seen all the same. */
+static void tarpit_listen(struct place *place, const struct settings *settings)
+{
+	const struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = settings->gateway4};
+	const struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = settings->gateway6};
+	place->tarpit[0] = tarpit_open(AF_INET, (const struct sockaddr *)&four, sizeof(four));
+	place->tarpit[1] = tarpit_open(AF_INET6, (const struct sockaddr *)&six, sizeof(six));
+	if (place->tarpit[0] < 0 || place->tarpit[1] < 0)
+		place_unproven(place,
+		               "decoys do not answer: no socket could be had for the tarpit; touches are seen all the same");
+}
+
 int place_take(struct place *place, const struct settings *settings, const char *libexec, struct err *err)
 {
-	*place = (struct place){.lock.fd = -1, .api = -1};
+	*place = (struct place){.lock.fd = -1, .api = -1, .tarpit = {-1, -1}};
 	snprintf(place->run_dir, sizeof(place->run_dir), "%s", settings->run_dir);
 	int length = snprintf(place->socket, sizeof(place->socket), "%s/koboshi.sock", settings->run_dir);
 	if (length >= (int)sizeof(place->socket))
@@ -180,6 +206,8 @@ int place_take(struct place *place, const struct settings *settings, const char 
 	if (r == 0)
 		lock_note(&place->lock, NULL, 0);
 	r = r == 0 ? socket_listen(place, err) : r;
+	if (r == 0)
+		tarpit_listen(place, settings);
 	if (r < 0)
 		lock_release(&place->lock);
 	return r;
@@ -187,6 +215,9 @@ int place_take(struct place *place, const struct settings *settings, const char 
 
 void place_leave(struct place *place)
 {
+	for (size_t i = 0; i < countof(place->tarpit); i++)
+		if (place->tarpit[i] >= 0)
+			close(place->tarpit[i]);
 	if (place->api >= 0) {
 		close(place->api);
 		place->api = -1;

@@ -10,7 +10,9 @@
 
 struct place {
 	struct lock lock;
-	int api; /* listening; stays open over all restarts of the engine */
+	int api;       /* listening; stays open over all restarts of the engine */
+	int tarpit[2]; /* listening, IPv4 and IPv6, where koboshi-net sends what guests ask where nobody is; -1: could not be had
+	                */
 	char run_dir[CONF_PATH_MAX];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct user engine;

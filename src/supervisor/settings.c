@@ -25,6 +25,10 @@ static void load_and_tell(const char *path, const struct user *as, int to)
 		snprintf(outcome.settings.run_dir, sizeof(outcome.settings.run_dir), "%s", conf.run_dir);
 		snprintf(outcome.settings.state_dir, sizeof(outcome.settings.state_dir), "%s", conf.state_dir);
 		snprintf(outcome.settings.user, sizeof(outcome.settings.user), "%s", conf.user);
+		struct conf_instance any;
+		conf_instance(&conf, 1, &any);
+		outcome.settings.gateway4 = any.gateway4;
+		outcome.settings.gateway6 = any.gateway6;
 	}
 	/* Smaller than PIPE_BUF: all or nothing. */
 	_exit(write(to, &outcome, sizeof(outcome)) == (ssize_t)sizeof(outcome) ? 0 : 1);

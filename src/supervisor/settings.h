@@ -1,5 +1,5 @@
 #pragma once
-/* What the supervisor needs of the configuration: three words. */
+/* What the supervisor needs of the configuration: three words and two addresses. */
 #include "conf/conf.h"
 #include "lib/user.h"
 
@@ -7,6 +7,8 @@ struct settings {
 	char run_dir[CONF_PATH_MAX];
 	char state_dir[CONF_PATH_MAX];
 	char user[CONF_NAME_MAX];
+	struct in_addr gateway4; /* the host, as guests see it */
+	struct in6_addr gateway6;
 };
 
 /* Loads FILE in a short-lived process, so that neither the parser's memory nor its faults stay in the one process that

@@ -64,6 +64,7 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_GUEST_USAGE] = "guest-usage",
 	        [NOTICE_MEDDLED] = "meddled",
 	        [NOTICE_PROFILE] = "profile",
+	        [NOTICE_TARPIT] = "tarpit",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",
@@ -79,6 +80,7 @@ const char *wire_role_name(enum wire_role role)
 	        [WIRE_NET] = "net",
 	        [WIRE_VM] = "vm",
 	        [WIRE_HOST] = "host",
+	        [WIRE_DECOY] = "decoy",
 	};
 	return name_of(names, countof(names), role);
 }

@@ -142,7 +142,7 @@ static const char *note_wrong(const struct wire_message *message)
 	if (note->type == 0 || note->type >= NOTICE_MAX_ || note->type == NOTICE_LINK_RESTARTED)
 		return "an unknown notice";
 	bool about_guest = note->type != NOTICE_READY && note->type != NOTICE_TROUBLE && note->type != NOTICE_MEDDLED &&
-	                   note->type != NOTICE_PROFILE;
+	                   note->type != NOTICE_PROFILE && note->type != NOTICE_TARPIT;
 	if (about_guest && note->instance == 0)
 		return "a notice about no instance";
 	if (note->time_us < 0)
@@ -151,7 +151,10 @@ static const char *note_wrong(const struct wire_message *message)
 		return "an unknown accelerator";
 	if (!text_ends(note->text))
 		return "a text without end";
-	if (note->type != NOTICE_GUEST_USAGE && !all_zero(&note->usage, sizeof(note->usage)))
+	if (note->type != NOTICE_GUEST_USAGE && note->type != NOTICE_TARPIT && !all_zero(&note->usage, sizeof(note->usage)))
+		return "counters that belong to another notice";
+	const size_t held = sizeof(note->tarpit);
+	if (note->type == NOTICE_TARPIT && !all_zero((const uint8_t *)&note->usage + held, sizeof(note->usage) - held))
 		return "counters that belong to another notice";
 	if (note->type != NOTICE_PROFILE && note->service)
 		return "a service in a notice that is about none";

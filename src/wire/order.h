@@ -27,7 +27,7 @@
 #define WIRE_FDS_MAX 4
 #define WIRE_KEY_SIZE 32
 
-enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_ROLE_MAX_ };
+enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_DECOY, WIRE_ROLE_MAX_ };
 
 enum wire_kind { WIRE_ORDER = 1, WIRE_ANSWER, WIRE_NOTICE, WIRE_LINK, WIRE_PROGRESS, WIRE_REPLACE, WIRE_KIND_MAX_ };
 
@@ -89,6 +89,7 @@ enum wire_notice {
 	NOTICE_LINK_RESTARTED, /* to the engine, from its own link code: the actuator was replaced */
 	NOTICE_GUEST_IO_ERROR, /* a read or write of its disk failed on the host; at most one in 50 ms of each */
 	NOTICE_GUEST_WATCHDOG, /* its watchdog device was armed and is no longer fed */
+	NOTICE_TARPIT,         /* from decoy, at most once a second: `tarpit` */
 	NOTICE_MAX_
 };
 
@@ -131,13 +132,22 @@ struct wire_usage { /* counters since the guest's start; NOTICE_GUEST_USAGE only
 	uint64_t read_bytes, written_bytes; /* of its disks, about */
 };
 
+struct wire_tarpit {        /* connections of whoever knocked where nobody is; NOTICE_TARPIT only */
+	uint64_t held;      /* now */
+	uint64_t taken;     /* since its start */
+	uint64_t displaced; /* of these, to make room */
+};
+
 struct wire_note {       /* a NOTICE */
 	int64_t time_us; /* CLOCK_MONOTONIC */
 	uint32_t type;   /* enum wire_notice */
 	uint32_t instance;
 	uint32_t accelerator; /* NOTICE_READY from vm: 0 unknown yet, 1 software emulation, 2 KVM */
 	uint32_t service;     /* NOTICE_PROFILE: index in conf.services */
-	struct wire_usage usage;
+	union {
+		struct wire_usage usage;
+		struct wire_tarpit tarpit;
+	};
 	char text[WIRE_TEXT_MAX];
 };
 
@@ -151,7 +161,7 @@ struct wire_progress {
 };
 
 struct wire_replace {
-	uint32_t role; /* WIRE_NET, WIRE_VM or WIRE_HOST */
+	uint32_t role; /* WIRE_NET, WIRE_VM, WIRE_HOST or WIRE_DECOY */
 	uint32_t zero;
 };
 

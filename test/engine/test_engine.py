@@ -16,8 +16,8 @@ import threading
 import time
 import unittest
 
-from fake_world import (CREATE, DESTROY, FENCED, GATE, IO_ERROR, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD, TROUBLE, USAGE, VM, VM_OBSERVE,
-                        WATCHDOG,
+from fake_world import (CREATE, DECOY, DESTROY, FENCED, GATE, GONE, IO_ERROR, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD,
+                        TARPIT, TROUBLE, USAGE, VM, VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 programs = ()
@@ -427,6 +427,21 @@ class EngineTest(unittest.TestCase):
         self.assertEqual(told["last"], "a service's address was taken away")
         self.assertLess(told["ago_s"], 60)
         self.assertEqual(self.engine.status()["state"], "ok")
+
+    def test_the_tarpit_is_told_of_and_has_no_say(self):
+        self.assertFalse(self.start()["decoys"]["answered"])
+        self.engine.connect(DECOY)
+        wait_for("the tarpit", lambda: self.engine.status()["decoys"]["answered"])
+        link = self.engine.actuators[DECOY].link
+        link.send(notice(GONE, instance=self.roles()["active"], text="says who speaks to hostile guests"))
+        link.send(notice(TARPIT, usage=(7, 9, 2, 0, 0)))
+        told = wait_for("its counts", lambda: (d := self.engine.status()["decoys"])["taken"] == 9 and d)
+        self.assertEqual((told["held"], told["displaced"], told["touches"], told["last"]), (7, 2, 0, None))
+        self.assertEqual(self.engine.status()["state"], "ok")
+        self.engine.actuators[NET].link.send(notice(TARPIT, usage=(1, 1, 1, 0, 0)))  # nor has any other a say in this
+        self.engine.actuators[DECOY].end()
+        wait_for("its end", lambda: not self.engine.status()["decoys"]["answered"])
+        self.assertEqual(self.engine.status()["decoys"]["held"], 0)
 
     def test_rules_that_went_while_nobody_was_there_are_made_again(self):
         self.start()

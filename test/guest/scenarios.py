@@ -103,6 +103,19 @@ fault_test("scan", "compromised")
 fault_test("watchdog", "failed")
 
 
+@test
+def touch_decoy(asking: clients.Clients) -> None:
+    played = scene.play(asking, FAULTS["touch-decoy"])
+    fell(played, ("compromised",))
+    story = played.incident
+    check("decoy" in story["cause"], f"for what it did: {story['cause']}")
+    told = api.call("GET", "/v1/status")["decoys"]
+    check(told["touches"] > 0 and told["taken"] > 0, f"it was told of and answered: {told}")
+    shell.wait_for("the end of its connection", lambda: api.call("GET", "/v1/status")["decoys"]["held"] == 0, 60, 0.5)
+    found_ms = played.after_ms("first_evidence_us")
+    print(f"# touch to finding {found_ms} ms, to verdict {played.after_ms('verdict_us')} ms, steered {played.after_ms('steered_us')} ms")
+
+
 def await_learnt(number: int) -> None:
     """What is usual for the instance is known, so that what is not can be told."""
     shell.wait_for(f"what is usual for kb-{number}", lambda: api.call("GET", f"/v1/why/kb-{number}")["learnt"] >= 20, 90, 0.5)

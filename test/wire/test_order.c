@@ -102,6 +102,8 @@ CHANGE(note_no_instance, m->note.instance = 0)
 CHANGE(note_trouble, m->note.type = NOTICE_TROUBLE; m->note.instance = 0)
 CHANGE(note_meddled, m->note.type = NOTICE_MEDDLED; m->note.instance = 0)
 CHANGE(note_usage, m->note.type = NOTICE_GUEST_USAGE; m->note.usage.cpu_us = 7; m->note.usage.written_bytes = 8)
+CHANGE(note_tarpit, m->note.type = NOTICE_TARPIT; m->note.instance = 0; m->note.tarpit.held = 7)
+CHANGE(note_tarpit_more, m->note.type = NOTICE_TARPIT; m->note.instance = 0; m->note.usage.written_bytes = 7)
 CHANGE(note_usage_elsewhere, m->note.usage.received_packets = 1)
 CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.accelerator = 2)
 CHANGE(note_time, m->note.time_us = -1)
@@ -175,6 +177,8 @@ static const struct row rows[] = {
         {"notice of trouble", WIRE_NOTICE, note_trouble, NULL},
         {"notice of somebody else's hand", WIRE_NOTICE, note_meddled, NULL},
         {"notice of a guest's usage", WIRE_NOTICE, note_usage, NULL},
+        {"connections in the tarpit", WIRE_NOTICE, note_tarpit, NULL},
+        {"connections in the tarpit and more", WIRE_NOTICE, note_tarpit_more, "another notice"},
         {"notice with another's counters", WIRE_NOTICE, note_usage_elsewhere, "another notice"},
         {"notice before time", WIRE_NOTICE, note_time, "before the start"},
         {"notice with accelerator 3", WIRE_NOTICE, note_accelerator, "accelerator"},

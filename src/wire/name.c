@@ -12,7 +12,7 @@ static const struct {
         [ORDER_VM_CREATE] = {"vm-create", WIRE_VM},      [ORDER_VM_SUSPEND] = {"vm-suspend", WIRE_VM},
         [ORDER_VM_RESUME] = {"vm-resume", WIRE_VM},      [ORDER_VM_LINK] = {"vm-link", WIRE_VM},
         [ORDER_VM_UNCAP] = {"vm-uncap", WIRE_VM},        [ORDER_VM_EVIDENCE] = {"vm-evidence", WIRE_VM},
-        [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},
+        [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},    [ORDER_VM_CHANNEL] = {"vm-channel", WIRE_VM},
 };
 
 static const char *name_of(const char *const *names, size_t count, size_t index)
@@ -65,6 +65,7 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_MEDDLED] = "meddled",
 	        [NOTICE_PROFILE] = "profile",
 	        [NOTICE_TARPIT] = "tarpit",
+	        [NOTICE_GUEST_CHANNEL] = "guest-channel",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",

@@ -16,7 +16,7 @@ static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no p
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
               "no padding");
-static_assert(sizeof(struct wire_note) == 64 + WIRE_TEXT_MAX, "no padding");
+static_assert(sizeof(struct wire_note) == 64 + WIRE_KEY_SIZE + WIRE_TEXT_MAX, "no padding");
 
 #define ERRNO_MAX 4095
 
@@ -38,6 +38,7 @@ static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_VM_UNCAP] = NEEDS_INSTANCE,
         [ORDER_VM_EVIDENCE] = NEEDS_INSTANCE | NEEDS_INCIDENT,
         [ORDER_VM_DESTROY] = NEEDS_INSTANCE,
+        [ORDER_VM_CHANNEL] = NEEDS_INSTANCE,
 };
 
 static bool all_zero(const void *bytes, size_t size)
@@ -156,6 +157,8 @@ static const char *note_wrong(const struct wire_message *message)
 	const size_t held = sizeof(note->tarpit);
 	if (note->type == NOTICE_TARPIT && !all_zero((const uint8_t *)&note->usage + held, sizeof(note->usage) - held))
 		return "counters that belong to another notice";
+	if (note->type != NOTICE_GUEST_CHANNEL && !all_zero(note->key, sizeof(note->key)))
+		return "a key that belongs to another notice";
 	if (note->type != NOTICE_PROFILE && note->service)
 		return "a service in a notice that is about none";
 	return note->service < WIRE_SERVICES_MAX ? NULL : "a service out of range";

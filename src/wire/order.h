@@ -52,6 +52,7 @@ enum order_type {
 	ORDER_VM_EVIDENCE, /* instance, incident, closed_below: memory image and console, bounded, hashed; of closed incidents the
 	                      oldest evidence goes when there is no room */
 	ORDER_VM_DESTROY,  /* instance: guest, seed, overlay, keys gone. Idempotent; slow (1-2 s) */
+	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
 	ORDER_TYPE_MAX_
 };
 
@@ -90,6 +91,7 @@ enum wire_notice {
 	NOTICE_GUEST_IO_ERROR, /* a read or write of its disk failed on the host; at most one in 50 ms of each */
 	NOTICE_GUEST_WATCHDOG, /* its watchdog device was armed and is no longer fed */
 	NOTICE_TARPIT,         /* from decoy, at most once a second: `tarpit` */
+	NOTICE_GUEST_CHANNEL,  /* brings a connection to the port of the instance's agent (wire/agent.h), and `key` */
 	NOTICE_MAX_
 };
 
@@ -148,6 +150,7 @@ struct wire_note {       /* a NOTICE */
 		struct wire_usage usage;
 		struct wire_tarpit tarpit;
 	};
+	uint8_t key[WIRE_KEY_SIZE]; /* NOTICE_GUEST_CHANNEL: of the agent's channel; the guest gets it from the engine alone */
 	char text[WIRE_TEXT_MAX];
 };
 

@@ -25,7 +25,7 @@ ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
 NET, VM, DECOY = 2, 3, 5
 READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT = 1, 6, 8, 9, 10, 13, 14, 15
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
- DESTROY) = range(1, 16)
+ DESTROY, CHANNEL) = range(1, 17)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
 ABSENT, RUNNING, PAUSED = range(3)
 PAGE = b"<h1>sensor</h1>\n"
@@ -81,7 +81,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 class Guest:
     def __init__(self, number, variant):
         self.number, self.variant, self.state = number, variant, RUNNING
-        self.key, self.page = os.urandom(KEY_SIZE), PAGE
+        self.key, self.agent_key, self.page = os.urandom(KEY_SIZE), os.urandom(KEY_SIZE), PAGE
         self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
         self.server = Server((f"192.0.2.{2 + number % 13}", 80), Handler)
         self.server.guest = self
@@ -106,9 +106,9 @@ def text_field(text):
     return text.encode()[:TEXT_MAX - 1].ljust(TEXT_MAX, b"\0")
 
 
-def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0, 0, 0), later_us=0):
+def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0, 0, 0), later_us=0, key=bytes(KEY_SIZE)):
     now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 + later_us
-    return packet(NOTICE, struct.pack("=qIIII5Q", now_us, kind, instance, accelerator, 0, *usage) + text_field(text))
+    return packet(NOTICE, struct.pack("=qIIII5Q", now_us, kind, instance, accelerator, 0, *usage) + key + text_field(text))
 
 
 def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):

@@ -78,6 +78,8 @@ CHANGE(steer_itself, m->order.type = ORDER_NET_STEER; m->order.victim = m->order
 CHANGE(evidence, m->order.type = ORDER_VM_EVIDENCE; m->order.incident = 1)
 CHANGE(evidence_no_incident, m->order.type = ORDER_VM_EVIDENCE)
 CHANGE(flows_no_incident, m->order.type = ORDER_NET_FLOWS)
+CHANGE(channel, m->order.type = ORDER_VM_CHANNEL)
+CHANGE(channel_no_instance, m->order.type = ORDER_VM_CHANNEL; m->order.instance = 0)
 CHANGE(observe, m->order = (struct wire_order){.id = 1, .type = ORDER_VM_OBSERVE})
 CHANGE(answer_no_id, m->answer.id = 0)
 CHANGE(answer_positive, m->answer.status = 1)
@@ -105,6 +107,9 @@ CHANGE(note_usage, m->note.type = NOTICE_GUEST_USAGE; m->note.usage.cpu_us = 7; 
 CHANGE(note_tarpit, m->note.type = NOTICE_TARPIT; m->note.instance = 0; m->note.tarpit.held = 7)
 CHANGE(note_tarpit_more, m->note.type = NOTICE_TARPIT; m->note.instance = 0; m->note.usage.written_bytes = 7)
 CHANGE(note_usage_elsewhere, m->note.usage.received_packets = 1)
+CHANGE(note_channel, m->note.type = NOTICE_GUEST_CHANNEL; m->note.key[31] = 7)
+CHANGE(note_key_elsewhere, m->note.key[0] = 1)
+CHANGE(note_channel_nobody, m->note.type = NOTICE_GUEST_CHANNEL; m->note.instance = 0)
 CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.accelerator = 2)
 CHANGE(note_time, m->note.time_us = -1)
 CHANGE(note_accelerator, m->note.accelerator = 3)
@@ -152,6 +157,8 @@ static const struct row rows[] = {
         {"evidence", WIRE_ORDER, evidence, NULL},
         {"evidence of no incident", WIRE_ORDER, evidence_no_incident, "names no incident"},
         {"flows of no incident", WIRE_ORDER, flows_no_incident, "names no incident"},
+        {"channel", WIRE_ORDER, channel, NULL},
+        {"channel of nobody", WIRE_ORDER, channel_no_instance, "names no instance"},
         {"observe", WIRE_ORDER, observe, NULL},
         {"answer to nothing", WIRE_ANSWER, answer_no_id, "no order"},
         {"answer with status 1", WIRE_ANSWER, answer_positive, "no errno"},
@@ -180,6 +187,9 @@ static const struct row rows[] = {
         {"connections in the tarpit", WIRE_NOTICE, note_tarpit, NULL},
         {"connections in the tarpit and more", WIRE_NOTICE, note_tarpit_more, "another notice"},
         {"notice with another's counters", WIRE_NOTICE, note_usage_elsewhere, "another notice"},
+        {"notice of a channel", WIRE_NOTICE, note_channel, NULL},
+        {"notice with another's key", WIRE_NOTICE, note_key_elsewhere, "another notice"},
+        {"notice of nobody's channel", WIRE_NOTICE, note_channel_nobody, "no instance"},
         {"notice before time", WIRE_NOTICE, note_time, "before the start"},
         {"notice with accelerator 3", WIRE_NOTICE, note_accelerator, "accelerator"},
         {"notice with endless text", WIRE_NOTICE, note_text, "without end"},

@@ -37,8 +37,8 @@ struct create {
 	struct image *image;
 	uint32_t memory_mib;
 	char dir[2 * CONF_PATH_MAX], kernel[512], initrd[512], root[512];
-	char seed[VM_PATH_MAX], console[VM_PATH_MAX], lab[VM_PATH_MAX];
-	uint8_t key[WIRE_KEY_SIZE];
+	char seed[VM_PATH_MAX], console[VM_PATH_MAX], agent[VM_PATH_MAX], lab[VM_PATH_MAX];
+	uint8_t key[WIRE_KEY_SIZE], agent_key[WIRE_KEY_SIZE];
 };
 
 static uint64_t memory_available_mib(void)
@@ -119,6 +119,7 @@ static int folder_fill(struct create *create, struct err *err)
 	struct seed seed;
 	size_t size;
 	if (getrandom(create->key, sizeof(create->key), 0) != sizeof(create->key) ||
+	    getrandom(create->agent_key, sizeof(create->agent_key), 0) != sizeof(create->agent_key) ||
 	    getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
 		return err_set(err, -EIO, "the kernel gives no random bytes");
 	int r = folder_make(vm, number, err);
@@ -128,12 +129,14 @@ static int folder_fill(struct create *create, struct err *err)
 	auto_free uint8_t *disk = seed_disk(&seed, &size);
 	folder_path(vm, number, "seed.iso", create->seed);
 	folder_path(vm, number, "console.log", create->console);
+	folder_path(vm, number, "agent.sock", create->agent);
 	folder_path(vm, number, "lab.sock", create->lab);
 	r = file_write(create->seed, disk, size, 0600, err);
 	text_copy(record.service, sizeof(record.service), create->service->name);
 	text_copy(record.variant, sizeof(record.variant), create->variant);
 	memcpy(record.manifest, create->image->manifest_sha256, sizeof(record.manifest));
 	memcpy(record.key, create->key, sizeof(record.key));
+	memcpy(record.agent_key, create->agent_key, sizeof(record.agent_key));
 	return r < 0 ? r : folder_record_write(vm, number, &record, err);
 }
 
@@ -152,6 +155,7 @@ static char *recipe_xml(const struct create *create)
 	        .cmdline = create->image->cmdline,
 	        .seed = create->seed,
 	        .console = create->console,
+	        .agent_socket = create->agent,
 	        .lab_socket = create->vm->conf.lab ? create->lab : NULL,
 	        .tap = create->instance.tap,
 	};
@@ -233,11 +237,12 @@ static int create_run(struct create *create, struct wire_answer *answer, struct 
 	r = folder_fill(create, err);
 	if (r == 0)
 		r = guest_start(create, answer, err);
-	if (r == 0)
-		memcpy(answer->key, create->key, sizeof(answer->key));
-	else
+	if (r < 0) {
 		undo(create);
-	return r;
+		return r;
+	}
+	memcpy(answer->key, create->key, sizeof(answer->key));
+	return 0;
 }
 
 int vm_create(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)

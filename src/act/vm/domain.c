@@ -96,6 +96,25 @@ static void boot_put(FILE *out, const struct domain_recipe *recipe)
 	      out);
 }
 
+static void channel_put(FILE *out, const char *socket, const char *port)
+{
+	if (!socket)
+		return;
+	attribute_put(out, "    <channel type='unix'>\n      <source mode='bind' path='", socket, "'/>\n");
+	fprintf(out, "      <target type='virtio' name='%s'/>\n    </channel>\n", port);
+}
+
+static void channels_put(FILE *out, const struct domain_recipe *recipe)
+{
+	if (!recipe->agent_socket && !recipe->lab_socket)
+		return;
+	fputs("    <controller type='virtio-serial' index='0' ports='3'>\n", out); /* port 0 is a console's */
+	slot_put(out, SLOT_SERIAL);
+	fputs("    </controller>\n", out);
+	channel_put(out, recipe->agent_socket, "org.koboshi.agent.0");
+	channel_put(out, recipe->lab_socket, "org.koboshi.lab.0");
+}
+
 static void devices_put(FILE *out, const struct domain_recipe *recipe)
 {
 	fputs("  <devices>\n", out);
@@ -107,13 +126,7 @@ static void devices_put(FILE *out, const struct domain_recipe *recipe)
 	/* append: the file can then be cut short under QEMU's hands, which is how it is kept small */
 	attribute_put(out, "    <serial type='file'>\n      <source path='", recipe->console, "' append='on'/>\n");
 	fputs("      <target type='isa-serial' port='0'/>\n    </serial>\n", out);
-	if (recipe->lab_socket) {
-		fputs("    <controller type='virtio-serial' index='0' ports='2'>\n", out);
-		slot_put(out, SLOT_SERIAL);
-		attribute_put(out, "    </controller>\n    <channel type='unix'>\n      <source mode='bind' path='",
-		              recipe->lab_socket, "'/>\n");
-		fputs("      <target type='virtio' name='org.koboshi.lab.0'/>\n    </channel>\n", out);
-	}
+	channels_put(out, recipe);
 	fputs("    <rng model='virtio'>\n      <backend model='random'>/dev/urandom</backend>\n", out);
 	slot_put(out, SLOT_RANDOM);
 	/* sleeps until something in the guest opens it; then its silence is told, and the engine decides what comes of it */

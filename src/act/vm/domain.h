@@ -10,6 +10,7 @@ struct domain_recipe {
 	uint32_t memory_mib, cpus;
 	const char *kernel, *initrd, *root, *cmdline; /* from the verified image */
 	const char *seed, *console;                   /* in the guest's folder */
+	const char *agent_socket;                     /* of the agent's channel, wire/agent.h; NULL: none */
 	const char *lab_socket;                       /* NULL: no laboratory channel */
 	const char *tap;                              /* NULL: no network card (proof of an accelerator) */
 	uint8_t mac[6];

@@ -35,12 +35,21 @@ int folder_make(const struct vm *vm, uint32_t number, struct err *err)
 	return r < 0 ? r : folder_ensure(path, mode, err);
 }
 
+static int key_write(const struct vm *vm, uint32_t number, const char *file, const uint8_t key[static WIRE_KEY_SIZE],
+                     struct err *err)
+{
+	char path[VM_PATH_MAX], hex[2 * WIRE_KEY_SIZE + 1];
+	bytes_to_hex(key, WIRE_KEY_SIZE, hex);
+	folder_path(vm, number, file, path);
+	return file_write(path, hex, 2 * WIRE_KEY_SIZE, 0600, err);
+}
+
 int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err)
 {
-	char path[VM_PATH_MAX], manifest[2 * IMAGE_SHA256 + 1], key[2 * WIRE_KEY_SIZE + 2], text[256];
-	bytes_to_hex(record->key, WIRE_KEY_SIZE, key);
-	folder_path(vm, number, "key", path);
-	int r = file_write(path, key, 2 * WIRE_KEY_SIZE, 0600, err);
+	char path[VM_PATH_MAX], manifest[2 * IMAGE_SHA256 + 1], text[256];
+	int r = key_write(vm, number, "key", record->key, err);
+	if (r == 0)
+		r = key_write(vm, number, "agent.key", record->agent_key, err);
 	if (r < 0)
 		return r;
 	bytes_to_hex(record->manifest, IMAGE_SHA256, manifest);
@@ -50,18 +59,24 @@ int folder_record_write(const struct vm *vm, uint32_t number, const struct folde
 	return file_write(path, text, (size_t)length, 0600, err);
 }
 
-static int key_read(const struct vm *vm, uint32_t number, uint8_t ret_key[static WIRE_KEY_SIZE], struct err *err)
+static int key_read(const struct vm *vm, uint32_t number, const char *file, uint8_t ret_key[static WIRE_KEY_SIZE],
+                    struct err *err)
 {
 	char path[VM_PATH_MAX];
 	auto_free uint8_t *bytes = NULL;
 	size_t size;
-	folder_path(vm, number, "key", path);
+	folder_path(vm, number, file, path);
 	int r = file_read(path, 2 * WIRE_KEY_SIZE, &bytes, &size, err);
 	if (r < 0)
 		return r;
 	if (!bytes_from_hex((const char *)bytes, ret_key, WIRE_KEY_SIZE))
 		return err_set(err, -EBADMSG, "%s: is no key", path);
 	return 0;
+}
+
+int folder_agent_key(const struct vm *vm, uint32_t number, uint8_t ret_key[static WIRE_KEY_SIZE], struct err *err)
+{
+	return key_read(vm, number, "agent.key", ret_key, err);
 }
 
 int folder_record_read(const struct vm *vm, uint32_t number, struct folder_record *ret_record, struct err *err)
@@ -78,7 +93,7 @@ int folder_record_read(const struct vm *vm, uint32_t number, struct folder_recor
 	           manifest) != 3 ||
 	    !bytes_from_hex(manifest, record.manifest, IMAGE_SHA256))
 		return err_set(err, -EBADMSG, "%s: does not say service, variant and manifest", path);
-	r = key_read(vm, number, record.key, err);
+	r = key_read(vm, number, "key", record.key, err);
 	if (r == 0)
 		*ret_record = record;
 	return r;

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * What belongs to one instance on disk: <run_dir>/guest/<n>/ with seed.iso, key, record, console.log, lab.sock. The record tells
- * a restarted koboshi-vm what the guest is; the domain alone does not know its service, variant and key.
+ * What belongs to one instance on disk: <run_dir>/guest/<n>/ with seed.iso, key, agent.key, record, console.log, agent.sock,
+ * lab.sock. The record tells a restarted koboshi-vm what the guest is; the domain alone does not know its service, variant and
+ * keys. The guest itself is given the challenge key in its seed; agent.key is in nothing that it can read.
  */
 #include "act/vm/vm.h"
 
@@ -12,6 +13,7 @@ struct folder_record {
 	char service[CONF_NAME_MAX], variant[CONF_NAME_MAX];
 	uint8_t manifest[IMAGE_SHA256];
 	uint8_t key[WIRE_KEY_SIZE];
+	uint8_t agent_key[WIRE_KEY_SIZE]; /* written with the others, read by folder_agent_key() alone */
 };
 
 /* "<guests>/<n>/<file>", or the folder itself with file NULL. Always fits. */
@@ -20,9 +22,10 @@ void folder_path(const struct vm *vm, uint32_t number, const char *file, char re
 /* New and empty, 0700, whatever was there before. */
 int folder_make(const struct vm *vm, uint32_t number, struct err *err) must_use;
 
-/* Record and key, both 0600, on disk when this returns. */
+/* Record and keys, all 0600, on disk when this returns. */
 int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err) must_use;
 int folder_record_read(const struct vm *vm, uint32_t number, struct folder_record *ret_record, struct err *err) must_use;
+int folder_agent_key(const struct vm *vm, uint32_t number, uint8_t ret_key[static WIRE_KEY_SIZE], struct err *err) must_use;
 
 /* All files and the folder; absent is success. */
 int folder_remove(const struct vm *vm, uint32_t number, struct err *err) must_use;

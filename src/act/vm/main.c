@@ -40,6 +40,7 @@ struct program {
 	bool ready_told;
 	bool held; /* `out` was taken from the outbox and the engine's socket was full */
 	uint64_t out_link;
+	int out_fd; /* goes with `out`; -1: none */
 	struct wire_message out;
 };
 
@@ -74,13 +75,22 @@ static void *keeper_run(void *arg)
 	return NULL;
 }
 
+/* A descriptor has been sent, or nobody wants it any more. Kept open it would keep the guest's port from the next engine. */
+static void out_done(struct program *program)
+{
+	if (program->out_fd >= 0)
+		close(program->out_fd);
+	program->out_fd = -1;
+	program->held = false;
+}
+
 static void engine_drop(struct program *program, const char *why)
 {
 	if (program->engine < 0)
 		return;
 	close(program->engine);
 	program->engine = -1;
-	program->held = false;
+	out_done(program);
 	size_t forgotten = queue_forget(program->queue);
 	log_notice("vm.link", "%s; %zu orders that had not begun are forgotten", why, forgotten);
 }
@@ -103,18 +113,16 @@ static void engine_feed(struct program *program)
 		program->ready_told = true;
 		outbox_note(outbox, NOTICE_READY, 0, (uint32_t)atomic_load(&program->vm.accelerator), "libvirt is open");
 	}
-	while (program->held || outbox_take(outbox, &program->out, &program->out_link)) {
-		program->held = false;
-		if (program->engine < 0 || (program->out_link != 0 && program->out_link != program->link))
-			continue; /* nobody wants it any more */
+	while (program->held || outbox_take(outbox, &program->out, &program->out_link, &program->out_fd)) {
 		struct err err = {0};
-		int r = wire_send(program->engine, &program->out, NULL, 0, &err);
-		if (r == -EAGAIN)
-			program->held = true;
-		else if (r < 0)
-			engine_drop(program, err.text);
+		bool wanted = program->engine >= 0 && (program->out_link == 0 || program->out_link == program->link);
+		int r = wanted ? wire_send(program->engine, &program->out, &program->out_fd, program->out_fd >= 0, &err) : 0;
+		program->held = r == -EAGAIN;
 		if (program->held)
 			return;
+		out_done(program);
+		if (r < 0)
+			engine_drop(program, err.text);
 	}
 }
 
@@ -209,7 +217,7 @@ static int program_run(const struct conf *conf)
 	static struct program program;
 	struct err err = {0};
 	pthread_t keeper;
-	program.engine = -1;
+	program.engine = program.out_fd = -1;
 	struct outbox *outbox = outbox_new();
 	int r = vm_init(&program.vm, conf, outbox, &err);
 	if (r == 0) {

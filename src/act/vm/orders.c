@@ -200,6 +200,7 @@ static const struct {
         [ORDER_VM_UNCAP] = {.on_guest = order_uncap},
         [ORDER_VM_EVIDENCE] = {.act = vm_evidence, .slow = true},
         [ORDER_VM_DESTROY] = {.act = order_destroy, .slow = true},
+        [ORDER_VM_CHANNEL] = {.act = vm_channel},
 };
 
 bool vm_order_slow(uint32_t type)

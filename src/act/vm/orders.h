@@ -10,4 +10,5 @@ bool vm_order_slow(uint32_t type);
 
 /* The other files' orders. `ret_answer->text` says what was done when 0 comes back. */
 int vm_create(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err) must_use;
+int vm_channel(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err) must_use;
 int vm_evidence(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err) must_use;

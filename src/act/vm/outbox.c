@@ -15,6 +15,7 @@ struct outbox {
 	size_t first, count;
 	struct {
 		uint64_t link;
+		int fd; /* goes with the message; -1: none */
 		struct wire_message message;
 	} slots[OUTBOX_MAX];
 };
@@ -35,6 +36,7 @@ void outbox_free(struct outbox *outbox)
 {
 	if (!outbox)
 		return;
+	outbox_clear(outbox);
 	close(outbox->fd);
 	pthread_mutex_destroy(&outbox->lock);
 	free(outbox);
@@ -50,14 +52,22 @@ void outbox_wake(struct outbox *outbox)
 	eventfd_write(outbox->fd, 1);
 }
 
-static void outbox_put(struct outbox *outbox, uint64_t link, const struct wire_message *message)
+static void fd_drop(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void outbox_put(struct outbox *outbox, uint64_t link, const struct wire_message *message, int fd)
 {
 	pthread_mutex_lock(&outbox->lock);
 	if (outbox->count == OUTBOX_MAX) {
 		outbox->overrun = true;
+		fd_drop(fd);
 	} else {
 		size_t at = (outbox->first + outbox->count++) % OUTBOX_MAX;
 		outbox->slots[at].link = link;
+		outbox->slots[at].fd = fd;
 		outbox->slots[at].message = *message;
 	}
 	pthread_mutex_unlock(&outbox->lock);
@@ -67,7 +77,7 @@ static void outbox_put(struct outbox *outbox, uint64_t link, const struct wire_m
 void outbox_answer(struct outbox *outbox, uint64_t link, const struct wire_answer *answer)
 {
 	struct wire_message message = {.kind = WIRE_ANSWER, .answer = *answer};
-	outbox_put(outbox, link, &message);
+	outbox_put(outbox, link, &message, -1);
 }
 
 void outbox_note(struct outbox *outbox, enum wire_notice type, uint32_t instance, uint32_t accelerator, const char *text)
@@ -78,7 +88,7 @@ void outbox_note(struct outbox *outbox, enum wire_notice type, uint32_t instance
 	message.note.instance = instance;
 	message.note.accelerator = accelerator;
 	text_copy(message.note.text, sizeof(message.note.text), text);
-	outbox_put(outbox, 0, &message);
+	outbox_put(outbox, 0, &message, -1);
 }
 
 void outbox_usage(struct outbox *outbox, uint32_t instance, const struct wire_usage *usage)
@@ -88,16 +98,27 @@ void outbox_usage(struct outbox *outbox, uint32_t instance, const struct wire_us
 	message.note.type = NOTICE_GUEST_USAGE;
 	message.note.instance = instance;
 	message.note.usage = *usage;
-	outbox_put(outbox, 0, &message);
+	outbox_put(outbox, 0, &message, -1);
 }
 
-bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link)
+void outbox_channel(struct outbox *outbox, uint32_t instance, const uint8_t key[static WIRE_KEY_SIZE], int fd)
+{
+	struct wire_message message = {.kind = WIRE_NOTICE};
+	message.note.time_us = clock_monotonic_us();
+	message.note.type = NOTICE_GUEST_CHANNEL;
+	message.note.instance = instance;
+	memcpy(message.note.key, key, WIRE_KEY_SIZE);
+	outbox_put(outbox, 0, &message, fd);
+}
+
+bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link, int *ret_fd)
 {
 	pthread_mutex_lock(&outbox->lock);
 	bool some = outbox->count > 0;
 	if (some) {
 		*ret_message = outbox->slots[outbox->first].message;
 		*ret_link = outbox->slots[outbox->first].link;
+		*ret_fd = outbox->slots[outbox->first].fd;
 		outbox->first = (outbox->first + 1) % OUTBOX_MAX;
 		outbox->count--;
 	}
@@ -119,7 +140,10 @@ bool outbox_woken(struct outbox *outbox)
 void outbox_clear(struct outbox *outbox)
 {
 	pthread_mutex_lock(&outbox->lock);
-	outbox->first = outbox->count = 0;
+	for (; outbox->count > 0; outbox->count--) {
+		fd_drop(outbox->slots[outbox->first].fd);
+		outbox->first = (outbox->first + 1) % OUTBOX_MAX;
+	}
 	outbox->overrun = false;
 	pthread_mutex_unlock(&outbox->lock);
 }

@@ -23,11 +23,15 @@ void outbox_note(struct outbox *outbox, enum wire_notice type, uint32_t instance
 
 void outbox_usage(struct outbox *outbox, uint32_t instance, const struct wire_usage *usage);
 
-/* The oldest message; false when empty. `ret_link` is 0 for notices. */
-bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link);
+/* NOTICE_GUEST_CHANNEL; takes `fd`. */
+void outbox_channel(struct outbox *outbox, uint32_t instance, const uint8_t key[static WIRE_KEY_SIZE], int fd);
+
+/* The oldest message; false when empty. `ret_link` is 0 for notices. `ret_fd` is a descriptor to send with it, the caller's from
+ * now on, or -1. */
+bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link, int *ret_fd);
 
 /* Clears the wake-up; returns true once after an overrun. */
 bool outbox_woken(struct outbox *outbox);
 
-/* Throws all away: a new engine has no use for what was meant for the old one. */
+/* Throws all away, descriptors included: a new engine has no use for what was meant for the old one. */
 void outbox_clear(struct outbox *outbox);

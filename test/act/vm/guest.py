@@ -10,7 +10,7 @@ import array, ctypes, hashlib, os, select, shutil, signal, socket, struct, subpr
 from pathlib import Path
 
 ORDER, ANSWER, NOTICE, LINK = 1, 2, 3, 4
-OBSERVE, CREATE, SUSPEND, RESUME, CARRIER, UNCAP, EVIDENCE, DESTROY = range(8, 16)
+OBSERVE, CREATE, SUSPEND, RESUME, CARRIER, UNCAP, EVIDENCE, DESTROY, CHANNEL = range(8, 17)
 READY, STARTED, PAUSED, RESUMED, PANICKED, GONE, RESET = range(1, 8)
 GUESTS = ["absent", "running", "paused", "crashed", "off"]
 PR_SET_CHILD_SUBREAPER = 36
@@ -31,7 +31,7 @@ class Engine:
 
     def __init__(self, program, conf):
         self.own = set()
-        self.program, self.conf, self.next_id, self.notes, self.answers = program, conf, 1, [], {}
+        self.program, self.conf, self.next_id, self.notes, self.answers, self.channels = program, conf, 1, [], {}, {}
         self.start()
 
     def start(self):
@@ -55,11 +55,15 @@ class Engine:
     def receive(self, seconds):
         if not select.select([self.engine], [], [], seconds)[0]:
             raise TimeoutError("koboshi-vm said nothing in time")
-        packet = self.engine.recv(4096)
+        packet, fds, _, _ = socket.recv_fds(self.engine, 4096, 4, socket.MSG_CMSG_CLOEXEC)
         if not packet:
             raise EOFError("koboshi-vm closed the link")
         version, kind, size = struct.unpack_from("=HHI", packet)
         assert version == 1 and size == len(packet), (version, kind, size)
+        if fds:
+            assert kind == NOTICE and len(fds) == 1
+            instance = struct.unpack_from("=I", packet, 8 + 12)[0]
+            self.channels[instance] = (socket.socket(fileno=fds[0]), packet[8 + 64:8 + 96])
         return kind, packet[8:]
 
     def send(self, order, instance=0, incident=0, flag=0, variant=0):
@@ -167,6 +171,59 @@ def lab(folder, number, command, seconds=20):
         return got.decode()
 
 
+def channel(engine, folder):
+    """The agent's port: one connection at a time is heard, whoever is killed."""
+    def speak(word):  # the port takes what is written while somebody holds the other end
+        return lab(folder, 1, f"echo {word} > /dev/$(basename $(dirname $(grep -l agent /sys/class/virtio-ports/*/name)))")
+
+    def heard(connection, word):
+        connection.settimeout(20)
+        got = b""
+        while word.encode() not in got:
+            part = connection.recv(4096)
+            assert part, f"closed before '{word}' came"
+            got += part
+
+    engine.order(CHANNEL, 1)
+    first, key = engine.channels[1]
+    assert key.hex() == (folder / "run/guest/1/agent.key").read_text()
+    assert key.hex() not in lab(folder, 1, "cat /etc/koboshi/* /dev/vdb | od -An -tx1 -v | tr -d ' \n'; cat /dev/vdb"), "in reach of the guest"
+    speak("one")
+    heard(first, "one")
+    print("  a second connection waits for the first one's end")
+    engine.order(CHANNEL, 1)
+    second = engine.channels[1][0]
+    speak("two")
+    heard(first, "two")
+    assert not select.select([second], [], [], 0)[0]
+    first.close()
+    speak("three")
+    heard(second, "three")
+    print("  kill -9 of koboshi-vm: the connection goes on, and a new one can be had")
+    engine.process.kill()
+    engine.process.wait()
+    speak("four")
+    heard(second, "four")
+    engine.start()
+    engine.wait_note(READY)
+    second.close()
+    engine.order(CHANNEL, 1)
+    third, again = engine.channels[1]
+    assert again == key
+    speak("five")
+    heard(third, "five")
+    print("  the engine is gone while a connection is on its way to it")
+    third.close()
+    engine.send(CHANNEL, 1)
+    engine.engine.close()
+    engine.link()
+    engine.wait_note(READY)
+    engine.order(CHANNEL, 1)
+    speak("six")
+    heard(engine.channels[1][0], "six")
+    engine.channels[1][0].close()
+
+
 def groups_remove(folder):
     """Only after a failed run: koboshi-vm removes them itself."""
     tag = 2166136261
@@ -237,6 +294,9 @@ def scenario(engine, folder, images, second):
     assert "0" == lab(folder, 1, "cat /sys/class/net/eth0/carrier").split()[0]
     engine.order(CARRIER, 1, flag=1)
     engine.order(CREATE, 1, expect=1)
+
+    print("the agent's port")
+    channel(engine, folder)
 
     print("kill -9 in the middle of a create")
     engine.send(CREATE, 2, variant=second)

@@ -22,6 +22,7 @@ static const struct domain_recipe plain = {
         .cmdline = "console=ttyS0 quiet",
         .seed = "/run/koboshi/guest/7/seed.iso",
         .console = "/run/koboshi/guest/7/console.log",
+        .agent_socket = "/run/koboshi/guest/7/agent.sock",
         .lab_socket = "/run/koboshi/guest/7/lab.sock",
         .tap = "kb7",
         .mac = {2, 0x6b, 0x6f, 0, 0, 7},
@@ -55,7 +56,10 @@ static void test_variants(void **state unused_arg)
 	recipe.virt = DOMAIN_KVM;
 	auto_free char *device = domain_xml(&recipe);
 	assert_null(strstr(device, "org.koboshi.lab.0"));
-	assert_null(strstr(device, "virtio-serial"));
+	assert_non_null(strstr(device, "org.koboshi.agent.0"));
+	recipe.agent_socket = NULL;
+	auto_free char *deaf = domain_xml(&recipe);
+	assert_null(strstr(deaf, "virtio-serial"));
 	assert_non_null(strstr(device, "<domain type='kvm'"));
 	assert_non_null(strstr(device, "host-passthrough"));
 	recipe.tap = NULL;

@@ -75,6 +75,7 @@ static void guest_make(uint32_t number, const char *variant)
 	struct folder_record record = {.service = "sensor"};
 	text_copy(record.variant, sizeof(record.variant), variant);
 	memset(record.key, (int)number, sizeof(record.key));
+	memset(record.agent_key, (int)number + 100, sizeof(record.agent_key));
 	assert_int_equal(folder_make(&vm, number, NULL), 0);
 	assert_int_equal(folder_record_write(&vm, number, &record, NULL), 0);
 }
@@ -93,9 +94,10 @@ static void notice_await(enum wire_notice type, uint32_t instance)
 {
 	struct wire_message message;
 	uint64_t link;
+	int fd;
 	struct pollfd readable = {.fd = outbox_fd(outbox), .events = POLLIN};
 	for (;;) {
-		while (outbox_take(outbox, &message, &link))
+		while (outbox_take(outbox, &message, &link, &fd))
 			if (message.kind == WIRE_NOTICE && message.note.type == (uint32_t)type &&
 			    message.note.instance == instance)
 				return;
@@ -477,17 +479,69 @@ static void test_outbox(void **state unused_arg)
 	struct outbox *small = outbox_new();
 	struct wire_message message;
 	uint64_t link;
+	int fd;
 	for (int i = 0; i < OUTBOX_MAX; i++)
 		outbox_note(small, NOTICE_GUEST_PAUSED, (uint32_t)i + 1, 0, "paused");
 	assert_false(outbox_woken(small));
 	outbox_note(small, NOTICE_GUEST_PAUSED, 1, 0, "one too many");
 	assert_true(outbox_woken(small));
 	assert_false(outbox_woken(small));
-	assert_true(outbox_take(small, &message, &link));
+	assert_true(outbox_take(small, &message, &link, &fd));
 	assert_int_equal(message.note.instance, 1);
 	outbox_clear(small);
-	assert_false(outbox_take(small, &message, &link));
+	assert_false(outbox_take(small, &message, &link, &fd));
 	outbox_free(small);
+}
+
+/* A port as QEMU has it: a listening socket that takes one connection at a time. */
+static int port_listen(uint32_t number)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[VM_PATH_MAX];
+	folder_path(&vm, number, "agent.sock", path);
+	text_copy(address.sun_path, sizeof(address.sun_path), path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static int channel_take(uint32_t number)
+{
+	struct wire_message message;
+	struct wire_answer answer;
+	uint64_t link;
+	int fd;
+	while (outbox_take(outbox, &message, &link, &fd)) {
+	}
+	assert_int_equal(order(ORDER_VM_CHANNEL, number, &answer), 0);
+	assert_true(outbox_take(outbox, &message, &link, &fd));
+	assert_int_equal(message.note.type, NOTICE_GUEST_CHANNEL);
+	assert_int_equal(message.note.instance, number);
+	assert_int_equal(message.note.key[31], number + 100);
+	return fd;
+}
+
+static void test_channel(void **state unused_arg)
+{
+	struct wire_answer answer;
+	char bytes[8] = "";
+	assert_int_equal(order(ORDER_VM_CHANNEL, 8, &answer), -ENOENT);
+	guest_make(8, "amber");
+	int port = port_listen(8), ours = channel_take(8), theirs = accept(port, NULL, NULL);
+	assert_int_equal(write(theirs, "word", 4), 4);
+	assert_int_equal(read(ours, bytes, sizeof(bytes)), 4);
+	/* what waits for an engine that does not come is closed, or the port would stay taken */
+	assert_int_equal(order(ORDER_VM_CHANNEL, 8, &answer), 0);
+	int unwanted = accept(port, NULL, NULL);
+	outbox_clear(outbox);
+	assert_int_equal(read(unwanted, bytes, sizeof(bytes)), 0);
+	close(unwanted);
+	close(theirs);
+	close(ours);
+	close(port);
+	assert_int_equal(order(ORDER_VM_CHANNEL, 8, &answer), -ECONNREFUSED);
+	assert_int_equal(order(ORDER_VM_DESTROY, 8, &answer), 0);
 }
 
 int main(void)
@@ -505,6 +559,7 @@ int main(void)
 	        cmocka_unit_test(test_queue),
 	        cmocka_unit_test(test_outbox),
 	        cmocka_unit_test(test_paths),
+	        cmocka_unit_test(test_channel),
 	};
 	return cmocka_run_group_tests_name("vm orders", tests, setup, teardown);
 }

@@ -5,6 +5,7 @@
  */
 #include "conf/conf.h"
 #include "plan/evidence.h"
+#include "sense/agent.h"
 
 #include <uv.h>
 
@@ -106,3 +107,35 @@ void sense_wire_remove(struct sense_wire *wire, uint32_t number);
 
 void sense_wire_counts(const struct sense_wire *wire, struct sense_wire_counts *ret_counts);
 void sense_wire_free(struct sense_wire *wire);
+
+/*
+ * ---- channel.c: the port of the agent inside a guest. One for each instance whose image has an agent, from before its start to
+ * its end; connections come and go. Findings are agent.h's, from VANTAGE_GUEST.
+ */
+struct sense_channel;
+struct sense_channel_target {
+	uint32_t instance;
+	uint8_t list[AGENT_HASH]; /* of the allowlist in its image; all zero: none */
+	int64_t began_us;         /* not after the guest's start; 0: not known */
+	uint32_t failures;        /* so many probes missed in a row: the path is dead */
+};
+
+/* Never NULL. Not connected. */
+struct sense_channel *sense_channel_new(uv_loop_t *loop, const struct sense_channel_target *target, sense_report *report,
+                                        void *arg);
+
+/* Takes `fd`, a connected stream socket, non-blocking. When it is connected already the new one is closed. */
+void sense_channel_connect(struct sense_channel *channel, int fd, const uint8_t key[static AGENT_KEY]);
+bool sense_channel_connected(const struct sense_channel *channel);
+
+/* While this is set an agent's first hello is answered with the key; never afterwards. */
+void sense_channel_starting(struct sense_channel *channel, bool starting);
+
+/* What the path's probes of the same instance found. */
+void sense_channel_probed(struct sense_channel *channel, bool good, int64_t time_us);
+
+/* Ten times a second. `listening`: the guest runs and serves, and our own senses are there; `busy`: see agent.h. */
+void sense_channel_look(struct sense_channel *channel, bool listening, bool busy);
+
+const struct agent_watch *sense_channel_watch(const struct sense_channel *channel);
+void sense_channel_free(struct sense_channel *channel); /* no report afterwards; NULL is fine */

@@ -59,6 +59,8 @@ struct image {
 	char ports[IMAGE_PORTS_MAX][16]; /* "80/tcp": what the guest's service listens on */
 	size_t n_ports;
 	uint8_t recipe_sha256[IMAGE_SHA256];
+	bool has_agent; /* "agent": {"list": ...}, may be missing: koboshi-guest runs in it and speaks on its port */
+	uint8_t agent_list[IMAGE_SHA256]; /* of the file that names the programs that may run */
 };
 
 /* Parses a manifest's bytes; checks every field, limit and type; duplicate keys are refused. An unknown key is ignored at the

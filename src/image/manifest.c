@@ -67,6 +67,10 @@ static const struct field boot_fields[] = {
         {"cpus", NUMBER32, AT(image, cpus), .min = 1, .max = 64},
 };
 
+static const struct field agent_fields[] = {
+        {"list", SHA256, AT(image, agent_list)},
+};
+
 /* What is being read, for the sentence when it is refused. */
 struct reader {
 	const char *name;
@@ -356,6 +360,19 @@ static int read_boot(struct reader *r, const json_t *root, struct image *image)
 	return e;
 }
 
+/* Images of other builders have none. */
+static int read_agent(struct reader *r, const json_t *root, struct image *image)
+{
+	json_t *agent = json_object_get(root, "agent");
+	if (!agent)
+		return 0;
+	text_copy(r->where, sizeof(r->where), "agent");
+	int e = read_object(r, agent_fields, countof(agent_fields), agent, image);
+	r->where[0] = '\0';
+	image->has_agent = e == 0;
+	return e;
+}
+
 static int read_format(const struct reader *r, const json_t *root)
 {
 	const json_t *format = json_object_get(root, "format");
@@ -389,6 +406,8 @@ static int read_image(struct reader *r, const json_t *root, struct image *image)
 		e = read_boot(r, root, image);
 	if (e == 0)
 		e = read_service(r, root, image);
+	if (e == 0)
+		e = read_agent(r, root, image);
 	if (e == 0 && image->n_files == 0)
 		return refuse(r, "files", "is empty: there is nothing to start");
 	return e;

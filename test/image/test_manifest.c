@@ -98,6 +98,9 @@ static const struct row rows[] = {
         {"service.ports", "[\"80/sctp\"]", "service.ports must be a port"},
         {"service.ports", "[\"53/udp\", \"65535/tcp\"]", NULL},
         {"service.user", "1", "service.user is not known"},
+        {"agent", "7", "agent must be an object"},
+        {"agent", "{}", "agent.list is missing"},
+        {"agent", "{\"list\": \"12\"}", "agent.list must be 64"},
 };
 
 static json_t *step_into(json_t *at, const char *key)

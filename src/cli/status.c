@@ -60,6 +60,17 @@ static void print_probes(const json_t *probes, char *ret_text)
 		         json_is_number(last_ms) ? show_ms(json_number_value(last_ms), last) : "good");
 }
 
+/* "speaks", "speaks, 2 denied": what it found is in `koboshi why`. */
+static enum show_mood print_agent(const json_t *agent, char *ret_text)
+{
+	const char *state = show_string(agent, "state");
+	long long denied = json_integer_value(json_object_get(agent, "denied"));
+	snprintf(ret_text, SHOW_TEXT_MAX, "%.20s", *state ? state : "-");
+	if (denied > 0)
+		snprintf(ret_text, SHOW_TEXT_MAX, "%.20s, %lld denied", state, denied);
+	return strcmp(state, "silent") == 0 || denied > 0 ? SHOW_WARN : SHOW_PLAIN;
+}
+
 static void print_instance(struct libscols_table *table, const json_t *instance)
 {
 	struct libscols_line *row = show_row(table);
@@ -75,8 +86,10 @@ static void print_instance(struct libscols_table *table, const json_t *instance)
 	show_cell(row, 5, verdict, show_mood_of(verdict));
 	print_probes(probes, text);
 	show_cell(row, 6, text, json_integer_value(json_object_get(probes, "bad")) > 0 ? SHOW_WARN : SHOW_PLAIN);
+	enum show_mood mood = print_agent(json_object_get(instance, "agent"), text);
+	show_cell(row, 7, text, mood);
 	software(json_object_get(instance, "components"), parts, sizeof(parts));
-	show_cell(row, 7, parts, SHOW_PLAIN);
+	show_cell(row, 8, parts, SHOW_PLAIN);
 }
 
 static void print_reasons(const json_t *instances)
@@ -92,9 +105,33 @@ static void print_reasons(const json_t *instances)
 	}
 }
 
+/* What the agents inside cannot do or had to leave out; silent where all is as it should be. */
+static void print_agents(const json_t *instances)
+{
+	size_t i;
+	json_t *instance;
+	json_array_foreach(instances, i, instance)
+	{
+		const json_t *agent = json_object_get(instance, "agent"), *cannot = json_object_get(agent, "cannot");
+		const char *name = show_string(instance, "name"), *trouble = show_string(agent, "trouble");
+		long long lost = json_integer_value(json_object_get(agent, "lost"));
+		if (json_array_size(cannot) > 0) {
+			printf("  %s: its agent cannot ", name);
+			print_list(cannot);
+			printf("\n");
+		}
+		if (*trouble)
+			printf("  %s: its agent: %s\n", name, trouble);
+		if (json_is_true(json_object_get(agent, "learning")))
+			printf("  %s: its agent learns what may run, or has learnt it\n", name);
+		if (lost > 0)
+			printf("  %s: its agent saw more than it could tell, %lld times\n", name, lost);
+	}
+}
+
 static void print_service(const json_t *service)
 {
-	static const char *const columns[] = {"ROLE", "NAME", "VARIANT", "STATE", "FOR", "VERDICT", "PROBE", "SOFTWARE"};
+	static const char *const columns[] = {"ROLE", "NAME", "VARIANT", "STATE", "FOR", "VERDICT", "PROBE", "AGENT", "SOFTWARE"};
 	const json_t *instances = json_object_get(service, "instances");
 	long long active = json_integer_value(json_object_get(service, "active"));
 	const char *verdict = show_string(service, "verdict");
@@ -117,6 +154,7 @@ static void print_service(const json_t *service)
 	json_array_foreach(instances, i, instance) print_instance(table, instance);
 	show_table_print(table);
 	print_reasons(instances);
+	print_agents(instances);
 }
 
 static void print_processes(const json_t *processes)

@@ -43,7 +43,10 @@ struct engine_instance {
 	int64_t last_took_us;    /* of the last good probe */
 	char detail[160];        /* of the last finding that was not good */
 	struct engine_found found[FINDING_MAX_];
-	struct usage usage; /* what is usual for it */
+	struct usage usage;                   /* what is usual for it */
+	struct sense_channel *channel;        /* its agent's; NULL: its image has none */
+	bool channel_asked;                   /* a connection is on its way */
+	int64_t channel_us, channel_pause_us; /* not asked for one before; how long after the last failure */
 };
 
 struct engine_service {
@@ -129,6 +132,15 @@ void follow_incidents(struct engine_service *s, bool closed_too); /* first false
 void follow_suspicion(struct engine_service *s);
 void follow_again(struct engine_service *s); /* the ledger may have missed rows: all are written at the next step */
 void follow_prune(struct engine *e);         /* what is older than the configuration keeps leaves the ledger */
+
+/* agents.c: the agents inside the guests. */
+void agents_came(struct engine_instance *i, bool starts); /* `starts`: its guest will be started by us, not found */
+void agents_gone(struct engine_instance *i);
+void agents_follow(struct engine_instance *i);                                 /* its life has changed */
+void agents_connected(struct engine *e, const struct wire_note *note, int fd); /* NOTICE_GUEST_CHANNEL; takes `fd` */
+void agents_answered(struct engine *e, const struct wire_order *order, const struct wire_answer *answer);
+void agents_probed(struct engine_instance *i, const struct evidence *evidence); /* by the path's probes */
+void agents_pulse(struct engine *e);                                            /* ten times a second */
 
 /* story.c: notes become sentences, in the log and in the ledger. */
 void story_note(struct engine_service *s, const struct plan_note *note);

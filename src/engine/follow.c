@@ -28,6 +28,7 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 	}
 	struct evidence seen = *evidence;
 	seen.vantage = VANTAGE_PATH; /* the same port and bytes as a client's, only past the map */
+	agents_probed(i, &seen);
 	service_found(s, &seen, detail);
 }
 
@@ -163,6 +164,7 @@ static void instance_gone(struct engine_instance *i)
 {
 	probes_stop(i);
 	votes_follow(i, false);
+	agents_gone(i);
 	if (i->service->engine->wire)
 		sense_wire_remove(i->service->engine->wire, i->number);
 	write_instance(i, true);
@@ -181,6 +183,7 @@ static void instance_came(struct engine_service *s, struct engine_instance *i, c
 	conf_instance(&s->engine->conf, p->number, &i->address);
 	if (s->engine->wire)
 		sense_wire_add(s->engine->wire, &i->address);
+	agents_came(i, !has_key);
 }
 
 void follow_instances(struct engine_service *s)
@@ -200,6 +203,7 @@ void follow_instances(struct engine_service *s)
 		i->incident = p->incident;
 		write_instance(i, false);
 		probes_follow(i);
+		agents_follow(i);
 	}
 }
 

@@ -99,6 +99,7 @@ static void on_pulse(uv_timer_t *timer)
 		e->busy = busy;
 		tell_all(e, PLAN_EV_BUSY, busy);
 	}
+	agents_pulse(e);
 	journal_check(e->journal, now_us);
 	e->beats++;
 	if (e->beats % PROGRESS_BEATS == 0)
@@ -245,6 +246,9 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 	} else if (note->type == NOTICE_PROFILE) {
 		if (note->service < e->n_services)
 			text_copy(e->services[note->service].profile_problem, WIRE_TEXT_MAX, note->text);
+	} else if (note->type == NOTICE_GUEST_CHANNEL) {
+		if (n_fds > 0)
+			agents_connected(e, note, fds[taken++]);
 	} else if (note->type == NOTICE_GUEST_USAGE) {
 		guest_usage(e, note);
 	} else if (role == WIRE_VM) {
@@ -260,6 +264,8 @@ static void on_answer(void *arg, const struct hands_cookie *cookie, const struct
 	struct engine *e = arg;
 	if (order->type == ORDER_NET_OBSERVE || order->type == ORDER_VM_OBSERVE)
 		start_answer(e, order, answer);
+	else if (order->type == ORDER_VM_CHANNEL)
+		agents_answered(e, order, answer);
 	else if (cookie->service < e->n_services)
 		service_answer(&e->services[cookie->service], cookie, order, answer);
 }

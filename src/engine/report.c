@@ -11,6 +11,7 @@
 
 #define SILENT_US 3000000 /* an actuator that owes an answer is spoken of from then on */
 #define MOVED_OFTEN 3     /* times; once is chance */
+#define MUTE_US 10000000  /* an agent that is not heard for so long is a reason not to say "ok" */
 
 json_t *report_text(const char *text)
 {
@@ -80,16 +81,58 @@ static json_t *components(const struct library_variant *v)
 	return json;
 }
 
+/* What its kernel does not let the agent do. */
+static json_t *inabilities(uint32_t abilities)
+{
+	static const struct {
+		enum agent_ability ability;
+		const char *text;
+	} all[] = {
+	        {AGENT_CAN_DENY, "keep programs from running"},
+	        {AGENT_CAN_READ, "keep interpreters from unlisted files"},
+	        {AGENT_CAN_LOADER, "keep the dynamic loader from being called by hand"},
+	        {AGENT_CAN_WATCH, "watch files, accounts and keys"},
+	        {AGENT_CAN_LISTEN, "watch listening sockets"},
+	        {AGENT_CAN_MODULES, "watch kernel modules"},
+	};
+	json_t *list = json_array();
+	for (size_t k = 0; k < countof(all); k++)
+		if (!(abilities & all[k].ability))
+			json_array_append_new(list, json_string(all[k].text));
+	return list;
+}
+
+static json_t *agent(const struct engine_instance *i, const struct plan_instance *p)
+{
+	if (!i->channel)
+		return json_pack("{s:s}", "state", "none");
+	const struct agent_watch *w = sense_channel_watch(i->channel);
+	bool asleep = p->life == PLAN_LIFE_PAUSED || p->life == PLAN_LIFE_PAUSING || p->life == PLAN_LIFE_RESUMING;
+	const char *state = asleep ? "asleep" : agent_speaks(w, clock_monotonic_us()) ? "speaks" : "silent";
+	json_t *json = json_pack("{s:s, s:o, s:b, s:b}", "state", state, "trouble", report_text(w->trouble), "fail_open",
+	                         (w->abilities & AGENT_FAIL_OPEN) != 0, "learning", (w->abilities & AGENT_LEARNING) != 0);
+	json_object_set_new(json, "cannot", w->abilities ? inabilities(w->abilities) : json_null());
+	json_object_set_new(json, "programs", json_integer(w->programs));
+	json_object_set_new(json, "decided", json_integer((json_int_t)w->decided));
+	json_object_set_new(json, "denied", json_integer((json_int_t)w->denied));
+	json_object_set_new(json, "late", json_integer((json_int_t)w->late));
+	json_object_set_new(json, "lost", json_integer(w->lost));
+	json_object_set_new(json, "nonsense", json_integer((json_int_t)w->nonsense));
+	json_object_set_new(json, "dropped", json_integer((json_int_t)w->dropped));
+	return json;
+}
+
 static json_t *instance(const struct engine_service *s, const struct engine_instance *i, const struct plan_instance *p)
 {
 	const char *variant = p->variant < s->conf->n_variants ? s->conf->variants[p->variant] : "?";
 	json_t *probes = json_pack("{s:I, s:I}", "good", (json_int_t)i->good, "bad", (json_int_t)i->bad);
 	json_object_set_new(probes, "last_ms", i->last_took_us ? json_real((double)i->last_took_us / 1000.0) : json_null());
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:o}", "number", (int)p->number, "name", i->address.name,
-	                 "variant", variant, "role", plan_role_name(p->role), "state", plan_life_name(p->life), "verdict",
-	                 plan_verdict_name(p->verdict), "reason", report_text(p->verdict >= PLAN_FAILED ? i->detail : ""),
-	                 "since_s", (double)(clock_monotonic_us() - p->life_us) / 1e6, "components",
-	                 components(library_find(&s->engine->library, variant)), "probes", probes);
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:o, s:o}", "number", (int)p->number, "name",
+	                 i->address.name, "variant", variant, "role", plan_role_name(p->role), "state", plan_life_name(p->life),
+	                 "verdict", plan_verdict_name(p->verdict), "reason",
+	                 report_text(p->verdict >= PLAN_FAILED ? i->detail : ""), "since_s",
+	                 (double)(clock_monotonic_us() - p->life_us) / 1e6, "components",
+	                 components(library_find(&s->engine->library, variant)), "probes", probes, "agent", agent(i, p));
 }
 
 static json_t *addresses(const struct conf_service *conf)
@@ -158,6 +201,20 @@ static json_t *profile(const struct engine_service *s, json_t *reasons)
 	                 "problem", report_text(s->profile_problem));
 }
 
+/* Its silence may be no evidence, because nobody ever heard it; then this is all that is told of it. */
+static void say_mute(json_t *reasons, const struct engine_instance *i, const struct plan_instance *p)
+{
+	int64_t now_us = clock_monotonic_us();
+	if (!i->channel || p->life != PLAN_LIFE_READY || now_us - p->life_us < MUTE_US)
+		return;
+	const struct agent_watch *w = sense_channel_watch(i->channel);
+	if (!w->spoke || now_us - w->beat_us > MUTE_US)
+		report_say(reasons, "the agent of kb-%u is %s", p->number,
+		           !sense_channel_connected(i->channel) ? "not connected"
+		           : w->spoke                           ? "silent"
+		                                                : "not heard yet");
+}
+
 static json_t *service(struct engine_service *s, json_t *reasons)
 {
 	json_t *list = json_array();
@@ -168,6 +225,8 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 			json_array_append_new(list, instance(s, &s->instances[k], &s->plan.instances[k]));
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		say_damped(reasons, &s->plan.instances[k]);
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		say_mute(reasons, &s->instances[k], &s->plan.instances[k]);
 	bool served = active && active->life == PLAN_LIFE_READY;
 	if (!served)
 		report_say(reasons, "%s is not served by a healthy instance", s->conf->name);

@@ -25,6 +25,7 @@ struct agent_watch {
 	int64_t began_us;         /* not after the guest's start; 0: not known */
 	uint32_t failures;        /* so many probes missed in a row: the path is dead */
 	bool starting;            /* a hello is expected */
+	bool found;               /* it ran before we came: its agent has its key, or never gets one */
 
 	uint8_t bytes[AGENT_FRAME]; /* of the frame that is coming */
 	size_t filled, zeros;       /* zeros: the last so many bytes were */

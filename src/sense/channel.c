@@ -109,6 +109,7 @@ struct sense_channel *sense_channel_new(uv_loop_t *loop, const struct sense_chan
 	c->report = report;
 	c->arg = arg;
 	c->watch.began_us = target->began_us;
+	c->watch.found = target->began_us == 0;
 	c->watch.failures = target->failures;
 	memcpy(c->watch.list, target->list, AGENT_HASH);
 	return c;

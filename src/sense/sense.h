@@ -116,7 +116,7 @@ struct sense_channel;
 struct sense_channel_target {
 	uint32_t instance;
 	uint8_t list[AGENT_HASH]; /* of the allowlist in its image; all zero: none */
-	int64_t began_us;         /* not after the guest's start; 0: not known */
+	int64_t began_us;         /* not after the guest's start; 0: it ran before we came */
 	uint32_t failures;        /* so many probes missed in a row: the path is dead */
 };
 

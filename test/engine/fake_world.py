@@ -23,7 +23,7 @@ import time
 
 ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
 NET, VM, DECOY = 2, 3, 5
-READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT = 1, 6, 8, 9, 10, 13, 14, 15
+READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT, GUEST_CHANNEL = 1, 6, 8, 9, 10, 13, 14, 15, 16
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
  DESTROY, CHANNEL) = range(1, 17)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
@@ -54,6 +54,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         guest = self.server.guest
+        if not guest.agent.hello_said.wait(0.5):  # in a guest the agent starts before the service
+            guest.agent.hello_said.set()
         status, body = guest.answers.get(self.path, (200, guest.page))
         if self.path.startswith("/api/challenge?nonce="):
             nonce = bytes.fromhex(self.path.split("=")[1])
@@ -85,6 +87,7 @@ class Guest:
         self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
         self.server = Server((f"192.0.2.{2 + number % 13}", 80), Handler)
         self.server.guest = self
+        self.agent = Agent(self)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close_port(self):
@@ -93,6 +96,82 @@ class Guest:
             self.server.shutdown()
             self.server.server_close()
             self.server = None
+
+
+# --- the agent in a guest
+
+HELLO, KEYED, BEAT, TOLD = range(1, 5)
+DENIED, CHANGED, ACCOUNT, MODULE, LISTENING = range(1, 6)
+SERVICE_ANSWERS = 1
+FRAME, AGENT_LIST, ABILITIES = 256, bytes(range(32)), 0x1e9
+
+
+class Agent:
+    """koboshi-guest's other end: one connection at a time, as QEMU's socket. A thread beats until told otherwise."""
+
+    def __init__(self, guest):
+        self.guest, self.number, self.began = guest, 0, time.monotonic()
+        self.key, self.beats, self.decided, self.service = None, True, 0, SERVICE_ANSWERS
+        self.lock, self.connections, self.keys = threading.RLock(), [], 0
+        self.hello_said, self.list, self.greeted = threading.Event(), AGENT_LIST, False
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def connect(self):
+        """The end that the engine gets; what is there already is gone."""
+        with self.lock:
+            ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            its.setblocking(False)
+            ours.settimeout(0)
+            self.connections.append(ours)
+            if not self.greeted:
+                self.greeted = True
+                self.hello()
+            self.hello_said.set()
+            return its
+
+    def frame(self, kind, body, key=None, number=None, later_s=0):
+        if number is None:
+            self.number += 1
+        uptime_us = int((time.monotonic() - self.began + later_s) * 1e6)
+        bytes_ = struct.pack("<4sHHI4xq", b"kbgt", 1, kind, self.number if number is None else number, uptime_us) + body
+        bytes_ = bytes_.ljust(FRAME - 16, b"\0")
+        return bytes_ + (hmac.new(key, bytes_, "sha256").digest()[:16] if key else bytes(16))
+
+    def send(self, bytes_):
+        with self.lock:
+            if self.connections:
+                with contextlib.suppress(OSError):
+                    self.connections[-1].sendall(bytes_)
+
+    def drop(self):
+        """QEMU's end closes."""
+        with self.lock:
+            self.connections.pop().close()
+
+    def hello(self):
+        self.number = 0
+        self.send(bytes(FRAME) + self.frame(HELLO, self.list + struct.pack("<II", ABILITIES, 77)))
+
+    def beat(self, key=None):
+        self.decided += 1
+        self.send(self.frame(BEAT, struct.pack("<QQQII", self.decided, 2, 0, self.service, 0), key or self.key))
+
+    def tell(self, what, text, detail=0):
+        self.send(self.frame(TOLD, struct.pack("<II", what, detail) + text.encode(), self.key))
+
+    def run(self):
+        while self.guest.server:
+            time.sleep(0.1)
+            with self.lock:
+                for connection in self.connections:
+                    with contextlib.suppress(OSError):
+                        bytes_ = connection.recv(4096)
+                        if len(bytes_) == FRAME:
+                            self.key, self.keys = bytes_[24:24 + KEY_SIZE], self.keys + 1
+                if self.key and self.beats and self.guest.state == RUNNING:
+                    self.beat()
+        while self.connections:
+            self.drop()
 
 
 # --- wire
@@ -135,6 +214,8 @@ class World:
         self.orders, self.numbers = [], []
         self.held = {}    # order type -> instance: such an order is taken and never answered
         self.refused = {}  # order type -> (status, text): the next one is
+        self.deaf = False  # no agent's port can be had
+        self.other_list = False  # agents of new guests take another list than the manifest's
 
     def carry_out(self, order):
         """The packet to answer with, or None."""
@@ -166,9 +247,13 @@ class World:
                 assert order.instance not in self.numbers, "a number was given twice"
                 self.numbers.append(order.instance)
                 guest = self.guests[order.instance] = Guest(order.instance, order.variant)
+                if self.other_list:
+                    guest.agent.list = bytes(31) + b"x"
                 return answer(order.id, key=guest.key)
             elif order.type in (SUSPEND, RESUME) and guest:
                 guest.state = PAUSED if order.type == SUSPEND else RUNNING
+            elif order.type == CHANNEL and (self.deaf or not guest):
+                return answer(order.id, -111, "there is no port")
             elif order.type == DESTROY and guest:
                 guest.close_port()
                 del self.guests[order.instance]
@@ -206,7 +291,14 @@ class Actuator(threading.Thread):
                 bytes_ = self.link.recv(65536)
                 if not bytes_:
                     return
-                reply = self.world.carry_out(Order(bytes_[8:]))
+                order = Order(bytes_[8:])
+                reply = self.world.carry_out(order)
+                if order.type == CHANNEL and reply and not self.world.deaf and order.instance in self.world.guests:
+                    guest = self.world.guests[order.instance]
+                    its = guest.agent.connect()
+                    self.link.sendmsg([notice(GUEST_CHANNEL, guest.number, key=guest.agent_key)],
+                                      [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
+                    its.close()
                 if reply:
                     self.link.send(reply)
 
@@ -345,10 +437,11 @@ VARIANTS = {
 }
 
 
-def manifest(variant):
+def manifest(variant, agent=True):
     parts = [dict(zip(("name", "version"), part.split())) for part in VARIANTS[variant]]
+    more = {"agent": {"list": AGENT_LIST.hex()}} if agent else {}
     return {
-        "format": 1, "variant": variant, "summary": f"the {variant} one", "built": "2026-01-02T03:04:05Z", "suite": "trixie",
+        "format": 1, "variant": variant, **more, "summary": f"the {variant} one", "built": "2026-01-02T03:04:05Z", "suite": "trixie",
         "recipe_sha256": "0" * 64, "fallbacks": [],
         "components": [{"layer": layer, **part} for layer, part in zip(("kernel", "libc", "server", "runtime"), parts)],
         "packages": [{"name": f"package{i}", "version": f"{variant if i % 2 else 1}"} for i in range(100)],
@@ -374,6 +467,14 @@ services:
 {more}"""
 
 
+def make_images(folder, image_tool, agent=True):
+    for variant in VARIANTS:
+        (folder / "images" / variant).mkdir(parents=True, exist_ok=True)
+        (folder / "images" / variant / "manifest.json").write_text(json.dumps(manifest(variant, agent)))
+        subprocess.run([image_tool, "sign", "--key", folder / "key", folder / "images" / variant], check=True,
+                       stdout=subprocess.DEVNULL)
+
+
 def make_folder(folder, engine, image_tool):
     shutil.copy(engine, folder / "koboshi-engine")  # the build folder may be closed to the engine's user
     (folder / "run").mkdir()
@@ -381,10 +482,6 @@ def make_folder(folder, engine, image_tool):
     os.chown(folder / "state/ledger", ENGINE_USER, ENGINE_USER)
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", folder / "key"], check=True)
     subprocess.run(["openssl", "pkey", "-in", folder / "key", "-pubout", "-out", folder / "key.pub"], check=True)
-    for variant in VARIANTS:
-        (folder / "images" / variant).mkdir(parents=True)
-        (folder / "images" / variant / "manifest.json").write_text(json.dumps(manifest(variant)))
-        subprocess.run([image_tool, "sign", "--key", folder / "key", folder / "images" / variant], check=True,
-                       stdout=subprocess.DEVNULL)
+    make_images(folder, image_tool)
     (folder / "koboshi.yaml").write_text(config(folder))
     folder.chmod(0o755)

@@ -16,19 +16,20 @@ import threading
 import time
 import unittest
 
+from agents_test import AgentTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, GATE, GONE, IO_ERROR, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD,
                         TARPIT, TROUBLE, USAGE, VM, VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
-programs = ()
 
+class EngineTest(AgentTests, unittest.TestCase):
+    programs = ()
 
-class EngineTest(unittest.TestCase):
     def setUp(self):
         self.temporary = tempfile.TemporaryDirectory(prefix="kbe.")
         self.addCleanup(self.temporary.cleanup)
         self.folder = pathlib.Path(self.temporary.name)
-        make_folder(self.folder, *programs)
+        make_folder(self.folder, *self.programs)
         self.world = World()
         self.addCleanup(self.world.close)
         self.engine = Engine(self.folder, self.world)
@@ -597,5 +598,5 @@ def enter_namespaces():
 
 if __name__ == "__main__":
     enter_namespaces()
-    programs = sys.argv[1:3]
+    EngineTest.programs = sys.argv[1:3]
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)

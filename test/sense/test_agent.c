@@ -2,7 +2,7 @@
  * Rows of what an agent and whoever imitates it sends, of what the path says meanwhile, and of what is found. A row is a line of
  * steps, one letter each; `n(...)` plays what is in the brackets n times.
  *
- *   s  the guest has started                     H  hello        h  hello with another list
+ *   s  the guest has started  f  before we came  H  hello        h  hello with another list
  *   B  beat  W  beat: the service answers        b  beat under another key      -  beat with lesser counters
  *   R  the last frame again                      <  beat from an earlier time   >  beat from the future
  *   D C A M L O  told: denied, changed, account, module, listening, trouble     K  a key
@@ -31,7 +31,10 @@ static const struct {
         {"hello again while it starts", "ZH ZH", "key nonsense"},
         {"hello again later", "ZHsB 3(.) ZH", "key nonsense"},
         {"hello again after a new connection", "ZHsB ~ZH", "key nonsense"},
-        {"hello long after the start", "sZH", "nonsense"},
+        {"hello after the start: no key, no proof", "sZH", ""},
+        {"hello after the start, again", "sZH ZH", "nonsense"},
+        {"hello in a guest that ran before us", "fsZH", "nonsense"},
+        {"hello in a guest that ran before us and still starts", "fZH", "key"},
         {"hello with another list", "Zh", "nonsense"},
         {"a beat before hello, signed: we are new here", "sB60(5(.G)B)", ""},
         {"a beat before hello, not signed", "b", "nonsense"},
@@ -220,6 +223,9 @@ static void step(struct play *p, char c)
 {
 	switch (c) {
 	case ' ':
+		break;
+	case 'f':
+		p->watch.found = true;
 		break;
 	case 's':
 		p->watch.starting = false;

@@ -1,0 +1,130 @@
+/*
+ * The agents inside the guests: a connection to each one's port is asked for when there is none, and what it says goes to the
+ * plan as any other finding. Whoever is killed, the rule is the same: an engine that has no connection asks; koboshi-vm makes one
+ * and keeps nothing. An instance keeps one sense_channel for its whole life, so that a second hello is known as such.
+ */
+#include "engine/engine.h"
+
+#include "lib/bytes.h"
+#include "lib/log.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define ASK_FIRST_US 1000000 /* after a failure; doubled with each */
+#define ASK_MAX_US 32000000
+
+static bool is_starting(enum plan_life life)
+{
+	return life == PLAN_LIFE_TAP || life == PLAN_LIFE_CREATE || life == PLAN_LIFE_BOOTING || life == PLAN_LIFE_UNCAPPING;
+}
+
+/* There is a guest, and it is not being taken away. */
+static bool has_guest(enum plan_life life)
+{
+	return life >= PLAN_LIFE_BOOTING && life <= PLAN_LIFE_DOOMED;
+}
+
+static void on_report(void *arg, const struct evidence *evidence, const char *detail)
+{
+	struct engine_instance *i = arg;
+	if (evidence->finding != FINDING_LISTENING && evidence->finding != FINDING_CONTRADICTED)
+		log_warning("engine.agent", "%s: %s", i->address.name, detail);
+	service_found(i->service, evidence, detail);
+}
+
+void agents_came(struct engine_instance *i, bool starts)
+{
+	const struct engine_service *s = i->service;
+	const struct library_variant *v =
+	        i->variant < s->conf->n_variants ? library_find(&s->engine->library, s->conf->variants[i->variant]) : NULL;
+	if (!v || !v->image || !v->image->has_agent)
+		return;
+	struct sense_channel_target target = {
+	        .instance = i->number, .began_us = starts ? clock_monotonic_us() : 0, .failures = s->conf->probe.failures};
+	static_assert(sizeof(target.list) == sizeof(v->image->agent_list), "both are SHA-256");
+	memcpy(target.list, v->image->agent_list, sizeof(target.list));
+	i->channel = sense_channel_new(s->engine->loop, &target, on_report, i);
+}
+
+void agents_gone(struct engine_instance *i)
+{
+	sense_channel_free(i->channel);
+	i->channel = NULL;
+}
+
+static void ask(struct engine_instance *i)
+{
+	struct engine *e = i->service->engine;
+	int64_t now_us = clock_monotonic_us();
+	if (i->channel_asked || now_us < i->channel_us || !has_guest(i->life) || sense_channel_connected(i->channel) ||
+	    !hands_ready(e->hands, WIRE_VM))
+		return;
+	struct wire_order order = {.type = ORDER_VM_CHANNEL, .service = i->service->index, .instance = i->number};
+	struct hands_cookie cookie = {.service = i->service->index};
+	i->channel_asked = true;
+	hands_send(e->hands, &order, &cookie);
+}
+
+void agents_follow(struct engine_instance *i)
+{
+	if (!i->channel)
+		return;
+	sense_channel_starting(i->channel, is_starting(i->life));
+	ask(i);
+}
+
+void agents_connected(struct engine *e, const struct wire_note *note, int fd)
+{
+	struct engine_service *s = service_of_instance(e, note->instance);
+	struct engine_instance *i = s ? service_instance(s, note->instance) : NULL;
+	static_assert(sizeof(note->key) == AGENT_KEY, "one key");
+	if (i && i->channel)
+		sense_channel_connect(i->channel, fd, note->key);
+	else
+		close(fd);
+}
+
+void agents_answered(struct engine *e, const struct wire_order *order, const struct wire_answer *answer)
+{
+	struct engine_service *s = service_of_instance(e, order->instance);
+	struct engine_instance *i = s ? service_instance(s, order->instance) : NULL;
+	if (!i)
+		return;
+	i->channel_asked = false;
+	if (answer->status == 0) {
+		i->channel_pause_us = 0;
+		return;
+	}
+	if (i->channel_pause_us == 0)
+		log_warning("engine.agent", "%s: its agent cannot be heard: %s", i->address.name, answer->text);
+	i->channel_pause_us = i->channel_pause_us ? 2 * i->channel_pause_us : ASK_FIRST_US;
+	i->channel_pause_us = i->channel_pause_us > ASK_MAX_US ? ASK_MAX_US : i->channel_pause_us;
+	i->channel_us = clock_monotonic_us() + i->channel_pause_us;
+}
+
+void agents_probed(struct engine_instance *i, const struct evidence *evidence)
+{
+	enum finding_class class = finding_class(evidence->finding);
+	if (i->channel && class != FINDING_CLASS_UNKNOWN)
+		sense_channel_probed(i->channel, class == FINDING_CLASS_GOOD, evidence->time_us);
+}
+
+/* Its silence is its own: it runs, is asked, and we hear. */
+static bool is_listened(const struct engine_instance *i)
+{
+	return !i->service->engine->blind && i->http && !i->proving &&
+	       (i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED);
+}
+
+void agents_pulse(struct engine *e)
+{
+	for (size_t s = 0; s < e->n_services; s++)
+		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+			struct engine_instance *i = &e->services[s].instances[k];
+			if (i->channel)
+				sense_channel_look(i->channel, is_listened(i), e->busy);
+			if (i->channel) /* what was found may have ended it */
+				ask(i);
+		}
+}

@@ -4,6 +4,7 @@ Most are one shell line, run as root in the guest: what an attacker who has got 
 lab's own guests only, none spreads, and none outlives the guest.
 """
 import dataclasses
+import struct
 import sys
 from typing import Callable, Optional
 
@@ -28,11 +29,44 @@ class Fault:
     name: str
     text: str  # what a person is told
     line: str = ""  # run in the guest
+    prepare: str = ""  # run in the guest before, so that its time is not the fault's; no harm yet
     act: Optional[Callable[[int], int]] = None  # or done from outside, with the instance's number; returns when
 
     def strike(self, number: int) -> int:
         """Does it; the moment (CLOCK_MONOTONIC, us) it began."""
+        if self.prepare:
+            status, said = guest.ask(number, self.prepare)
+            if status != 0:
+                raise LabError(f"'{self.name}' cannot be prepared in guest {number}: {said.strip()}")
         return self.act(number) if self.act else guest.strike(number, self.line)
+
+
+# --- against the agent in the guest. What is run is busybox's `true`, whatever way it comes.
+
+DROP = "/tmp/koboshi-drop"
+DROPPED = f"mkdir -p {DROP} && cp /bin/busybox {DROP}/true && echo >> {DROP}/true && "  # other bytes than the image's
+
+AGENT_PORT = ("for port in /sys/class/virtio-ports/*; do read -r name < $port/name; "
+              "[ $name = org.koboshi.agent.0 ] && break; done; port=/dev/${port##*/}; ")
+KILL_AGENT = ("for agent in /proc/[0-9]*; do read -r name < $agent/comm && [ \"$name\" = koboshi-guest ] && "
+              "kill -KILL ${agent##*/}; done 2> /dev/null; ")
+# a beat as the agent sends it, but for the key; its number and time are high enough
+FORGED = "kbgt" + "".join(f"\\{byte:03o}" for byte in struct.pack("<HHI4xq3QII", 1, 3, 1 << 20, 1 << 30, 1 << 20, 0, 0, 1, 0)
+                          .ljust(236, b"\0") + b"\1" * 16)
+
+# Runs in place of a sleeping busybox: open("/bin/busybox"), memfd_create("true"), sendfile(), execveat(memfd, "", {"true"}, NULL,
+# AT_EMPTY_PATH), exit().
+IN_MEMORY = bytes.fromhex(
+    "31f6488d3d66000000b8020000000f054189c431f6488d3d60000000b83f0100000f054189c54489ef4489e631d241ba00001000b8280000000f05"
+    "85c07fe74531d24152488d0531000000504889e24489ef488d352700000041b800100000b8420100000f0531ffb83c0000000f05"
+    "2f62696e2f62757379626f78007472756500")
+# All of its code becomes "nothing, nothing, ..., that": wherever it wakes up, it gets there. No program starts for it.
+INJECT = (f"mkdir -p {DROP}; sleep 600 > /dev/null 2>&1 & echo $! > {DROP}/pid; sleep 0.3; read -r pid < {DROP}/pid; "
+          "while read -r range rights rest; do [ $rights = r-xp ] && break; done < /proc/$pid/maps; "
+          "begin=$((0x${range%-*} / 4096)); pages=$((0x${range#*-} / 4096 - begin)); "
+          "{ dd if=/dev/zero bs=4096 count=$((pages - 1)) | tr '\\000' '\\220'; "
+          "printf '" + "".join(f"\\{byte:03o}" for byte in IN_MEMORY) + "'; } 2> /dev/null | "
+          "dd of=/proc/$pid/mem bs=4096 seek=$begin conv=notrunc 2> /dev/null")
 
 
 def kill_all(_number: int) -> int:
@@ -86,6 +120,33 @@ FAULTS = {fault.name: fault for fault in (
           "rmmod i6300esb 2> /dev/null; modprobe i6300esb heartbeat=2 && : > /dev/watchdog"),
     Fault("change-api", "root inside changes what the application knows: its answer is another, the page is the same",
           "echo '{\"value\":99.5,\"unit\":\"celsius\",\"stored\":1,\"last\":1}' > /var/lib/sensor/readings.json"),
+    Fault("drop-program", "root inside drops a program that is not the image's and starts it, the server goes on",
+          f"{DROP}/true", DROPPED + "true"),
+    Fault("drop-script", "root inside drops a script and starts it, the server goes on",
+          f"{DROP}/script", f"mkdir -p {DROP} && printf '#!/bin/sh\\n:\\n' > {DROP}/script && chmod 755 {DROP}/script"),
+    Fault("sh-script", "root inside gives a dropped script to the image's own shell, the server goes on",
+          f"sh {DROP}/script", f"mkdir -p {DROP} && printf ':\\n' > {DROP}/script"),
+    Fault("run-deleted", "root inside starts a program that is deleted already, the server goes on",
+          f"exec 4< {DROP}/true; rm {DROP}/true; /proc/self/fd/4", DROPPED + "true"),
+    Fault("run-memfd", "root inside makes a sleeping process start a program out of memory, the server goes on",
+          f"read -r pid < {DROP}/pid; kill -STOP $pid; kill -CONT $pid", INJECT),
+    Fault("run-loader", "root inside starts one of the image's programs by the dynamic loader, the server goes on",
+          "/lib64/ld-linux-x86-64.so.2 $(command -v nft) --version"),
+    Fault("kill-agent", "root inside ends the guest's agent, the server goes on", KILL_AGENT),
+    Fault("lie-agent", "root inside ends the guest's agent and speaks in its place: frames that look right, then noise",
+          KILL_AGENT + AGENT_PORT + f"exec 4> $port && for n in 1 2 3; do printf '{FORGED}' >&4; sleep 0.5; done; "
+          "dd if=/dev/urandom bs=256 count=4 >&4 2> /dev/null"),
+    Fault("flood-agent", "root inside ends the guest's agent and writes into its port what it can, 64 MiB at most",
+          KILL_AGENT + AGENT_PORT + "dd if=/dev/urandom bs=65536 count=1024 > $port 2> /dev/null &"),
+    Fault("open-port", "root inside listens on a port that the image does not, the server goes on",
+          "busybox nc -l -p 4444 < /dev/null > /dev/null 2>&1 &"),
+    Fault("add-account", "root inside adds an account, the server goes on",
+          "echo 'guest:x:0:0::/:/bin/false' >> /etc/passwd"),
+    Fault("change-etc", "root inside changes a file below /etc, the server goes on",
+          "echo '# changed' >> /etc/koboshi-changed"),
+    Fault("load-module", "root inside loads a kernel module that the guest does not need, the server goes on",
+          "for module in $(find /lib/modules /usr/lib/modules -name '*.ko*' 2> /dev/null); do name=${module##*/}; name=${name%%.*}; "
+          "[ -e /sys/module/$(echo $name | tr - _) ] || { modprobe $name && break; }; done"),
     Fault("kill-guest", "the guest's whole machine vanishes (kill -9 of its emulator)", act=guest.kill),
     Fault("kill-koboshid", "every process of koboshid is killed with -9 at once", act=kill_all),
 )}

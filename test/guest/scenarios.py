@@ -205,6 +205,71 @@ def what_the_profile_names_goes_and_a_stray_is_told(asking: clients.Clients) -> 
     suspect_and_goes_on(asking, "stray", "strayed")
 
 
+# --- the agent inside ---------------------------------------------------------------------------------------------------------
+
+
+class Skipped(Exception):
+    """Why a test says nothing here."""
+
+
+def await_heard(role: str) -> int:
+    """The instance of this role, once its agent speaks."""
+    def look() -> Json:
+        held = api.holder(api.call("GET", "/v1/status"), role)
+        if held["agent"]["state"] == "none":
+            raise Skipped("the images have no agent")
+        return held if held["agent"]["state"] == "speaks" else {}
+
+    api.wait_whole()
+    return shell.wait_for(f"the agent of the {role}", look, 20, 0.1)["number"]
+
+
+def betrayed(asking: clients.Clients, fault: str, *found: str) -> None:
+    """What the agent tells, or its silence, fells the active instance while that goes on serving."""
+    await_heard("active")
+    played = scene.play(asking, FAULTS[fault])
+    fell(played, ("compromised",))
+    print(f"# {fault}: first evidence {played.after_ms('first_evidence_us')} ms, verdict {played.after_ms('verdict_us')} ms after the fault; "
+          f"{played.incident['cause']}", flush=True)
+    check(any(words in played.incident["cause"] for words in found), f"it fell for what was done: {played.incident['cause']}")
+
+
+for fault_of_agent, words_of_agent in {
+        "drop-program": ("kept \"",), "drop-script": ("kept \"",), "sh-script": ("kept \"",), "run-deleted": ("kept \"",),
+        "run-memfd": ("kept \"",), "run-loader": ("kept \"",),
+        "kill-agent": ("its agent has been silent",), "lie-agent": ("not signed with this guest's key",),
+        "flood-agent": ("a frame of the guest's agent",), "add-account": ("accounts or keys changed",),
+        "change-etc": ("was changed",), "load-module": ("kernel module",)}.items():
+    TESTS[fault_of_agent] = lambda asking, fault=fault_of_agent, words=words_of_agent: betrayed(asking, fault, *words)
+
+
+@test
+def open_port(asking: clients.Clients) -> None:
+    """Weak: on the standby, which stays."""
+    struck, first = await_heard("standby"), api.newest_incident()
+    fault_us = FAULTS["open-port"].strike(struck)
+    shell.wait_for("the finding", lambda: "listening" in findings(struck), 30, 0.02)
+    print(f"# open-port: first evidence at most {(shell.now_us() - fault_us) / 1000:.0f} ms after the fault", flush=True)
+    why = api.call("GET", f"/v1/why/kb-{struck}")
+    check(why["verdict"] == "healthy" and api.newest_incident() == first, f"a weak finding is no verdict: {why}")
+    FAULTS["kill-guest"].strike(struck)
+    scene.wait_closed(first + 1, 0)
+    asking.wait_good(shell.now_us(), 10)
+    gone(struck)
+
+
+@test
+def agents_are_heard_again_after_kill_9(asking: clients.Clients) -> None:
+    """Engine and vm actuator at once; and nobody falls for it."""
+    number, first = await_heard("active"), api.newest_incident()
+    for program in ("koboshi-engine", "koboshi-vm"):
+        check(api.kill_koboshi(program), f"{program} was running")
+    shell.wait_for("a device that lacks nothing", lambda: (api.try_call("GET", "/v1/status") or {}).get("state") == "ok", 30, 0.05)
+    check(await_heard("active") == number, "the same instance serves and is heard")
+    asking.wait_good(shell.now_us() + 4_000_000, 20, "four seconds later")
+    check(api.newest_incident() == first, "no incident came of it")
+
+
 @test
 def planned_switch_loses_no_request(asking: clients.Clients) -> None:
     played = scene.play(asking, PLANNED)
@@ -356,6 +421,9 @@ def play(number: int, name: str, asking: clients.Clients) -> bool:
     begin = time.monotonic()
     try:
         TESTS[name](asking)
+    except Skipped as why:
+        print(f"ok {number} - {name} # SKIP {why}", flush=True)
+        return True
     except (AssertionError, shell.LabError, OSError, KeyError) as error:
         print(f"not ok {number} - {name}\n# {error}", flush=True)
         if not isinstance(error, (AssertionError, shell.LabError)):

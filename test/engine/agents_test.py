@@ -24,7 +24,7 @@ class AgentTests:
         wait_for("its agent speaks", lambda: self.agent_state(active) == "speaks")
         return active, self.world.guests[active].agent
 
-    def found(self, number, finding):
+    def told_of(self, number, finding):
         return [f for f in self.why(number)["findings"] if f["finding"] == finding]
 
     def falls_for(self, victim, act, finding, words):
@@ -59,7 +59,7 @@ class AgentTests:
         active, agent = self.start_heard()
         standby = self.roles()["standby"]
         self.world.guests[standby].agent.tell(LISTENING, "tcp 4444", 4444)
-        told = wait_for("listening", lambda: self.found(standby, "listening"))[0]
+        told = wait_for("listening", lambda: self.told_of(standby, "listening"))[0]
         self.assertEqual((told["vantage"], told["detail"]), ("guest", 'its agent says: somebody listens on "tcp 4444"'))
         self.assertEqual(self.why(standby)["verdict"], "healthy")
         agent.tell(CHANGED, "/etc/motd")

@@ -66,6 +66,31 @@ static int setup_hidden(void **state)
 	return world_setup_hidden(state);
 }
 
+/* Lets all that is not in it pass and counts it: as wide as a profile can be. */
+static int setup_profiled(void **state)
+{
+	static const char profile[] =
+	        "{\"ietf-mud:mud\":{\"mud-version\":1,\"mud-url\":\"https://pump.example.com/p.json\",\"last-update\":"
+	        "\"2026-11-20\",\"is-supported\":true,\"from-device-policy\":{\"access-lists\":{\"access-list\":[{\"name\":\"f\"}"
+	        "]}},"
+	        "\"to-device-policy\":{\"access-lists\":{\"access-list\":[{\"name\":\"f\"}]}}},\"ietf-access-control-list:acls\":"
+	        "{\"acl\":[{\"name\":\"f\",\"type\":\"ipv4-acl-type\",\"aces\":{\"ace\":[{\"name\":\"one\",\"matches\":{\"udp\":"
+	        "{\"destination-port\":{\"operator\":\"eq\",\"port\":123}}},\"actions\":{\"forwarding\":\"accept\"}}]}}]}}";
+	int r = setup_with(state, true, "    profile: /dev/null\n");
+	struct world *w = *state;
+	assert_int_equal(
+	        lab_command("printf '%%s' '%s' > %s/mud.json && sed -i 's|/dev/null|%s/mud.json\\n    outside: count|' %s",
+	                    profile, w->lab.folder, w->lab.folder, w->lab.config),
+	        0);
+	lab_kill(&w->lab);
+	lab_start(&w->lab, world_program);
+	struct wire_note note = lab_notice(&w->lab);
+	if (note.type != NOTICE_PROFILE || note.text[0])
+		fail_msg("%s", note.text);
+	lab_logged(&w->lab, QUIET);
+	return r;
+}
+
 static int setup_off(void **state)
 {
 	return setup_with(state, true, "decoys:\n  enabled: no\n");
@@ -284,6 +309,26 @@ static void test_tarpit_has_whom_it_gets(void **state)
 	}
 }
 
+/* Nor does a profile let a touch go anywhere else: not out, and not past the tarpit. */
+static void test_no_profile_stands_between(void **state)
+{
+	struct world *w = *state;
+	int guest[2], tarpit[2];
+	const char *const nobody[] = {NOBODY4, NOBODY6};
+	gate(w, 2, WIRE_GATE_OPEN);
+	for (int i = 0; i < 2; i++) {
+		trapped(w, w->lab.tarpit[i], nobody[i], &guest[i], &tarpit[i]);
+		assert_passes(tarpit[i], guest[i]);
+		assert_int_equal(send(guest[i], "x", 1, MSG_NOSIGNAL), 1);
+		assert_true(lab_readable(tarpit[i], SOON));
+		close(guest[i]);
+		close(tarpit[i]);
+	}
+	struct lab_logged logged = lab_logged(&w->lab, QUIET);
+	assert_int_equal(logged.decoy, 2);
+	assert_int_equal(logged.stray, 0); /* it is one thing and not the other as well */
+}
+
 /* Its door is the touch itself: nobody from outside, and no other door of the host. */
 static void test_tarpit_is_no_way_in(void **state)
 {
@@ -340,6 +385,7 @@ int main(int argc, char **argv)
 	        WITH(test_a_late_answer_is_no_touch, setup_hidden),
 	        WITH(test_a_flood_is_told_of_and_not_passed_on, setup_silent),
 	        WITH(test_tarpit_has_whom_it_gets, setup_answered),
+	        WITH(test_no_profile_stands_between, setup_profiled),
 	        WITH(test_tarpit_is_no_way_in, setup_answered),
 	        WITH(test_off_is_off, setup_off),
 	        WITH(test_a_guest_that_comes_and_goes, setup_silent),

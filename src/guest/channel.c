@@ -12,6 +12,7 @@
 
 #define FRAMES 40
 #define ROOM ((size_t)FRAMES * AGENT_FRAME)
+#define FIND_TICKS 10 /* how rarely a port that is not there is looked for */
 
 static struct {
 	int epoll, fd;
@@ -20,9 +21,10 @@ static struct {
 	struct agent_frame hello;
 	uint8_t key[AGENT_KEY];
 	bool keyed;
-	uint8_t out[ROOM], in[AGENT_FRAME];
+	uint8_t out[ROOM + AGENT_FRAME], in[AGENT_FRAME]; /* one more for the zeros of a new beginning */
 	size_t out_size, in_size;
 	size_t cut; /* of the first frame in `out`: so much was written already */
+	unsigned ticks;
 } channel = {.fd = -1};
 
 static int64_t uptime_us(void)
@@ -61,14 +63,18 @@ static bool out_add(const uint8_t frame[static AGENT_FRAME])
 	return true;
 }
 
-/* A start, and the host's end after it was away: zeros, so that a half frame does not spoil what follows. */
-static void out_begin(bool hello)
+/* A start, and the host's end after it was away: zeros, so that a half frame does not spoil what follows. The rest of a frame
+ * that was begun is dropped, those behind it are kept. */
+static void out_begin(void)
 {
-	static const uint8_t zeros[AGENT_FRAME];
 	uint8_t bytes[AGENT_FRAME];
-	channel.out_size = channel.cut = 0;
-	out_add(zeros);
-	if (!hello)
+	size_t dropped = channel.keyed ? (AGENT_FRAME - channel.cut) % AGENT_FRAME : channel.out_size;
+	channel.out_size -= dropped < channel.out_size ? dropped : channel.out_size;
+	memmove(channel.out + AGENT_FRAME, channel.out + dropped, channel.out_size);
+	memset(channel.out, 0, AGENT_FRAME);
+	channel.out_size += AGENT_FRAME;
+	channel.cut = 0;
+	if (channel.keyed)
 		return;
 	channel.hello.uptime_us = uptime_us();
 	agent_encode(&channel.hello, NULL, bytes);
@@ -82,7 +88,7 @@ static void port_take(int fd)
 	channel.down = false;
 	channel.in_size = 0;
 	epoll_ctl(channel.epoll, EPOLL_CTL_ADD, fd, &event);
-	out_begin(true);
+	out_begin();
 	out_flush();
 }
 
@@ -120,7 +126,7 @@ void channel_init(int epoll, int fd, const struct agent_frame *hello)
 		port_take(fd);
 }
 
-/* The host's end went: what it did not take is lost, and epoll is asked again by channel_tick(). */
+/* The host's end went: epoll is asked again by channel_tick(). */
 static void port_down(void)
 {
 	channel.down = true;
@@ -167,7 +173,7 @@ static void port_try(void)
 	if (epoll_ctl(channel.epoll, EPOLL_CTL_ADD, channel.fd, &event) < 0)
 		return;
 	channel.down = false;
-	out_begin(!channel.keyed);
+	out_begin();
 	out_flush();
 }
 
@@ -175,22 +181,22 @@ void channel_tick(void)
 {
 	if (channel.fd >= 0 && channel.down)
 		port_try();
-	if (channel.fd >= 0)
+	if (channel.fd >= 0 || channel.ticks++ % FIND_TICKS)
 		return;
 	int fd = port_find();
 	if (fd >= 0)
 		port_take(fd);
 }
 
-bool channel_keyed(void)
+bool channel_ready(void)
 {
-	return channel.keyed;
+	return channel.keyed && channel.fd >= 0 && !channel.down && channel.out_size + AGENT_FRAME <= ROOM;
 }
 
 bool channel_send(struct agent_frame *frame)
 {
 	uint8_t bytes[AGENT_FRAME];
-	if (!channel.keyed || channel.fd < 0 || channel.down || channel.out_size + AGENT_FRAME > ROOM)
+	if (!channel_ready())
 		return false;
 	frame->number = ++channel.number;
 	frame->uptime_us = uptime_us();

@@ -14,6 +14,6 @@ void channel_event(unsigned events);
 /* Each 100 ms: looks for the port, takes up a broken line again. */
 void channel_tick(void);
 
-/* A BEAT or TOLD; uptime and number are put in here. False: no key yet, or no room. */
+/* A BEAT or TOLD; uptime and number are put in here. False: not ready, that is no key yet, nobody there, or no room. */
 bool channel_send(struct agent_frame *frame);
-bool channel_keyed(void);
+bool channel_ready(void);

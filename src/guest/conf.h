@@ -12,6 +12,7 @@
 #define CONF_PLACES 16
 #define CONF_PORTS 32
 #define CONF_MODULES 128
+#define CONF_MODULE 64 /* the kernel's own limit */
 
 struct conf_port {
 	bool udp;
@@ -33,7 +34,7 @@ struct conf {
 	unsigned n_mounts, n_watches, n_spared;
 	struct conf_port listens[CONF_PORTS]; /* listen tcp|udp PORT: the image's own */
 	unsigned n_listens;
-	char modules[CONF_MODULES][32]; /* module NAME: may be loaded after the start */
+	char modules[CONF_MODULES][CONF_MODULE]; /* module NAME: may be loaded after the start */
 	unsigned n_modules;
 };
 

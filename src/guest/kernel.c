@@ -20,7 +20,7 @@ static struct {
 	const struct conf *conf;
 	uint64_t told[2][65536 / 64]; /* tcp, udp: ports that were told and are still there */
 	uint64_t seen[2][65536 / 64];
-	char modules[MODULES][32];
+	char modules[MODULES][CONF_MODULE];
 	unsigned n_modules;
 	unsigned ephemeral_from, ephemeral_to;
 } kernel;
@@ -86,12 +86,12 @@ static bool module_known(const char *name)
 
 static bool modules_look(bool tells)
 {
-	char line[1024], name[32];
+	char line[1024], name[CONF_MODULE];
 	FILE *file = fopen("/proc/modules", "re");
 	if (!file)
 		return false;
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%31s", name) != 1 || module_known(name))
+		if (sscanf(line, "%63s", name) != 1 || module_known(name))
 			continue;
 		if (tells)
 			tell(AGENT_MODULE, 0, name);

@@ -101,26 +101,22 @@ static void beat(void)
 	frame.beat.late = tell_counters.late;
 	frame.beat.lost = tell_counters.lost;
 	frame.beat.service = guest.service;
-	if (!channel_send(&frame) && channel_keyed())
-		return; /* the next one says the same, and more */
+	channel_send(&frame); /* if not, the next one says the same, and more */
 	service_ask();
 }
 
-/* What was seen before the key came waits in the ring. */
+/* What was seen before the key came, or while the host was away, waits in the ring. */
 static void tell_all(void)
 {
 	struct tell_one one;
-	while (channel_keyed() && tell_take(&one)) {
+	while (channel_ready() && tell_take(&one)) {
 		struct agent_frame frame;
 		memset(&frame, 0, sizeof(frame));
 		frame.type = AGENT_TOLD;
 		frame.told.what = one.what;
 		frame.told.detail = one.detail;
 		memcpy(frame.told.text, one.text, AGENT_TEXT);
-		if (!channel_send(&frame)) {
-			tell_counters.lost++;
-			return;
-		}
+		channel_send(&frame);
 	}
 }
 
@@ -174,26 +170,25 @@ static void told(void)
 		tell_all();
 }
 
+/* One event at a time: what one of them closes cannot be meant by the next. */
 static void loop(void)
 {
 	for (;;) {
-		struct epoll_event events[8];
-		int n = epoll_wait(guest.epoll, events, 8, -1);
-		for (int i = 0; i < n; i++) {
-			int fd = events[i].data.fd;
-			if (fd == guest.tick)
-				tick();
-			else if (fd == guest.told)
-				told();
-			else if (fd == guest.mounts)
-				mounted();
-			else if (fd == guest.watch)
-				watch_take();
-			else if (fd == guest.asked)
-				service_answered();
-			else
-				channel_event(events[i].events);
-		}
+		struct epoll_event event;
+		if (epoll_wait(guest.epoll, &event, 1, -1) != 1)
+			continue;
+		if (event.data.fd == guest.tick)
+			tick();
+		else if (event.data.fd == guest.told)
+			told();
+		else if (event.data.fd == guest.mounts)
+			mounted();
+		else if (event.data.fd == guest.watch)
+			watch_take();
+		else if (event.data.fd == guest.asked)
+			service_answered();
+		else
+			channel_event(event.events);
 	}
 }
 
@@ -296,19 +291,22 @@ int main(int argc, char **argv)
 {
 	const char *conf = CONF_PATH;
 	int port = -1, option;
+	bool check = false;
 	struct err err;
-	while ((option = getopt(argc, argv, "c:p:")) != -1) {
-		if (option == 'c') {
+	while ((option = getopt(argc, argv, "c:p:n")) != -1) {
+		if (option == 'n') {
+			check = true;
+		} else if (option == 'c') {
 			conf = optarg;
 		} else if (option == 'p') {
 			port = (int)strtol(optarg, NULL, 10);
 			fcntl(port, F_SETFL, O_NONBLOCK);
 		} else {
-			fprintf(stderr, "usage: koboshi-guest [-c CONF] [-p DESCRIPTOR OF THE PORT]\n");
+			fprintf(stderr, "usage: koboshi-guest [-n] [-c CONF] [-p DESCRIPTOR OF THE PORT]\n");
 			return 2;
 		}
 	}
-	if (run(conf, port, &err) < 0) {
+	if ((check ? conf_read(conf, &guest.conf, &err) : run(conf, port, &err)) < 0) {
 		fprintf(stderr, "koboshi-guest: %s\n", err.text);
 		return 1;
 	}

@@ -256,7 +256,9 @@ def test_late(world):
 
 
 def test_bad_settings(world):
-    for text, sentence in (("list /usr/lib/koboshi/programs\nlate perhaps\n", "/guest.conf:2: `late`"), ("reads on\n", "no list"),
+    world.write("/guest.conf", CONF + "module vmw_vsock_virtio_transport_common\nlisten udp 53\nwatch /etc\nharden namespaces\n")
+    check("settings can be looked at without doing anything", world.run("exec /agent -n -c /guest.conf") == (0, ""))
+    for text, sentence in (("list /usr/lib/koboshi/programs\nlisten icmp 8\n", "/guest.conf:2: `listen`"), ("list /usr/lib/koboshi/programs\nlate perhaps\n", "/guest.conf:2: `late`"), ("reads on\n", "no list"),
                            ("list /nowhere\n", "/nowhere: No such file")):
         world.write("/guest.conf", text)
         status, said = world.run("exec /agent -c /guest.conf")

@@ -128,7 +128,7 @@ int conf_read(const char *path, struct conf *ret_conf, struct err *err)
 {
 	struct conf conf;
 	memset(&conf, 0, sizeof(conf));
-	conf.deadline_ms = 2000;
+	conf.deadline_ms = 5000;
 	conf.reads = true;
 	FILE *file = fopen(path, "re");
 	if (!file)

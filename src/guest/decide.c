@@ -37,6 +37,13 @@ static struct {
 	} starters[CHAINS][WAYS];
 } starts = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static _Atomic bool settled;
+
+void decide_settled(void)
+{
+	settled = true;
+}
+
 static struct starter *starter_of(int tid, bool make)
 {
 	struct starter *chain = starts.starters[(unsigned)tid % CHAINS], *oldest = chain;
@@ -80,8 +87,8 @@ static bool loader_serves(int tid, const struct file_id *loader)
 	bool kernel;
 	if (proc_exec_named(tid, &named, &kernel))
 		return (named.st_dev != loader->device || named.st_ino != loader->inode) &&
-		       start_noted(tid, named.st_dev, named.st_ino, false);
-	return kernel && start_noted(tid, 0, 0, true);
+		       (!settled || start_noted(tid, named.st_dev, named.st_ino, false));
+	return kernel && (!settled || start_noted(tid, 0, 0, true));
 }
 
 static bool begins_with_shebang(int fd)

@@ -14,6 +14,9 @@ enum decide_verdict {
 	DECIDE_LATER = 100 /* it has to be hashed first: decide_slowly() */
 };
 
+/* Until it is called, a start that was under way when the guarding began is not held against a program. */
+void decide_settled(void);
+
 /* The decider's. `question` may be added to. `fan`: the group that asks. */
 enum decide_verdict decide_quickly(int fan, struct decide_question *question, bool learning);
 

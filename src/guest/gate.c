@@ -19,6 +19,7 @@
 
 #define JOBS 64
 #define WORKERS 2
+#define SETTLE_TICKS (1000 / GATE_TICK_MS)
 #define DECIDER_NICE (-15)
 #define STACK 196608
 #define DECIDERS 4 /* how many may get stuck, one after the other, in what an intruder keeps the kernel busy with */
@@ -286,6 +287,8 @@ void gate_watch(void)
 {
 	if (gate.fan < 0)
 		return;
+	if (gate.ticks == SETTLE_TICKS)
+		decide_settled();
 	unsigned now = ++gate.ticks, patience = gate.conf->deadline_ms / GATE_TICK_MS;
 	pthread_mutex_lock(&gate.lock);
 	for (unsigned i = 0; i < JOBS; i++)

@@ -281,8 +281,8 @@ static int run(const char *conf_path, int port, struct err *err)
 		listen_to(guest.watch, EPOLLIN);
 	if (guest.mounts >= 0)
 		listen_to(guest.mounts, EPOLLPRI);
+	gate_mounts(); /* before the hello: who hears that finds us guarding */
 	channel_init(guest.epoll, port, &hello);
-	gate_mounts();
 	loop();
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "lib/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #define ASK_FIRST_US 1000000 /* after a failure; doubled with each */
@@ -33,6 +34,19 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 	service_found(i->service, evidence, detail);
 }
 
+/* Of the image as it is signed now: koboshi-vm starts guests from that one, and an image that was built anew has another list.
+ * Where it cannot be read any more, what was read at our start must do. */
+static void list_of(const struct engine *e, const struct library_variant *v, uint8_t ret_list[static AGENT_HASH])
+{
+	char dir[2 * CONF_PATH_MAX];
+	struct image *now = NULL;
+	static_assert(sizeof(now->agent_list) == AGENT_HASH, "both are SHA-256");
+	snprintf(dir, sizeof(dir), "%s/%s", e->conf.image_dir, v->name);
+	bool fresh = image_open(dir, e->conf.image_key, &now, NULL) == 0 && now->has_agent;
+	memcpy(ret_list, fresh ? now->agent_list : v->image->agent_list, AGENT_HASH);
+	image_free(now);
+}
+
 void agents_came(struct engine_instance *i, bool starts)
 {
 	const struct engine_service *s = i->service;
@@ -42,8 +56,7 @@ void agents_came(struct engine_instance *i, bool starts)
 		return;
 	struct sense_channel_target target = {
 	        .instance = i->number, .began_us = starts ? clock_monotonic_us() : 0, .failures = s->conf->probe.failures};
-	static_assert(sizeof(target.list) == sizeof(v->image->agent_list), "both are SHA-256");
-	memcpy(target.list, v->image->agent_list, sizeof(target.list));
+	list_of(s->engine, v, target.list);
 	i->channel = sense_channel_new(s->engine->loop, &target, on_report, i);
 }
 

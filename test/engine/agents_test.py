@@ -3,7 +3,7 @@ import os
 import signal
 import time
 
-from fake_world import (ACCOUNT, AGENT_LIST, CHANGED, CHANNEL, CREATE, DENIED, FENCED, LISTENING, MODULE, STEER, VM, make_images, wait_for)
+from fake_world import (ACCOUNT, AGENT_LIST, OTHER_LIST, CHANGED, CHANNEL, CREATE, DENIED, FENCED, LISTENING, MODULE, STEER, VM, make_images, wait_for)
 
 
 class AgentTests:
@@ -93,6 +93,17 @@ class AgentTests:
         self.world.await_order(CREATE, after=orders)
         wait_for("it is told", lambda: "another list of programs than its image's" in self.engine.log.read_text())
         self.assertEqual({g.agent.keys for g in self.world.guests.values() if g.agent.list != AGENT_LIST}, {0})
+
+    def test_images_that_were_built_anew_have_a_list_of_their_own(self):
+        self.start_heard()
+        make_images(self.folder, self.programs[1], list_=OTHER_LIST)
+        self.world.other_list = True
+        victim, orders = self.roles()["active"], len(self.world.orders)
+        self.engine.actuators[VM].gone(victim)
+        new = self.world.await_order(CREATE, after=orders).instance
+        wait_for("the new one has its key", lambda: self.world.guests[new].agent.keys == 1)
+        self.await_closed()
+        self.engine.await_state()
 
     def test_a_flood_is_bounded_and_evidence(self):
         active, agent = self.start_heard()

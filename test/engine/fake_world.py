@@ -103,7 +103,7 @@ class Guest:
 HELLO, KEYED, BEAT, TOLD = range(1, 5)
 DENIED, CHANGED, ACCOUNT, MODULE, LISTENING = range(1, 6)
 SERVICE_ANSWERS = 1
-FRAME, AGENT_LIST, ABILITIES = 256, bytes(range(32)), 0x1e9
+FRAME, AGENT_LIST, OTHER_LIST, ABILITIES = 256, bytes(range(32)), bytes(31) + b"x", 0x1e9
 
 
 class Agent:
@@ -248,7 +248,7 @@ class World:
                 self.numbers.append(order.instance)
                 guest = self.guests[order.instance] = Guest(order.instance, order.variant)
                 if self.other_list:
-                    guest.agent.list = bytes(31) + b"x"
+                    guest.agent.list = OTHER_LIST
                 return answer(order.id, key=guest.key)
             elif order.type in (SUSPEND, RESUME) and guest:
                 guest.state = PAUSED if order.type == SUSPEND else RUNNING
@@ -437,9 +437,9 @@ VARIANTS = {
 }
 
 
-def manifest(variant, agent=True):
+def manifest(variant, agent=True, list_=AGENT_LIST):
     parts = [dict(zip(("name", "version"), part.split())) for part in VARIANTS[variant]]
-    more = {"agent": {"list": AGENT_LIST.hex()}} if agent else {}
+    more = {"agent": {"list": list_.hex()}} if agent else {}
     return {
         "format": 1, "variant": variant, **more, "summary": f"the {variant} one", "built": "2026-01-02T03:04:05Z", "suite": "trixie",
         "recipe_sha256": "0" * 64, "fallbacks": [],
@@ -467,10 +467,10 @@ services:
 {more}"""
 
 
-def make_images(folder, image_tool, agent=True):
+def make_images(folder, image_tool, agent=True, list_=AGENT_LIST):
     for variant in VARIANTS:
         (folder / "images" / variant).mkdir(parents=True, exist_ok=True)
-        (folder / "images" / variant / "manifest.json").write_text(json.dumps(manifest(variant, agent)))
+        (folder / "images" / variant / "manifest.json").write_text(json.dumps(manifest(variant, agent, list_)))
         subprocess.run([image_tool, "sign", "--key", folder / "key", folder / "images" / variant], check=True,
                        stdout=subprocess.DEVNULL)
 

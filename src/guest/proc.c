@@ -121,14 +121,14 @@ bool proc_exec_named(int tid, struct stat *ret_st, bool *ret_kernel)
 	return stat_below(said, name, 0, ret_st);
 }
 
-void proc_fd_path(int fd, char *ret_path, size_t size)
+void proc_fd_path(int fd, char *ret_text, size_t size)
 {
-	char self[64];
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	ssize_t length = readlink(self, ret_path, size - 1);
+	char entry[64];
+	snprintf(entry, sizeof(entry), "/proc/self/fd/%d", fd);
+	ssize_t length = readlink(entry, ret_text, size - 1);
 	if (length <= 0) {
-		snprintf(ret_path, size, "?");
+		snprintf(ret_text, size, "?");
 		return;
 	}
-	ret_path[length] = '\0';
+	ret_text[length] = '\0';
 }

@@ -22,4 +22,4 @@ size_t proc_arguments(int tid, char *ret_line, size_t size);
 bool proc_stat(int tid, const char *path, struct stat *ret_st);
 
 /* The name of an open file, printable or not; "?" when it has none. */
-void proc_fd_path(int fd, char *ret_path, size_t size);
+void proc_fd_path(int fd, char *ret_text, size_t size);

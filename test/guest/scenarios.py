@@ -166,6 +166,9 @@ def of_three_that_are_asked_the_same_the_outvoted_one_falls(asking: clients.Clie
     """Its page and its answers to the challenge are right, and the manifest does not know what its application should answer."""
     three = ("active", "standby", "standby")
     before = configured(lambda text: text.replace("standby: 1", "standby: 2").replace("spare: 1", "spare: 0"), three)
+    for one in api.service_of(before)["instances"]:  # all variants are awake here: each has the driver, and nothing armed it
+        status, said = guest.ask(one["number"], "modprobe i6300esb && test -c /dev/watchdog; code=$?; rmmod i6300esb; (exit $code)")
+        check(status == 0, f"{one['variant']} has a watchdog device: {said}")
     first = api.newest_incident() + 1
     struck = api.active(before)["number"]
     rounds = api.service_of(before)["peer"]["rounds"]

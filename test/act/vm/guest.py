@@ -12,6 +12,7 @@ from pathlib import Path
 ORDER, ANSWER, NOTICE, LINK = 1, 2, 3, 4
 OBSERVE, CREATE, SUSPEND, RESUME, CARRIER, UNCAP, EVIDENCE, DESTROY, CHANNEL = range(8, 17)
 READY, STARTED, PAUSED, RESUMED, PANICKED, GONE, RESET = range(1, 8)
+WATCHDOG = 13
 GUESTS = ["absent", "running", "paused", "crashed", "off"]
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -368,8 +369,12 @@ def scenario(engine, folder, images, second):
     assert all(any(kind in line for line in sums) for kind in ("memory", "console", "flows"))
     assert sorted(p.name for p in (folder / "state/evidence").iterdir()) == ["5"]
 
-    print("a guest that reboots by itself, and one whose process is killed")
+    print("a watchdog that starves")
     engine.order(RESUME, 2)
+    lab(folder, 2, "modprobe i6300esb heartbeat=2 && : > /dev/watchdog")
+    engine.wait_note(WATCHDOG, 2)
+
+    print("a guest that reboots by itself, and one whose process is killed")
     lab(folder, 2, "echo b > /proc/sysrq-trigger &", 1)
     engine.wait_note(RESET, 2)
     os.kill(next(p for p in qemu_pids(folder) if p != pid), signal.SIGKILL)

@@ -19,7 +19,7 @@ from pathlib import Path
 import guest
 from guest import CREATE, DESTROY, PR_SET_CHILD_SUBREAPER, READY, UNCAP
 
-IO_ERROR = 12
+IO_ERROR = 13
 VARIANT = "amber"
 CUT_BYTES = 8 << 20
 

@@ -129,7 +129,8 @@ def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> No
     """The standby, not the active one: it shall be seen that nothing else comes of it."""
     before, first = api.wait_whole(), api.newest_incident()
     struck = api.holder(before, "standby")["number"]
-    await_learnt(struck)
+    if finding != "differs":  # that is measured by the other instance, not by what is usual
+        await_learnt(struck)
     check(finding not in findings(struck), "nothing unusual before")
     FAULTS[fault].strike(struck)
     shell.wait_for("the finding", lambda: finding in findings(struck), 30, 0.1)

@@ -12,7 +12,7 @@ from pathlib import Path
 ORDER, ANSWER, NOTICE, LINK = 1, 2, 3, 4
 OBSERVE, CREATE, SUSPEND, RESUME, CARRIER, UNCAP, EVIDENCE, DESTROY, CHANNEL = range(8, 17)
 READY, STARTED, PAUSED, RESUMED, PANICKED, GONE, RESET = range(1, 8)
-WATCHDOG = 14
+USAGE, WATCHDOG = 9, 14
 GUESTS = ["absent", "running", "paused", "crashed", "off"]
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -31,7 +31,7 @@ class Engine:
     """Both ends that koboshi-vm talks to."""
 
     def __init__(self, program, conf):
-        self.own = set()
+        self.own, self.read_bytes = set(), {}
         self.program, self.conf, self.next_id, self.notes, self.answers, self.channels = program, conf, 1, [], {}, {}
         self.start()
 
@@ -76,6 +76,8 @@ class Engine:
 
     def note(self, body):
         time_us, kind, instance, accelerator, _ = struct.unpack_from("=qIIII", body)
+        if kind == USAGE:
+            self.read_bytes[instance] = struct.unpack_from("=5Q", body, 24)[3]
         self.notes.append((kind, instance, accelerator))
 
     def answer(self, id, seconds=60):
@@ -280,6 +282,16 @@ def scenario(engine, folder, images, second):
     told = lab(folder, 1, "cat /etc/koboshi/challenge.key; hostname; ip -o addr show dev eth0; ip route; ip -6 route; id -u")
     assert key.hex() in told and "kb-1" in told, told
     assert "198.51.100." in told and "2001:db8:1:" in told and "default via" in told, told
+
+    engine.wait_note(USAGE, 1)
+    before, mib = engine.read_bytes[1], 30
+    lab(folder, 1, f"echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda of=/dev/null bs=1M count={mib}")
+    end = time.monotonic() + 10
+    while engine.read_bytes[1] < before + (mib << 20):
+        assert time.monotonic() < end, f"{engine.read_bytes[1] - before} bytes were read, not {mib} MiB"
+        engine.notes = [note for note in engine.notes if note[0] != USAGE]
+        engine.wait_note(USAGE, 1)
+    print(f"{mib} MiB read in the guest are {(engine.read_bytes[1] - before) / (1 << 20):.1f} MiB on the host")
 
     for _ in range(5):
         engine.order(SUSPEND, 1)

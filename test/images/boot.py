@@ -434,7 +434,8 @@ def check_variant(name, cache, show, only_start):
         check(f"{name}: the console says so", "koboshi: ready" in guest.said())
         check_service(name, guest, manifest, key)
         check_seed(name, guest, key)
-        check_agent(name, guest, manifest)
+        if "agent" in manifest:
+            check_agent(name, guest, manifest)
         check_clock(name, guest)
         check_lab(name, guest)
         if show:

@@ -218,49 +218,31 @@ void cap_sweep(const struct vm *vm)
 		closedir(dir);
 }
 
-struct line {                      /* all threads together */
-	int64_t ran_us, waited_us; /* a wait is counted when it ends */
-	bool ready;                /* one of them has a processor or waits for it */
-};
-
-static bool thread_ready(pid_t pid, const char *thread)
+/* How long a thread stood ready without a processor, all threads together. */
+static int64_t threads_waited_us(pid_t pid)
 {
 	char path[320];
-	auto_free uint8_t *text = NULL;
-	size_t size;
-	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/stat", (int)pid, thread);
-	const char *rest = file_read(path, 4096, &text, &size, NULL) < 0 ? NULL : strrchr((const char *)text, ')');
-	return rest && strncmp(rest, ") R", 3) == 0;
-}
-
-static void line_look(pid_t pid, struct line *ret_line)
-{
-	char path[320];
-	struct line line = {0};
+	int64_t waited_ns = 0;
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	DIR *tasks = opendir(path);
 	for (const struct dirent *entry; tasks && (entry = readdir(tasks));) {
 		auto_free uint8_t *text = NULL;
 		size_t size;
-		long long ran_ns, waited_ns;
+		long long ran, waited;
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
-		if (entry->d_name[0] == '.' || file_read(path, 128, &text, &size, NULL) < 0 ||
-		    sscanf((const char *)text, "%lld %lld", &ran_ns, &waited_ns) != 2)
-			continue;
-		line.ran_us += ran_ns / 1000;
-		line.waited_us += waited_ns / 1000;
-		line.ready = line.ready || thread_ready(pid, entry->d_name);
+		if (entry->d_name[0] != '.' && file_read(path, 128, &text, &size, NULL) == 0 &&
+		    sscanf((const char *)text, "%lld %lld", &ran, &waited) == 2)
+			waited_ns += waited;
 	}
 	if (tasks)
 		closedir(tasks);
-	*ret_line = line;
+	return waited_ns / 1000;
 }
 
 struct starved { /* a booting guest that stood in line */
 	uint32_t number;
-	int64_t at_us; /* of the last look; 0: it was not capped */
-	struct line line;
-	unsigned looks; /* in a row */
+	int64_t at_us, waited_us; /* at the last look; 0: it was not capped */
+	unsigned looks;           /* in a row */
 };
 
 /* Its own, or what nobody looked at for the longest: no more than that many guests are looked at in a round. */
@@ -302,14 +284,10 @@ void cap_rescue(const struct vm *vm, uint32_t number)
 		s->at_us = 0;
 		return;
 	}
-	struct line line;
-	line_look(pid, &line);
-	int64_t now = clock_monotonic_us(), before = s->at_us;
-	bool in_line = (line.waited_us - s->line.waited_us) * 100 > (now - before) * RESCUE_PERCENT;
-	bool all_the_time = line.ready && line.ran_us == s->line.ran_us; /* its wait has not ended yet */
-	bool starved = before > 0 && (in_line || all_the_time);
+	int64_t now = clock_monotonic_us(), waited = threads_waited_us(pid), before = s->at_us;
+	bool starved = before > 0 && (waited - s->waited_us) * 100 > (now - before) * RESCUE_PERCENT;
 	s->at_us = now;
-	s->line = line;
+	s->waited_us = waited;
 	s->looks = starved ? s->looks + 1 : 0;
 	if (s->looks < RESCUE_LOOKS)
 		return;

@@ -61,7 +61,8 @@ IN_MEMORY = bytes.fromhex(
     "85c07fe74531d24152488d0531000000504889e24489ef488d352700000041b800100000b8420100000f0531ffb83c0000000f05"
     "2f62696e2f62757379626f78007472756500")
 # All of its code becomes "nothing, nothing, ..., that": wherever it wakes up, it gets there. No program starts for it.
-INJECT = (f"mkdir -p {DROP}; sleep 600 > /dev/null 2>&1 & echo $! > {DROP}/pid; sleep 0.3; read -r pid < {DROP}/pid; "
+INJECT = (f"mkdir -p {DROP}; sleep 600 > /dev/null 2>&1 & echo $! > {DROP}/pid; read -r pid < {DROP}/pid; "
+          "n=0; until grep -q '^State:.S' /proc/$pid/status || [ $((n += 1)) -gt 1000 ]; do :; done; "
           "while read -r range rights rest; do [ $rights = r-xp ] && break; done < /proc/$pid/maps; "
           "begin=$((0x${range%-*} / 4096)); pages=$((0x${range#*-} / 4096 - begin)); "
           "{ dd if=/dev/zero bs=4096 count=$((pages - 1)) | tr '\\000' '\\220'; "

@@ -35,58 +35,57 @@ static int service_address(const struct yaml_node *node, const struct yaml_value
 	return 0;
 }
 
+static int port_add(const struct yaml_node *node, const struct yaml_value *value, struct conf_port *ports, size_t *n,
+                    struct err *err)
+{
+	const struct conf_port port = {(uint16_t)value->number, value->protocol};
+	for (size_t i = 0; i < *n; i++)
+		if (ports[i].port == port.port && ports[i].protocol == port.protocol)
+			return yaml_fail(node, err, "port %s is there twice", value->text);
+	ports[(*n)++] = port;
+	return 0;
+}
+
 static int service_port(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	struct conf_service *service = object;
-	const struct conf_port port = {(uint16_t)value->number, value->protocol};
-	for (size_t i = 0; i < service->n_ports; i++)
-		if (service->ports[i].port == port.port && service->ports[i].protocol == port.protocol)
-			return yaml_fail(node, err, "port %s is there twice", value->text);
-	service->ports[service->n_ports++] = port;
-	return 0;
+	return port_add(node, value, service->ports, &service->n_ports, err);
 }
 
 static int decoy_except(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	struct conf *conf = object;
-	for (size_t i = 0; i < conf->n_decoy_except; i++)
-		if (conf->decoy_except[i].port == value->number && conf->decoy_except[i].protocol == value->protocol)
-			return yaml_fail(node, err, "port %s is there twice", value->text);
-	conf->decoy_except[conf->n_decoy_except++] = (struct conf_port){(uint16_t)value->number, value->protocol};
+	return port_add(node, value, conf->decoy_except, &conf->n_decoy_except, err);
+}
+
+static int range_add(const struct yaml_value *value, struct conf_range4 *four, size_t *n4, struct conf_range6 *six, size_t *n6)
+{
+	if (value->family == AF_INET6)
+		six[(*n6)++] = (struct conf_range6){value->address6, value->prefix};
+	else
+		four[(*n4)++] = (struct conf_range4){value->address4, value->prefix};
 	return 0;
 }
 
 static int service_client(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
                           struct err *err unused_arg)
 {
-	struct conf_service *service = object;
-	if (value->family == AF_INET6)
-		service->clients6[service->n_clients6++] = (struct conf_range6){value->address6, value->prefix};
-	else
-		service->clients4[service->n_clients4++] = (struct conf_range4){value->address4, value->prefix};
-	return 0;
+	struct conf_service *s = object;
+	return range_add(value, s->clients4, &s->n_clients4, s->clients6, &s->n_clients6);
 }
 
 static int service_controller(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
                               struct err *err unused_arg)
 {
-	struct conf_service *service = object;
-	if (value->family == AF_INET6)
-		service->controllers6[service->n_controllers6++] = (struct conf_range6){value->address6, value->prefix};
-	else
-		service->controllers4[service->n_controllers4++] = (struct conf_range4){value->address4, value->prefix};
-	return 0;
+	struct conf_service *s = object;
+	return range_add(value, s->controllers4, &s->n_controllers4, s->controllers6, &s->n_controllers6);
 }
 
 static int service_local(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
                          struct err *err unused_arg)
 {
-	struct conf_service *service = object;
-	if (value->family == AF_INET6)
-		service->local6[service->n_local6++] = (struct conf_range6){value->address6, value->prefix};
-	else
-		service->local4[service->n_local4++] = (struct conf_range4){value->address4, value->prefix};
-	return 0;
+	struct conf_service *s = object;
+	return range_add(value, s->local4, &s->n_local4, s->local6, &s->n_local6);
 }
 
 static int probe_challenge(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)

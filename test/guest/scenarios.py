@@ -116,13 +116,8 @@ def touch_decoy(asking: clients.Clients) -> None:
     print(f"# touch to finding {found_ms} ms, to verdict {played.after_ms('verdict_us')} ms, steered {played.after_ms('steered_us')} ms")
 
 
-def await_learnt(number: int) -> None:
-    """What is usual for the instance is known, so that what is not can be told."""
-    shell.wait_for(f"what is usual for kb-{number}", lambda: api.call("GET", f"/v1/why/kb-{number}")["learnt"] >= 20, 90, 0.5)
-
-
 def findings(number: int) -> set[str]:
-    return {found["finding"] for found in api.call("GET", f"/v1/why/kb-{number}")["findings"]}
+    return {found["finding"] for found in senses.findings(number)}
 
 
 def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> None:
@@ -130,7 +125,7 @@ def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> No
     before, first = api.wait_whole(), api.newest_incident()
     struck = api.holder(before, "standby")["number"]
     if finding != "differs":  # that is measured by the other instance, not by what is usual
-        await_learnt(struck)
+        senses.await_learnt(struck)
     check(finding not in findings(struck), "nothing unusual before")
     FAULTS[fault].strike(struck)
     shell.wait_for("the finding", lambda: finding in findings(struck), 30, 0.1)

@@ -9,6 +9,7 @@
  * bears a mark from there to the rules that hand it over; behind the entry only frames of ours bear it, a guest cannot set it.
  */
 #include "act/net/net.h"
+#include "lib/bytes.h"
 #include "wire/link.h"
 
 #include <arpa/inet.h>
@@ -55,12 +56,6 @@ struct segment {
 	unsigned prefix4, prefix6;
 };
 
-static void hex16(const struct in6_addr *address, char ret_text[static 33])
-{
-	for (size_t i = 0; i < 16; i++)
-		sprintf(ret_text + 2 * i, "%02x", address->s6_addr[i]);
-}
-
 static void segment_fill(struct segment *s, const struct conf *conf)
 {
 	struct conf_instance any;
@@ -71,8 +66,8 @@ static void segment_fill(struct segment *s, const struct conf *conf)
 	inet_ntop(AF_INET6, &any.gateway6, s->gate6, sizeof(s->gate6));
 	s->prefix4 = conf->guests4.prefix;
 	s->prefix6 = conf->guests6.prefix;
-	hex16(&conf->guests6.address, s->six_hex);
-	hex16(&any.gateway6, s->gate6_hex);
+	bytes_to_hex(conf->guests6.address.s6_addr, sizeof(conf->guests6.address.s6_addr), s->six_hex);
+	bytes_to_hex(any.gateway6.s6_addr, sizeof(any.gateway6.s6_addr), s->gate6_hex);
 }
 
 /* `decoy_asked` is jumped to with what has the guest's own source; it comes back with the mark or without. */
@@ -217,7 +212,7 @@ void decoy_tap(FILE *out, const char *tap, const char *mac, const char *four, co
 	char own[33];
 	struct in6_addr address = {0};
 	(void)!inet_pton(AF_INET6, six, &address);
-	hex16(&address, own);
+	bytes_to_hex(address.s6_addr, sizeof(address.s6_addr), own);
 	fprintf(out,
 	        RULE "ether type arp arp htype 1 arp ptype 0x0800 arp operation request arp saddr ether %s arp saddr ip { %s, "
 	             "0.0.0.0 } arp daddr ip != %s jump decoy_asked\n",

@@ -9,6 +9,8 @@
  */
 #include "act/net/net.h"
 
+#include "lib/bytes.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <string.h>
@@ -195,12 +197,6 @@ struct tap_text {
 	char six_hex[33], gate6_hex[33], local_hex[33];
 };
 
-static void hex16(const struct in6_addr *address, char *ret_text)
-{
-	for (size_t i = 0; i < 16; i++)
-		sprintf(ret_text + 2 * i, "%02x", address->s6_addr[i]);
-}
-
 /* Link-local address that a guest derives from its MAC. */
 static struct in6_addr local_of(const uint8_t mac[6])
 {
@@ -216,9 +212,9 @@ static void tap_text_fill(struct tap_text *t, const struct conf_instance *i)
 	inet_ntop(AF_INET, &i->gateway4, t->gate4, sizeof(t->gate4));
 	inet_ntop(AF_INET6, &i->address6, t->six, sizeof(t->six));
 	inet_ntop(AF_INET6, &local, t->local, sizeof(t->local));
-	hex16(&i->address6, t->six_hex);
-	hex16(&i->gateway6, t->gate6_hex);
-	hex16(&local, t->local_hex);
+	bytes_to_hex(i->address6.s6_addr, sizeof(i->address6.s6_addr), t->six_hex);
+	bytes_to_hex(i->gateway6.s6_addr, sizeof(i->gateway6.s6_addr), t->gate6_hex);
+	bytes_to_hex(local.s6_addr, sizeof(local.s6_addr), t->local_hex);
 }
 
 static void tap_objects(FILE *out, const char *tap)

@@ -374,9 +374,9 @@ static void test_a_guest_that_comes_and_goes(void **state)
 
 int main(int argc, char **argv)
 {
-	if (argc != 2)
-		return 2;
-	world_program = argv[1];
+	int r = world_begin(argc, argv);
+	if (r != 0)
+		return r;
 #define WITH(test, setup) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	        WITH(test_asking_where_nobody_is, setup_silent),

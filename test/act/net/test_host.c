@@ -206,15 +206,12 @@ static void test_addresses_and_forwarding_come_back(void **state)
 
 int main(int argc, char **argv)
 {
-	if (getuid() != 0) {
-		puts("needs root for network namespaces: skipped");
-		return 77;
-	}
-	world_program = argc > 2 ? argv[1] : NULL;
-	program_real = argc > 2 ? argv[2] : NULL;
-	if (!world_program)
-		return 2;
-#define LAB_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+	int r = world_begin(argc, argv);
+	if (r == 0 && argc < 3)
+		r = 2;
+	if (r != 0)
+		return r;
+	program_real = argv[2];
 	const struct CMUnitTest tests[] = {
 	        LAB_TEST(test_flows_are_written),
 	        LAB_TEST(test_flows_that_were_cut_are_written),

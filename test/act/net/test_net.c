@@ -516,16 +516,11 @@ static void test_measure(void **state)
 
 int main(int argc, char **argv)
 {
-	if (getuid() != 0) {
-		puts("needs root for network namespaces: skipped");
-		return 77;
-	}
-	world_program = argc > 1 ? argv[1] : NULL;
-	if (!world_program)
-		return 2;
+	int r = world_begin(argc, argv);
+	if (r != 0)
+		return r;
 	if (argc > 2)
 		cmocka_set_test_filter(argv[2]);
-#define LAB_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 	        LAB_TEST(test_nowhere_is_silent),
 	        LAB_TEST(test_steer_moves_all_kinds),

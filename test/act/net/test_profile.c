@@ -425,14 +425,9 @@ static void test_rules_that_others_change_come_back(void **state)
 
 int main(int argc, char **argv)
 {
-	if (getuid() != 0) {
-		puts("needs root for network namespaces: skipped");
-		return 77;
-	}
-	world_program = argc > 1 ? argv[1] : NULL;
-	if (!world_program)
-		return 2;
-#define LAB_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+	int r = world_begin(argc, argv);
+	if (r != 0)
+		return r;
 	const struct CMUnitTest tests[] = {
 	        LAB_TEST(test_allowed_goes_and_answers_come_back),
 	        LAB_TEST(test_classes_are_what_the_configuration_says),

@@ -4,12 +4,23 @@
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include <cmocka.h>
 
 const char *world_program;
+
+int world_begin(int argc, char **argv)
+{
+	if (getuid() != 0) {
+		puts("needs root for network namespaces: skipped");
+		return 77;
+	}
+	world_program = argc > 1 ? argv[1] : NULL;
+	return world_program ? 0 : 2;
+}
 
 struct wire_answer fine(struct world *w, struct wire_order order)
 {

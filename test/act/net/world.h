@@ -10,7 +10,11 @@
 #define SOON 2000 /* a wait for what should come */
 #define QUIET 150 /* a wait for what should not */
 
-extern const char *world_program; /* what is started; main() says it before the first world */
+extern const char *world_program; /* what is started; world_begin() says it before the first world */
+
+/* First of all in main(): argv[1] is the program. 0, or what main() is to return instead of testing anything. */
+int world_begin(int argc, char **argv);
+#define LAB_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
 struct world {
 	struct lab lab;

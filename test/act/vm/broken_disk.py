@@ -8,7 +8,9 @@ host as those of a dying disk do. All in network and mount namespaces of its own
 """
 import ctypes
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,9 +83,10 @@ def play(program, images, folder):
         if engine:
             engine.process.kill()
         for pid in guest.qemu_pids(folder):
-            os.kill(pid, 9)
-        while guest.qemu_pids(folder):
-            time.sleep(0.05)
+            ends = os.pidfd_open(pid)
+            signal.pidfd_send_signal(ends, signal.SIGKILL)
+            select.select([ends], [], [], 20)
+            os.close(ends)
         subprocess.run(["umount", "-l", str(mount)], check=False)
         subprocess.run(["losetup", "-d", loop], check=False)
         guest.groups_remove(folder)

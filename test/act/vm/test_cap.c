@@ -3,6 +3,7 @@
 #include "act/vm/folder.h"
 #include "act/vm/process.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -85,11 +86,13 @@ static char folder[] = "/tmp/kbcapXXXXXX";
 /* A shell in the place of a guest's process: known by its command line, on the first processor only. It ends with us. */
 static pid_t guest(uint32_t number, const char *script, int nice)
 {
-	char seed[VM_PATH_MAX];
+	char seed[VM_PATH_MAX], nothing;
+	int started[2]; /* closed by its exec: then it has a guest's command line */
 	cpu_set_t first;
 	CPU_ZERO(&first);
 	CPU_SET(0, &first);
 	folder_path(&vm, number, "seed.iso", seed);
+	assert_int_equal(pipe2(started, O_CLOEXEC), 0);
 	pid_t parent = getpid(), pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -100,6 +103,9 @@ static pid_t guest(uint32_t number, const char *script, int nice)
 		_exit(127);
 	}
 	assert_true(pid > 0);
+	close(started[1]);
+	assert_int_equal(read(started[0], &nothing, 1), 0);
+	close(started[0]);
 	return pid;
 }
 
@@ -126,18 +132,6 @@ static int vm_teardown(void **state unused_arg)
 	return rmdir(folder);
 }
 
-/* Waits for the shell's exec. */
-static pid_t found_await(uint32_t number)
-{
-	pid_t found = 0;
-	for (int i = 0; i < 5000 && found == 0; i++) {
-		found = process_find(&vm, number);
-		if (found == 0)
-			usleep(1000);
-	}
-	return found;
-}
-
 /* Two whose numbers are a whole table apart starve beside one that hogs the processor: both are lifted. */
 static void test_all_who_starve_are_lifted(void **state unused_arg)
 {
@@ -148,7 +142,7 @@ static void test_all_who_starve_are_lifted(void **state unused_arg)
 	bool idle = true;
 	for (size_t i = 0; i < countof(numbers); i++) {
 		pids[i] = guest(numbers[i], hog, 0);
-		assert_int_equal(found_await(numbers[i]), pids[i]);
+		assert_int_equal(process_find(&vm, numbers[i]), pids[i]);
 		cap_set(&vm, numbers[i], pids[i], false, how, sizeof(how));
 		idle = idle && sched_getscheduler(pids[i]) == SCHED_IDLE;
 	}
@@ -176,7 +170,7 @@ static void test_who_is_remembered(void **state unused_arg)
 	assert_int_equal(process_find(&vm, 7), 0);
 	for (int life = 0; life < 2; life++) {
 		pid_t pid = guest(7, "kill -STOP $$", 0);
-		assert_int_equal(found_await(7), pid);
+		assert_int_equal(process_find(&vm, 7), pid);
 		assert_int_equal(process_find(&vm, 7), pid);
 		assert_true(process_look(pid, &sight));
 		auto_close int pidfd = process_open(pid);
@@ -192,7 +186,7 @@ static void test_who_is_remembered(void **state unused_arg)
 		pids[i] = guest(100 + i, "kill -STOP $$", 0);
 	for (int round = 0; round < 2; round++)
 		for (uint32_t i = 0; i < countof(pids); i++)
-			assert_int_equal(found_await(100 + i), pids[i]);
+			assert_int_equal(process_find(&vm, 100 + i), pids[i]);
 	for (uint32_t i = 0; i < countof(pids); i++)
 		guest_end(pids[i]);
 }

@@ -150,20 +150,23 @@ static void test_destroy_without_libvirt(void **state unused_arg)
 	static struct vm other;
 	struct conf conf = vm.conf;
 	struct wire_answer answer;
-	int hold[2], status;
+	int hold[2], started[2], status;
 	char seed[VM_PATH_MAX];
 	strcpy(conf.libvirt, "embed");
 	assert_int_equal(vm_init(&other, &conf, outbox, NULL), 0);
 	folder_path(&other, 77, "seed.iso", seed);
 	assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(started, O_CLOEXEC), 0); /* its exec closes it */
 	pid_t pid = fork();
 	if (pid == 0) {
 		dup2(hold[0], STDIN_FILENO);
 		execl("/bin/sh", "sh", "-c", "read forever", "qemu", seed, (char *)NULL);
 		_exit(127);
 	}
-	while (process_find(&other, 77) != pid)
-		usleep(1000);
+	close(started[1]);
+	assert_int_equal(read(started[0], seed, 1), 0);
+	close(started[0]);
+	assert_int_equal(process_find(&other, 77), pid);
 	const struct wire_order asked = {.id = 1, .type = ORDER_VM_DESTROY, .instance = 77};
 	vm_order_carry(&other, &asked, &answer);
 	assert_int_equal(answer.status, -EAGAIN);

@@ -17,10 +17,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <time.h>
 
 #define CHAINS 256
 #define WAYS 4
-#define FILES 6 /* a script, its interpreter's script and so on: the kernel follows five */
+#define AWAKE_US 100
+#define AWAKE_TRIES 20000 /* seconds: a guest may get hardly any processor time */
+#define FILES 6           /* a script, its interpreter's script and so on: the kernel follows five */
 
 /* What each thread was allowed to start last. */
 static struct {
@@ -81,14 +84,42 @@ static bool start_noted(int tid, dev_t device, ino_t inode, bool any)
 	return noted;
 }
 
-static bool loader_serves(int tid, const struct file_id *loader)
+static void sleep_us(long us)
 {
-	struct stat named;
-	bool kernel;
-	if (proc_exec_named(tid, &named, &kernel))
-		return (named.st_dev != loader->device || named.st_ino != loader->inode) &&
-		       (!settled || start_noted(tid, named.st_dev, named.st_ino, false));
-	return kernel && (!settled || start_noted(tid, 0, 0, true));
+	struct timespec time = {.tv_nsec = us * 1000};
+	nanosleep(&time, NULL);
+}
+
+/* On one processor we regularly take it away from who asks before he sleeps; then he is let go on. */
+static enum proc_named named_by(int tid, int tries, struct stat *ret_st)
+{
+	enum proc_named named = proc_exec_named(tid, ret_st);
+	for (; named == PROC_AWAKE && tries > 0; tries--) {
+		sleep_us(AWAKE_US);
+		named = proc_exec_named(tid, ret_st);
+	}
+	return named;
+}
+
+static enum decide_verdict loader_end(int tid, const struct file_id *loader, int tries)
+{
+	struct stat st;
+	bool serves = false;
+	switch (named_by(tid, tries, &st)) {
+	case PROC_NAMED:
+		serves = (st.st_dev != loader->device || st.st_ino != loader->inode) &&
+		         (!settled || start_noted(tid, st.st_dev, st.st_ino, false));
+		break;
+	case PROC_KERNEL:
+		serves = !settled || start_noted(tid, 0, 0, true);
+		break;
+	case PROC_AWAKE:
+		return DECIDE_LATER;
+	case PROC_NONE:
+	default:
+		break;
+	}
+	return serves ? DECIDE_ALLOW : (enum decide_verdict)AGENT_LOADER;
 }
 
 static bool begins_with_shebang(int fd)
@@ -110,15 +141,16 @@ static bool found_quickly(int fd, const struct file_id *id, bool learning, struc
 	return !learning && !list_size(id->size);
 }
 
-/* The end of every decision about a start. */
-static enum decide_verdict exec_end(const struct decide_question *question, const struct file_id *id, struct list_found found)
+/* The end of every decision about a start. `tries`: how long to wait for who asks to sleep; DECIDE_LATER if that was not enough.
+ */
+static enum decide_verdict exec_end(const struct decide_question *question, const struct file_id *id, struct list_found found,
+                                    int tries)
 {
 	if (!found.flags)
 		return begins_with_shebang(question->fd) ? (enum decide_verdict)AGENT_SCRIPT : DECIDE_UNLISTED;
-	if (!(found.flags & LIST_LOADER))
-		start_note(question->tid, id);
-	else if (!loader_serves(question->tid, id))
-		return (enum decide_verdict)AGENT_LOADER;
+	if (found.flags & LIST_LOADER)
+		return loader_end(question->tid, id, tries);
+	start_note(question->tid, id);
 	return DECIDE_ALLOW;
 }
 
@@ -137,7 +169,7 @@ static enum decide_verdict exec_quickly(const struct decide_question *question, 
 	default:
 		break;
 	}
-	return found_quickly(question->fd, &id, learning, &found) ? exec_end(question, &id, found) : DECIDE_LATER;
+	return found_quickly(question->fd, &id, learning, &found) ? exec_end(question, &id, found, 1) : DECIDE_LATER;
 }
 
 /* Marks of the program that a process runs, as far as we know it without hashing. */
@@ -213,10 +245,14 @@ enum decide_verdict decide_slowly(int fan, const struct decide_question *questio
 	char path[PATH_MAX];
 	struct file_id id;
 	struct list_found found = {0};
+	enum decide_verdict not = question->exec ? DECIDE_UNLISTED : (enum decide_verdict)question->if_not;
 	proc_fd_path(question->fd, path, sizeof(path));
-	if (file_identify(question->fd, &id) != FILE_PLAIN || !file_judge(fan, question->fd, learning, path, &found))
-		return question->exec ? DECIDE_UNLISTED : (enum decide_verdict)question->if_not;
-	if (question->exec)
-		return exec_end(question, &id, found);
-	return found.flags ? DECIDE_ALLOW : (enum decide_verdict)question->if_not;
+	if (file_identify(question->fd, &id) != FILE_PLAIN)
+		return not ;
+	if (!found_quickly(question->fd, &id, learning, &found) && !file_judge(fan, question->fd, learning, path, &found))
+		return not ;
+	if (!question->exec)
+		return found.flags ? DECIDE_ALLOW : not ;
+	enum decide_verdict verdict = exec_end(question, &id, found, AWAKE_TRIES);
+	return verdict == DECIDE_LATER ? (enum decide_verdict)AGENT_LOADER : verdict;
 }

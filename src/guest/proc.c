@@ -97,18 +97,10 @@ static bool is_kernel(int tid)
 	return readlink(path, none, sizeof(none)) < 0 && errno == ENOENT;
 }
 
-bool proc_exec_named(int tid, struct stat *ret_st, bool *ret_kernel)
+/* What the first two arguments of an execve() or execveat() name. */
+static bool named_stat(int tid, unsigned long number, unsigned long a, unsigned long b, struct stat *ret_st)
 {
-	char path[64], said[256], name[PATH_MAX];
-	unsigned long number, a, b;
-	*ret_kernel = is_kernel(tid);
-	if (*ret_kernel)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/syscall", tid);
-	size_t length = read_small(path, said, sizeof(said) - 1);
-	said[length] = '\0';
-	if (sscanf(said, "%lu 0x%lx 0x%lx", &number, &a, &b) != 3)
-		return false;
+	char folder[64], name[PATH_MAX];
 	if (number == SYS_execve)
 		return read_text(tid, a, name, sizeof(name)) && name[0] && proc_stat(tid, name, ret_st);
 	if (number != SYS_execveat || !read_text(tid, b, name, sizeof(name)))
@@ -117,8 +109,24 @@ bool proc_exec_named(int tid, struct stat *ret_st, bool *ret_kernel)
 		return descriptor_stat(tid, a, ret_st);
 	if (name[0] == '/' || (int)a == AT_FDCWD)
 		return proc_stat(tid, name, ret_st);
-	snprintf(said, sizeof(said), "/proc/%d/fd/%d", tid, (int)a);
-	return stat_below(said, name, 0, ret_st);
+	snprintf(folder, sizeof(folder), "/proc/%d/fd/%d", tid, (int)a);
+	return stat_below(folder, name, 0, ret_st);
+}
+
+enum proc_named proc_exec_named(int tid, struct stat *ret_st)
+{
+	char path[64], said[256];
+	unsigned long number, a, b;
+	if (is_kernel(tid))
+		return PROC_KERNEL;
+	snprintf(path, sizeof(path), "/proc/%d/syscall", tid);
+	size_t length = read_small(path, said, sizeof(said) - 1);
+	said[length] = '\0';
+	if (strncmp(said, "running", 7) == 0)
+		return PROC_AWAKE;
+	if (sscanf(said, "%lu 0x%lx 0x%lx", &number, &a, &b) != 3)
+		return PROC_NONE;
+	return named_stat(tid, number, a, b, ret_st) ? PROC_NAMED : PROC_NONE;
 }
 
 void proc_fd_path(int fd, char *ret_text, size_t size)

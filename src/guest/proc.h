@@ -7,10 +7,15 @@
 #include <stddef.h>
 #include <sys/stat.h>
 
-/* The file that `tid` named in the execve() that it is in just now. False when it is in none, or the path cannot be followed
- * without magic links (/proc/self/fd/3 means something else to us). A program that the kernel itself starts has none either:
- * `ret_kernel`. */
-bool proc_exec_named(int tid, struct stat *ret_st, bool *ret_kernel);
+/* The file that `tid` named in the execve() that it is in just now. */
+enum proc_named {
+	PROC_NAMED,
+	PROC_NONE, /* it is in no execve(), or the path cannot be followed without magic links (/proc/self/fd/3 means another file
+	              to us) */
+	PROC_KERNEL, /* a program that the kernel itself starts: nobody named it */
+	PROC_AWAKE   /* it has asked us and not yet gone to sleep over it, so the kernel does not say: ask again in a moment */
+};
+enum proc_named proc_exec_named(int tid, struct stat *ret_st);
 
 /* The program that `tid` runs. */
 bool proc_program(int tid, struct stat *ret_st);

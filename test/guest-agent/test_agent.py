@@ -98,6 +98,16 @@ def test_loader(world, named):
     check(named("the loader after a start that failed is refused"), "undynamic\n" not in said + "\n" and world.told("denied", "ld-linux", "loader"), said[-300:])
 
 
+def test_one_processor(world, kind):
+    """Where the agent takes the processor away from who asks, the kernel does not say at once what that one is in."""
+    one = str(min(os.sched_getaffinity(0)))
+    for task in os.listdir(f"/proc/{world.agent_pid()}/task"):
+        subprocess.run(["taskset", "-p", "-c", one, task], check=True, stdout=subprocess.DEVNULL)
+    loop = "for i in $(seq 1 100); do /bin/dynamic & /bin/dynamic; wait; done"
+    done = subprocess.run(["taskset", "-c", one, *world.enter("/bin/sh", "-c", loop)], capture_output=True, text=True, check=False, timeout=60)
+    check(f"{kind}: on one processor all starts of listed dynamic programs succeed", done.stdout == "dynamic\n" * 200 and not done.stderr, done.stderr[-500:])
+
+
 def test_changes_after_hash(world, kind):
     """The cache must not outlive a change of the file, however it is made."""
     runs(world, f"{kind}: a copy, seen twice", "cp /bin/listed /tmp/c && /tmp/c && /tmp/c", "listed")
@@ -294,6 +304,7 @@ def main():
             world.wait_for(lambda f: f["type"] == BEAT and f["uptime"] > hello["uptime"] + 1_500_000, 5)  # settled, and opens are asked about
             test_starts(world, kind)
             test_changes_after_hash(world, kind)
+            test_one_processor(world, kind)
             test_not_stopped(world, kind)
             world.stop()
             test_memory(world, kind)

@@ -245,14 +245,14 @@ enum decide_verdict decide_slowly(int fan, const struct decide_question *questio
 	char path[PATH_MAX];
 	struct file_id id;
 	struct list_found found = {0};
-	enum decide_verdict not = question->exec ? DECIDE_UNLISTED : (enum decide_verdict)question->if_not;
+	enum decide_verdict otherwise = question->exec ? DECIDE_UNLISTED : (enum decide_verdict)question->if_not;
 	proc_fd_path(question->fd, path, sizeof(path));
 	if (file_identify(question->fd, &id) != FILE_PLAIN)
-		return not ;
+		return otherwise;
 	if (!found_quickly(question->fd, &id, learning, &found) && !file_judge(fan, question->fd, learning, path, &found))
-		return not ;
+		return otherwise;
 	if (!question->exec)
-		return found.flags ? DECIDE_ALLOW : not ;
+		return found.flags ? DECIDE_ALLOW : otherwise;
 	enum decide_verdict verdict = exec_end(question, &id, found, AWAKE_TRIES);
 	return verdict == DECIDE_LATER ? (enum decide_verdict)AGENT_LOADER : verdict;
 }

@@ -66,11 +66,10 @@ static bool sockets_read(const char *path, bool udp)
 static bool sockets_look(void)
 {
 	memset(kernel.seen, 0, sizeof(kernel.seen));
-	bool there = sockets_read("/proc/net/tcp", false);
-	there |= sockets_read("/proc/net/tcp6", false);
-	there &= sockets_read("/proc/net/udp", true) | sockets_read("/proc/net/udp6", true);
+	bool tcp4 = sockets_read("/proc/net/tcp", false), tcp6 = sockets_read("/proc/net/tcp6", false);
+	bool udp4 = sockets_read("/proc/net/udp", true), udp6 = sockets_read("/proc/net/udp6", true);
 	memcpy(kernel.told, kernel.seen, sizeof(kernel.told));
-	return there;
+	return (tcp4 || tcp6) && (udp4 || udp6);
 }
 
 static bool module_known(const char *name)

@@ -19,7 +19,6 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define AWAIT_MS 15000
 
@@ -173,32 +172,34 @@ void stage_await_all(struct stage *stage, pid_t *ret_net, pid_t *ret_vm, pid_t *
 	stage_await(stage, NULL, "READY=1", NULL, 0);
 }
 
-/* Either gone, or a zombie whose parent is somebody who does not reap. */
-bool stage_ended(pid_t pid)
+bool stage_await_fd(struct stage *stage, int fd)
 {
-	auto_close int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct pollfd watched = {.fd = pidfd, .events = POLLIN};
-	return pidfd < 0 || poll(&watched, 1, 10000) > 0;
+	int64_t until_us = clock_monotonic_us() + AWAIT_MS * 1000;
+	struct pollfd watched[] = {{.fd = fd, .events = POLLIN}, {.fd = stage->events, .events = POLLIN}};
+	for (int64_t left_us; !watched[0].revents && (left_us = until_us - clock_monotonic_us()) > 0;)
+		if (poll(watched, 2, (int)(left_us / 1000) + 1) > 0 && watched[1].revents)
+			hear(stage, until_us);
+	return watched[0].revents;
 }
 
-/* Goes on listening: few datagrams fit into the socket, and a child that cannot tell does not end. */
+/* Either gone, or a zombie whose parent is somebody who does not reap. */
+bool stage_ended(struct stage *stage, pid_t pid)
+{
+	auto_close int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return pidfd < 0 || stage_await_fd(stage, pidfd);
+}
+
 int stage_wait(struct stage *stage)
 {
 	int status;
-	int64_t until_us = clock_monotonic_us() + AWAIT_MS * 1000;
 	auto_close int pidfd = (int)syscall(SYS_pidfd_open, stage->supervisor, 0);
-	struct pollfd watched[] = {{.fd = pidfd, .events = POLLIN}, {.fd = stage->events, .events = POLLIN}};
-	while (!watched[0].revents) {
-		assert_true(poll(watched, 2, AWAIT_MS) > 0);
-		if (watched[1].revents)
-			hear(stage, until_us);
-	}
+	assert_true(stage_await_fd(stage, pidfd));
 	assert_int_equal(waitpid(stage->supervisor, &status, 0), stage->supervisor);
 	stage->supervisor = 0;
 	return status;
 }
 
-bool stage_last_exit(const struct stage *stage, const char *role, const char *word)
+bool stage_last_exit(struct stage *stage, const char *role, const char *word)
 {
 	char path[128], who[32], last[32];
 	snprintf(path, sizeof(path), "%s/processes", stage->run);
@@ -211,7 +212,7 @@ bool stage_last_exit(const struct stage *stage, const char *role, const char *wo
 			}
 		if (file)
 			fclose(file);
-		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+		hear(stage, clock_monotonic_us() + 10000);
 	}
 	return false;
 }

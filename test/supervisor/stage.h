@@ -38,12 +38,16 @@ pid_t stage_await(struct stage *stage, const char *role, const char *what, char 
 /* The three starts and the engine's first beats. */
 void stage_await_all(struct stage *stage, pid_t *ret_net, pid_t *ret_vm, pid_t *ret_engine);
 
-/* True when the process has ended within 10 s (it is not our child). */
-bool stage_ended(pid_t pid);
+/* Waits until there is something to read at `fd`, 15 s at most, and goes on listening meanwhile: few datagrams fit into the
+ * socket, and a child that cannot tell does nothing else either. Whatever waits for a child waits by this. */
+bool stage_await_fd(struct stage *stage, int fd);
+
+/* True when the process has ended within 15 s (it is not our child). */
+bool stage_ended(struct stage *stage, pid_t pid);
 
 /* Waits for koboshid itself; its wait status. */
 int stage_wait(struct stage *stage);
 
 /* The line of `role` in run_dir/processes has the last word `word`, within 5 s. */
-bool stage_last_exit(const struct stage *stage, const char *role, const char *word);
+bool stage_last_exit(struct stage *stage, const char *role, const char *word);
 bool stage_has(const struct stage *stage, const char *name); /* in run_dir */

@@ -102,13 +102,14 @@ static void test_whoever_is_killed_comes_back_with_new_links(void **state)
 	killed_comes_back_linked(stage, "engine", &engine, "vm", vm);
 }
 
-static void api_is_answered_by(const struct stage *stage, pid_t engine)
+static void api_is_answered_by(struct stage *stage, pid_t engine)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char text[32] = "";
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/koboshi.sock", stage->run);
 	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_true(stage_await_fd(stage, fd));
 	assert_true(recv(fd, text, sizeof(text) - 1, 0) > 0);
 	assert_int_equal(atoi(text), engine);
 }
@@ -181,7 +182,7 @@ static void test_a_killed_supervisor_takes_its_children_along(void **state)
 	stage_start(stage, NULL, NULL, NULL);
 	stage_await_all(stage, &fresh[0], &fresh[1], &fresh[2]);
 	for (size_t i = 0; i < countof(pids); i++) {
-		assert_true(stage_ended(pids[i]));
+		assert_true(stage_ended(stage, pids[i]));
 		assert_int_not_equal(pids[i], fresh[i]);
 	}
 }
@@ -200,7 +201,7 @@ static void test_leftovers_of_a_killed_supervisor_are_ended_first(void **state)
 	stage_start(stage, NULL, NULL, NULL);
 	stage_await_all(stage, &net, &vm, &engine);
 	assert_int_not_equal(vm, old);
-	assert_true(stage_ended(old));
+	assert_true(stage_ended(stage, old));
 }
 
 static void test_a_second_one_is_refused(void **state)
@@ -259,7 +260,7 @@ static void test_orphans_are_reaped(void **state)
 	kill(vm, SIGTTIN);
 	pid_t orphan = stage_await(stage, "vm", "orphan ", parent, sizeof(parent));
 	assert_int_equal(atoi(parent), stage->supervisor);
-	assert_true(stage_ended(orphan));
+	assert_true(stage_ended(stage, orphan));
 	for (int i = 0; i < 400 && kill(orphan, 0) == 0; i++) /* ended; reaped is an instant later */
 		usleep(5000);
 	assert_int_not_equal(kill(orphan, 0), 0);

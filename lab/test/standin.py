@@ -6,7 +6,6 @@ reports can be tried in seconds and without a guest. What it knows is on the dis
 """
 import http.server
 import json
-import os
 import pathlib
 import socket
 import socketserver

@@ -465,7 +465,7 @@ class EngineTest(AgentTests, unittest.TestCase):
 
     def small_disk(self, text_before=None):
         state = self.folder / "state/ledger"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=600k,uid=65534,gid=65534,mode=700", "tmpfs", state], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k,uid=65534,gid=65534,mode=700", "tmpfs", state], check=True)
         self.addCleanup(subprocess.run, ["umount", "-l", str(state)], check=True)
         return state / "ballast"
 

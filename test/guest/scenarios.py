@@ -13,7 +13,7 @@ import time
 import traceback
 from typing import Any, Callable
 
-from koboshi_lab import api, clients, guest, layout, network, scene, shell
+from koboshi_lab import api, clients, guest, layout, network, scene, senses, shell
 from koboshi_lab.faults import FAULTS, PLANNED
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ def served_by_another(played: scene.Scene) -> None:
 
 def fell(played: scene.Scene, verdicts: tuple[str, ...]) -> None:
     """All that holds when the active instance was struck and koboshid lived."""
-    check(len(played.incidents) == 1, f"one incident came of it: {[i['number'] for i in played.incidents]}")
+    check(len(played.incidents) == 1, f"one incident came of it: {[(i['number'], i['victim'], i['cause']) for i in played.incidents]}")
     story = played.incident
     check(story["verdict"] in verdicts, f"the verdict is one of {verdicts}: {story['verdict']}")
     check(story["victim"]["number"] == played.victim["number"], "the incident names the victim")

@@ -163,5 +163,9 @@ bool conf_instances_clash(const struct conf *conf, uint32_t a, uint32_t b);
 bool conf_in_range4(const struct conf_range4 *range, struct in_addr address);
 bool conf_in_range6(const struct conf_range6 *range, const struct in6_addr *address);
 
+/* A flow bears its instance's mark in conntrack: this, and the number in the lower three bytes. */
+#define CONF_MARK 0x4b000000u
+#define CONF_MARK_NUMBER 0x00ffffffu
+
 /* NULL when there is none. */
 const struct conf_service *conf_service_named(const struct conf *conf, const char *name);

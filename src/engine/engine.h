@@ -71,6 +71,8 @@ struct engine {
 	struct hands *hands;
 	struct journal *journal;
 	struct sense_wire *wire;
+	struct sense_flows *flows;
+	int flows_fd; /* came with koboshi-net and waits for the instances to be known; -1: none */
 	struct engine_service services[CONF_SERVICES_MAX];
 	size_t n_services;
 

@@ -167,6 +167,7 @@ static void instance_gone(struct engine_instance *i)
 	agents_gone(i);
 	if (i->service->engine->wire)
 		sense_wire_remove(i->service->engine->wire, i->number);
+	sense_flows_remove(i->service->engine->flows, i->number);
 	write_instance(i, true);
 	memset(i, 0, sizeof(*i));
 }
@@ -184,6 +185,7 @@ static void instance_came(struct engine_service *s, struct engine_instance *i, c
 	if (s->engine->wire)
 		sense_wire_add(s->engine->wire, &i->address);
 	agents_came(i, !has_key);
+	sense_flows_add(s->engine->flows, &i->address);
 }
 
 void follow_instances(struct engine_service *s)
@@ -204,6 +206,7 @@ void follow_instances(struct engine_service *s)
 		write_instance(i, false);
 		probes_follow(i);
 		agents_follow(i);
+		sense_flows_work(s->engine->flows, i->number, p->life == PLAN_LIFE_READY);
 	}
 }
 

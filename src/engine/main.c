@@ -88,6 +88,7 @@ static void check_senses(struct engine *e, int64_t now_us)
 }
 
 static void ledger_try_again(struct engine *e);
+static void flows_watch(struct engine *e);
 
 static void on_pulse(uv_timer_t *timer)
 {
@@ -102,6 +103,8 @@ static void on_pulse(uv_timer_t *timer)
 	agents_pulse(e);
 	journal_check(e->journal, now_us);
 	e->beats++;
+	if (e->flows_fd >= 0 && e->world_known)
+		flows_watch(e);
 	if (e->beats % PROGRESS_BEATS == 0)
 		hands_progress(e->hands, e->beats);
 	if (e->beats % 10 == 0) {
@@ -151,10 +154,24 @@ static void wire_watch(struct engine *e, int fd)
 {
 	sense_wire_free(e->wire);
 	e->wire = sense_wire_new(e->loop, fd, 200, on_wire_report, e);
+	sense_wire_tell(e->wire, e->flows);
 	for (size_t i = 0; i < e->n_services; i++)
 		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 			if (e->services[i].instances[k].number)
 				sense_wire_add(e->wire, &e->services[i].instances[k].address);
+}
+
+/* What is there already is told as a list, which says nothing as long as nobody knows the instances. */
+static void flows_later(struct engine *e, int fd)
+{
+	if (e->flows_fd >= 0)
+		close(e->flows_fd);
+	e->flows_fd = fd;
+}
+
+static void flows_watch(struct engine *e)
+{
+	sense_flows_read(e->flows, take_fd(&e->flows_fd));
 }
 
 static const struct {
@@ -231,9 +248,10 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		log_info("engine.ready", "%s is ready%s%s", wire_role_name(role), note->text[0] ? ": " : "", note->text);
 		if (role == WIRE_VM && note->accelerator)
 			e->accelerator = note->accelerator;
-		if (role == WIRE_NET && n_fds == 1) {
+		if (role == WIRE_NET && n_fds >= 1) {
 			wire_watch(e, fds[0]);
-			taken = 1;
+			flows_later(e, n_fds >= 2 ? fds[1] : -1);
+			taken = n_fds >= 2 ? 2 : 1;
 		}
 		start_actuator_ready(e, role);
 	} else if (note->type == NOTICE_TROUBLE) {
@@ -262,6 +280,9 @@ static void on_answer(void *arg, const struct hands_cookie *cookie, const struct
                       const struct wire_answer *answer)
 {
 	struct engine *e = arg;
+	bool cuts = order->type == ORDER_NET_CUT || (order->type == ORDER_NET_STEER && order->victim);
+	if (cuts && answer->status == 0)
+		sense_flows_cut(e->flows, order->type == ORDER_NET_CUT ? order->instance : order->victim);
 	if (order->type == ORDER_NET_OBSERVE || order->type == ORDER_VM_OBSERVE)
 		start_answer(e, order, answer);
 	else if (order->type == ORDER_VM_CHANNEL)
@@ -471,6 +492,8 @@ static int engine_start(struct engine *e, struct err *err)
 	r = confine(e, err); /* before the first thread */
 	if (r < 0)
 		return r;
+	e->flows = sense_flows_new(e->loop, on_wire_report, e);
+	e->flows_fd = -1;
 	e->n_services = e->conf.n_services;
 	for (uint32_t i = 0; i < e->n_services; i++)
 		service_init(&e->services[i], e, i);

@@ -1,15 +1,11 @@
-/*
- * NFLOG's messages by hand: a header, a small header, then attributes. libmnl or libnetfilter_log would save half of this file
- * and bring callbacks whose bounds checks we would have to trust, on bytes that a guest chose. Every field is read by memcpy
- * from a place whose size was checked just before.
- */
+/* NFLOG's messages: netlink's wrapping (see netlink.h), a small header, attributes, and in one of them the packet's beginning. */
 #include "sense/nflog.h"
+#include "sense/netlink.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_log.h>
-#include <linux/netlink.h>
 #include <net/ethernet.h>
 #include <net/if_arp.h>
 #include <stdio.h>
@@ -19,20 +15,9 @@
 #define EXTENSIONS_MAX 8 /* IPv6 headers before the TCP header */
 #define PROTOCOL_VRRP 112
 
-static uint16_t big16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t big32(const uint8_t *at)
-{
-	return (uint32_t)big16(at) << 16 | big16(at + 2);
-}
-
-static uint64_t big64(const uint8_t *at)
-{
-	return (uint64_t)big32(at) << 32 | big32(at + 4);
-}
+#define big16 netlink_big16
+#define big32 netlink_big32
+#define big64 netlink_big64
 
 /* ---- netlink */
 
@@ -70,49 +55,27 @@ static void read_attribute(struct nflog_packet *packet, uint16_t type, const uin
 	}
 }
 
-static int read_attributes(struct nflog_packet *packet, const uint8_t *at, size_t left)
-{
-	while (left >= sizeof(struct nlattr)) {
-		struct nlattr attribute;
-		memcpy(&attribute, at, sizeof(attribute));
-		if (attribute.nla_len < sizeof(attribute) || attribute.nla_len > left)
-			return -EBADMSG;
-		read_attribute(packet, attribute.nla_type & NLA_TYPE_MASK, at + sizeof(attribute),
-		               attribute.nla_len - sizeof(attribute));
-		size_t step = NLA_ALIGN(attribute.nla_len);
-		if (step > left)
-			step = left;
-		at += step;
-		left -= step;
-	}
-	return 1;
-}
-
 int nflog_next(struct nflog_reader *reader, struct nflog_packet *ret_packet)
 {
-	while (reader->left >= sizeof(struct nlmsghdr)) {
-		const uint8_t *message = reader->at;
-		struct nlmsghdr header;
-		memcpy(&header, message, sizeof(header));
-		if (header.nlmsg_len < sizeof(header) || header.nlmsg_len > reader->left)
-			break;
-		size_t step = NLMSG_ALIGN((size_t)header.nlmsg_len);
-		if (step > reader->left)
-			step = reader->left;
-		reader->at += step;
-		reader->left -= step;
-		if (header.nlmsg_type != TYPE_PACKET) /* NLMSG_DONE ends each batch */
-			continue;
-		size_t skip = sizeof(header) + sizeof(struct nfgenmsg);
-		*ret_packet = (struct nflog_packet){0};
-		if (header.nlmsg_len < skip)
-			return -EBADMSG;
-		return read_attributes(ret_packet, message + skip, header.nlmsg_len - skip);
-	}
-	if (reader->left == 0)
-		return 0;
-	reader->left = 0;
-	return -EBADMSG;
+	struct netlink_bytes datagram = {reader->at, reader->left};
+	struct netlink_message message;
+	struct netlink_attribute attribute;
+	int r;
+	do /* NLMSG_DONE ends each batch */
+		r = netlink_next_message(&datagram, &message);
+	while (r > 0 && message.type != TYPE_PACKET);
+	reader->at = datagram.at;
+	reader->left = datagram.left;
+	if (r <= 0)
+		return r;
+	*ret_packet = (struct nflog_packet){0};
+	if (message.body.left < sizeof(struct nfgenmsg))
+		return -EBADMSG;
+	struct netlink_bytes attributes = {message.body.at + sizeof(struct nfgenmsg),
+	                                   message.body.left - sizeof(struct nfgenmsg)};
+	while ((r = netlink_next_attribute(&attributes, &attribute)) > 0)
+		read_attribute(ret_packet, attribute.type, attribute.value.at, attribute.value.left);
+	return r < 0 ? r : 1;
 }
 
 /* ---- TCP */
@@ -120,20 +83,6 @@ int nflog_next(struct nflog_reader *reader, struct nflog_packet *ret_packet)
 static uint8_t ip_version(const struct nflog_packet *packet)
 {
 	return packet->payload_size > 0 ? packet->payload[0] >> 4 : 0;
-}
-
-static bool find_tcp4(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp, size_t *ret_at)
-{
-	const uint8_t *ip = packet->payload;
-	if (packet->payload_size < 20)
-		return false;
-	size_t header = (size_t)(ip[0] & 15) * 4;
-	if (header < 20 || ip[9] != IPPROTO_TCP || (big16(ip + 6) & 0x1fff) != 0)
-		return false;
-	memcpy(ret_tcp->source.bytes, ip + 12, 4);
-	memcpy(ret_tcp->destination.bytes, ip + 16, 4);
-	*ret_at = header;
-	return true;
 }
 
 /* Where the transport header of an IPv6 packet is: walks the extension headers, each of which must be there whole. 0: nowhere. */
@@ -158,15 +107,23 @@ static size_t find_transport6(const struct nflog_packet *packet, uint8_t *ret_pr
 	return 0;
 }
 
-static bool find_tcp6(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp, size_t *ret_at)
+/* Who sends to whom, and where the header of `wanted` is: not in a later piece of a packet. */
+static bool find_transport(const struct nflog_packet *packet, uint8_t wanted, struct nflog_address *source,
+                           struct nflog_address *destination, size_t *ret_at)
 {
-	uint8_t protocol;
-	*ret_at = find_transport6(packet, &protocol);
-	if (*ret_at == 0 || protocol != IPPROTO_TCP)
+	const uint8_t *ip = packet->payload;
+	uint8_t protocol = 0;
+	bool ipv6 = ip_version(packet) == 6;
+	if (packet->payload_size < 20 || (!ipv6 && ip_version(packet) != 4))
 		return false;
-	ret_tcp->source.ipv6 = ret_tcp->destination.ipv6 = true;
-	memcpy(ret_tcp->source.bytes, packet->payload + 8, 16);
-	memcpy(ret_tcp->destination.bytes, packet->payload + 24, 16);
+	if (!ipv6 && (big16(ip + 6) & 0x1fff) == 0)
+		protocol = ip[9];
+	*ret_at = ipv6 ? find_transport6(packet, &protocol) : (size_t)(ip[0] & 15) * 4;
+	if (*ret_at < 20 || protocol != wanted)
+		return false;
+	source->ipv6 = destination->ipv6 = ipv6;
+	memcpy(source->bytes, ip + (ipv6 ? 8 : 12), ipv6 ? 16 : 4);
+	memcpy(destination->bytes, ip + (ipv6 ? 24 : 16), ipv6 ? 16 : 4);
 	return true;
 }
 
@@ -174,9 +131,7 @@ bool nflog_tcp(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp)
 {
 	struct nflog_tcp tcp = {0};
 	size_t at = 0;
-	uint8_t version = ip_version(packet);
-	bool found = version == 4 ? find_tcp4(packet, &tcp, &at) : version == 6 && find_tcp6(packet, &tcp, &at);
-	if (!found || packet->payload_size < at + 20)
+	if (!find_transport(packet, IPPROTO_TCP, &tcp.source, &tcp.destination, &at) || packet->payload_size < at + 20)
 		return false;
 	const uint8_t *header = packet->payload + at;
 	tcp.source_port = big16(header);
@@ -225,6 +180,20 @@ void nflog_place(const struct nflog_flow *flow, char ret_text[static NFLOG_PLACE
 		         flow->source_port);
 	else
 		snprintf(ret_text, NFLOG_PLACE_MAX, "%s by IP protocol %u", address, flow->protocol);
+}
+
+bool nflog_udp(const struct nflog_packet *packet, struct nflog_udp *ret_udp)
+{
+	struct nflog_udp udp = {0};
+	size_t at = 0;
+	if (!find_transport(packet, IPPROTO_UDP, &udp.source, &udp.destination, &at) || packet->payload_size < at + 8)
+		return false;
+	udp.source_port = big16(packet->payload + at);
+	udp.destination_port = big16(packet->payload + at + 2);
+	udp.data = packet->payload + at + 8;
+	udp.size = packet->payload_size - at - 8;
+	*ret_udp = udp;
+	return true;
 }
 
 /* Ports of the quoted packet, which went from the client to the guest, so they are the other way round. */

@@ -36,6 +36,13 @@ struct nflog_tcp {
 	uint8_t flags;
 };
 
+struct nflog_udp {
+	struct nflog_address source, destination;
+	uint16_t source_port, destination_port; /* host order */
+	const uint8_t *data;                    /* as much of it as there is; points into the datagram */
+	size_t size;
+};
+
 #define NFLOG_FIN 0x01
 #define NFLOG_SYN 0x02
 #define NFLOG_RST 0x04
@@ -59,6 +66,9 @@ bool nflog_flow(const struct nflog_packet *packet, struct nflog_flow *ret_flow);
 /* "198.51.100.9 port 25/tcp", "2001:db8::9 by ICMPv6 type 128", "198.51.100.9 by IP protocol 47": where a packet goes to. */
 #define NFLOG_PLACE_MAX (INET6_ADDRSTRLEN + 32)
 void nflog_place(const struct nflog_flow *flow, char ret_text[static NFLOG_PLACE_MAX]);
+
+/* True when the payload is the beginning of an unfragmented UDP datagram. */
+bool nflog_udp(const struct nflog_packet *packet, struct nflog_udp *ret_udp);
 
 /* True for an ICMP "unreachable" that refuses a connection or datagram (not for one about packet sizes): told as the segment
  * by which TCP would refuse, from the host that sent it. Ports 0 when too little of the refused packet is quoted. */

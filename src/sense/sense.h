@@ -85,6 +85,8 @@ struct sense_answer;
  *   kb:out    a connection that the guest opens (input interface = the tap); of guests without a profile
  *   kb:stray  a packet outside of the guest's profile (input interface = the tap)
  *   kb:decoy  it asks where nobody is (input interface = the tap)
+ *   kb:try    a datagram by which it would have opened something, refused (input interface = the tap)
+ *   kb:dns    an answer to a name that it asked for (forward hook, destination = guest)
  * The rules need queue-threshold 1, or the kernel holds packets back for up to a second.
  */
 struct sense_wire;
@@ -104,6 +106,10 @@ struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms
 /* Instances that packets may be about: at most 24, by address and tap name. Adding again updates. */
 void sense_wire_add(struct sense_wire *wire, const struct conf_instance *instance);
 void sense_wire_remove(struct sense_wire *wire, uint32_t number);
+
+/* What guests try to open is told to `flows` from now on (NULL: no more). */
+struct sense_flows;
+void sense_wire_tell(struct sense_wire *wire, struct sense_flows *flows);
 
 void sense_wire_counts(const struct sense_wire *wire, struct sense_wire_counts *ret_counts);
 void sense_wire_free(struct sense_wire *wire);
@@ -139,3 +145,29 @@ void sense_channel_look(struct sense_channel *channel, bool listening, bool busy
 
 const struct agent_watch *sense_channel_watch(const struct sense_channel *channel);
 void sense_channel_free(struct sense_channel *channel); /* no report afterwards; NULL is fine */
+
+/*
+ * ---- flow_reader.c: conntrack's events, from a descriptor that the net actuator opened; what they mean is flows.c's. It lives
+ * longer than a descriptor: what is usual for a guest outlives a koboshi-net. Reports are FINDING_UNUSUAL.
+ */
+#include "sense/flows.h"
+
+struct sense_flows *sense_flows_new(uv_loop_t *loop, sense_report *report, void *arg); /* never NULL */
+
+/* Takes `fd` (a NETLINK_NETFILTER socket in conntrack's groups for new and ended flows, non-blocking, that a list of the flows
+ * that are there was asked for on). Instances should be known before: flows of strangers are passed over. */
+void sense_flows_read(struct sense_flows *flows, int fd);
+
+void sense_flows_add(struct sense_flows *flows, const struct conf_instance *instance); /* at most FLOWS_GUESTS_MAX */
+void sense_flows_remove(struct sense_flows *flows, uint32_t number);
+void sense_flows_cut(struct sense_flows *flows, uint32_t number); /* all of its flows ended, perhaps without being told */
+void sense_flows_work(struct sense_flows *flows, uint32_t number, bool at_work); /* see flows_work() */
+void sense_flows_tried(struct sense_flows *flows, uint32_t number, const struct nflog_address *to, uint16_t port,
+                       uint8_t protocol, uint16_t from_port);
+struct dns_answer;
+void sense_flows_named(struct sense_flows *flows, uint32_t number, const struct dns_answer *answer);
+
+const struct flows *sense_flows_core(const struct sense_flows *flows); /* to look at */
+uint64_t sense_flows_malformed(const struct sense_flows *flows);
+bool sense_flows_reads(const struct sense_flows *flows); /* is there a descriptor? */
+void sense_flows_free(struct sense_flows *flows);

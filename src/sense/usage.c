@@ -2,26 +2,10 @@
 #include "sense/usage.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define SPREADS 8
 #define GAP_US 5000000
 #define MIB 1048576.0
 #define IDLE_PACKETS 20.0 /* a second: who is asked nothing still has a life of its own */
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-/* Sorts. */
-static double median(double *values, size_t n)
-{
-	qsort(values, n, sizeof(values[0]), compare);
-	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
 
 static const double more_than[USAGE_FEATURES] = {
         [USAGE_CPU] = USAGE_CPU_TIMES, [USAGE_SENT] = USAGE_SENT_TIMES, [USAGE_DISK] = USAGE_DISK_TIMES};
@@ -29,29 +13,15 @@ static const double more_than[USAGE_FEATURES] = {
 /* Beyond what is it alarming? `ret_usual` is the median. */
 static double bound(const struct usage *usage, enum usage_feature f, double *ret_usual)
 {
-	double values[USAGE_SAMPLES];
-	size_t n = usage->features[f].n;
-	memcpy(values, usage->features[f].usual, n * sizeof(values[0]));
-	double usual = median(values, n);
-	for (size_t i = 0; i < n; i++)
-		values[i] = usage->features[f].usual[i] > usual ? usage->features[f].usual[i] - usual
-		                                                : usual - usage->features[f].usual[i];
-	double far = usual + SPREADS * median(values, n), times = usual * more_than[f];
-	*ret_usual = usual;
-	return far > times ? far : times;
-}
-
-static void learn(struct usage *usage, enum usage_feature f, double value)
-{
-	size_t at = usage->features[f].next;
-	usage->features[f].usual[at] = value;
-	usage->features[f].next = (at + 1) % USAGE_SAMPLES;
-	usage->features[f].n += usage->features[f].n < USAGE_SAMPLES;
+	struct usual_sum sum;
+	usual_sum(&usage->features[f].usual, &sum);
+	*ret_usual = sum.median;
+	return usual_bound(&sum, more_than[f]);
 }
 
 size_t usage_learnt(const struct usage *usage)
 {
-	return usage->features[USAGE_CPU].n;
+	return usage->features[USAGE_CPU].usual.n;
 }
 
 struct rates { /* a second */
@@ -78,9 +48,9 @@ static bool judge(struct usage *usage, enum usage_feature f, const struct rates 
 	static const double least[USAGE_FEATURES] = {
 	        [USAGE_CPU] = USAGE_CPU_LEAST, [USAGE_SENT] = USAGE_SENT_LEAST, [USAGE_DISK] = USAGE_DISK_LEAST};
 	double usual, value = now->feature[f] / now->asked;
-	if (usage->features[f].n < USAGE_LEARN || now->feature[f] < least[f] || value <= bound(usage, f, &usual)) {
+	if (usage->features[f].usual.n < USAGE_LEARN || now->feature[f] < least[f] || value <= bound(usage, f, &usual)) {
 		if (usual_times)
-			learn(usage, f, value);
+			usual_learn(&usage->features[f].usual, value);
 		usage->features[f].row = 0;
 		return false;
 	}

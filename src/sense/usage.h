@@ -11,11 +11,12 @@
  *
  * Pure: counters and times in, a sentence out.
  */
+#include "sense/usual.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define USAGE_SAMPLES 64       /* what is usual comes from so many, one a second */
 #define USAGE_LEARN 20         /* before there are so many nothing is known and nothing is said */
 #define USAGE_ROW 3            /* so many alarming samples in a row are told */
 #define USAGE_CPU_LEAST 0.5    /* of a processor: less is never alarming */
@@ -39,8 +40,7 @@ enum usage_feature { USAGE_CPU, USAGE_SENT, USAGE_DISK, USAGE_FEATURES };
 struct usage { /* of one guest; all zero: nothing yet */
 	struct usage_sample last;
 	struct {
-		double usual[USAGE_SAMPLES]; /* a ring: use for each packet received */
-		size_t next, n;
+		struct usual usual; /* for each packet received, one a second */
 		unsigned row;
 	} features[USAGE_FEATURES];
 };

@@ -4,6 +4,7 @@
  * anybody looks. What a guest opens by itself is counted, see reach.h. Packets are only read, in batches; when the kernel had to
  * drop some, all pending requests are forgotten, because the missing ones may be their answers.
  */
+#include "sense/dns.h"
 #include "sense/reach.h"
 #include "sense/sense.h"
 #include "sense/syns.h"
@@ -23,6 +24,9 @@
 
 #define BATCH 8            /* datagrams a call */
 #define BATCHES 16         /* calls a wake-up: other sources get their turn */
+#define GATHER_MS 2        /* so long, while many come: to be woken for many costs little more than for one */
+#define MANY 64            /* packets ... */
+#define MANY_US 100000     /* ... in so short a time */
 #define DATAGRAM_MAX 8192  /* what the kernel gathers at most, unless told otherwise */
 #define REPEAT_US 20000    /* the same at-once finding about one instance is said again after that */
 #define STRAY_US 1000000   /* strays of one instance are told once in that time, with their number */
@@ -41,13 +45,18 @@ struct living { /* an instance that packets may be about */
 struct sense_wire {
 	uv_poll_t poll;
 	uv_timer_t timer;
+	uv_timer_t gather; /* runs instead of the poll while many come */
 	unsigned n_closing;
 	bool gone, armed;
+	bool many; /* came in the last span of MANY_US, which ended when this one began: */
+	int64_t span_us;
+	uint64_t span_packets;
 	int fd;
 	int names; /* a socket to ask for links' names */
 	sense_report *report;
 	void *arg;
 	struct sense_wire_counts counts;
+	struct sense_flows *flows; /* NULL: nobody wants to know what guests try to open */
 	struct syn_table *syns;
 	struct living living[SYNS_GUESTS_MAX];
 	uint32_t stranger; /* interface that was not found last */
@@ -235,9 +244,12 @@ static void reach_count(struct sense_wire *w, struct living *one, const struct n
 {
 	char detail[160];
 	int64_t began_us;
+	uint32_t number = one->number; /* a report may end it */
 	w->counts.reached++;
 	if (reach_add(&one->reach, tcp, time_us, &began_us, detail, sizeof(detail)))
-		wire_report(w, one->number, FINDING_REACHING, time_us, began_us, detail);
+		wire_report(w, number, FINDING_REACHING, time_us, began_us, detail);
+	if (!w->gone && w->flows)
+		sense_flows_tried(w->flows, number, &tcp->destination, tcp->destination_port, IPPROTO_TCP, tcp->source_port);
 }
 
 static void on_reach(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
@@ -279,6 +291,37 @@ static void on_stray(struct sense_wire *w, const struct nflog_packet *packet, in
 	}
 	if (one && !w->gone && nflog_tcp(packet, &tcp) && (tcp.flags & mask) == NFLOG_SYN)
 		reach_count(w, one, &tcp, time_us);
+	else if (one && !w->gone && w->flows && flow.protocol != IPPROTO_TCP)
+		sense_flows_tried(w->flows, one->number, &flow.destination, flow.destination_port, flow.protocol,
+		                  flow.protocol == IPPROTO_UDP ? flow.source_port : 0);
+}
+
+/* Refused by the rules: TCP is told of as kb:out already. */
+static void on_try(struct sense_wire *w, const struct nflog_packet *packet)
+{
+	struct nflog_udp udp;
+	const struct living *one = living_behind(w, packet->in_index);
+	if (!one)
+		w->counts.strange++;
+	else if (!nflog_udp(packet, &udp))
+		w->counts.malformed++;
+	else if (w->flows)
+		sense_flows_tried(w->flows, one->number, &udp.destination, udp.destination_port, IPPROTO_UDP, udp.source_port);
+}
+
+static void on_name(struct sense_wire *w, const struct nflog_packet *packet)
+{
+	struct nflog_udp udp;
+	struct dns_answer answer;
+	if (!nflog_udp(packet, &udp) || !dns_read(udp.data, udp.size, &answer)) {
+		w->counts.malformed++;
+		return;
+	}
+	const struct living *one = living_at(w, &udp.destination);
+	if (!one)
+		w->counts.strange++;
+	else if (w->flows)
+		sense_flows_named(w->flows, one->number, &answer);
 }
 
 static const struct {
@@ -326,6 +369,10 @@ static void on_packet(struct sense_wire *w, const struct nflog_packet *packet)
 	}
 	if (strncmp(packet->prefix, "kb:stray", 8) == 0) {
 		on_stray(w, packet, packet_time(w, packet));
+		return;
+	}
+	if (strncmp(packet->prefix, "kb:try", 6) == 0 || strncmp(packet->prefix, "kb:dns", 6) == 0) {
+		(packet->prefix[3] == 't' ? on_try : on_name)(w, packet);
 		return;
 	}
 	for (size_t i = 0; i < countof(segments); i++)
@@ -416,12 +463,43 @@ static void on_timer(uv_timer_t *timer)
 		schedule(w);
 }
 
+static bool many_come(struct sense_wire *w)
+{
+	int64_t now_us = clock_monotonic_us(), took_us = now_us - w->span_us;
+	if (took_us >= MANY_US) {
+		w->many = (w->counts.packets - w->span_packets) * MANY_US > MANY * (uint64_t)took_us;
+		w->span_us = now_us;
+		w->span_packets = w->counts.packets;
+	}
+	return w->many;
+}
+
+static void on_gather(uv_timer_t *timer);
+
 static void on_readable(uv_poll_t *poll, int status unused_arg, int events unused_arg)
 {
 	struct sense_wire *w = poll->data;
 	receive(w);
-	if (!w->gone)
-		schedule(w);
+	if (w->gone)
+		return;
+	schedule(w);
+	if (!many_come(w))
+		return;
+	uv_poll_stop(&w->poll);
+	uv_timer_start(&w->gather, on_gather, GATHER_MS, 0);
+}
+
+static void on_gather(uv_timer_t *timer)
+{
+	struct sense_wire *w = timer->data;
+	receive(w);
+	if (w->gone)
+		return;
+	schedule(w);
+	if (many_come(w))
+		uv_timer_start(&w->gather, on_gather, GATHER_MS, 0);
+	else
+		uv_poll_start(&w->poll, UV_READABLE, on_readable);
 }
 
 /* ---- life */
@@ -439,11 +517,13 @@ struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms
 	w->syns = syn_table_new((int64_t)handshake_ms * 1000, seed);
 	int r = uv_timer_init(loop, &w->timer);
 	assert(r == 0);
+	r = uv_timer_init(loop, &w->gather);
+	assert(r == 0);
 	r = uv_poll_init(loop, &w->poll, fd);
 	assert(r == 0);
 	r = uv_poll_start(&w->poll, UV_READABLE, on_readable);
 	assert(r == 0);
-	w->poll.data = w->timer.data = w;
+	w->poll.data = w->timer.data = w->gather.data = w;
 	return w;
 }
 
@@ -460,6 +540,11 @@ void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance)
 	memcpy(one->address6.bytes, &instance->address6, sizeof(instance->address6));
 	text_copy(one->tap, sizeof(one->tap), instance->tap);
 	w->stranger = 0;
+}
+
+void sense_wire_tell(struct sense_wire *w, struct sense_flows *flows)
+{
+	w->flows = flows;
 }
 
 void sense_wire_remove(struct sense_wire *w, uint32_t number)
@@ -492,7 +577,8 @@ void sense_wire_free(struct sense_wire *w)
 		return;
 	assert(!w->gone);
 	w->gone = true;
-	w->n_closing = 2;
+	w->n_closing = 3;
+	uv_close((uv_handle_t *)&w->gather, on_closed);
 	uv_close((uv_handle_t *)&w->poll, on_closed);
 	uv_close((uv_handle_t *)&w->timer, on_closed);
 	close(w->fd);

@@ -75,7 +75,8 @@ enum wire_guest { /* a guest as the hypervisor sees it */
 };
 
 enum wire_notice {
-	NOTICE_READY = 1,     /* actuator has loaded its configuration and can take orders; net brings the NFLOG descriptor */
+	NOTICE_READY = 1,     /* actuator has loaded its configuration and can take orders; net brings descriptors: NFLOG, and
+	                         conntrack's events if it could open that */
 	NOTICE_GUEST_STARTED, /* the vm notices name the instance */
 	NOTICE_GUEST_PAUSED,
 	NOTICE_GUEST_RESUMED,

@@ -1,4 +1,5 @@
 /* Any bytes as a netlink datagram: the reader ends, points only into it, and whatever it found can be put in words. */
+#include "sense/dns.h"
 #include "sense/touch.h"
 
 #include <stdlib.h>
@@ -22,6 +23,8 @@ static void check_packet(const struct nflog_packet *packet)
 	struct nflog_tcp tcp;
 	struct nflog_flow flow;
 	char place[NFLOG_PLACE_MAX];
+	struct nflog_udp udp;
+	struct dns_answer answer;
 	if (nflog_flow(packet, &flow)) {
 		nflog_place(&flow, place);
 		check_text(place, sizeof(place));
@@ -39,6 +42,8 @@ static void check_packet(const struct nflog_packet *packet)
 		nflog_address_text(&tcp.source, address);
 		check_text(address, sizeof(address));
 	}
+	if (nflog_udp(packet, &udp) && dns_read(udp.data, udp.size, &answer))
+		check_text(answer.name, sizeof(answer.name));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

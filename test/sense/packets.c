@@ -84,6 +84,18 @@ void packets_other(struct packets *packets, const char *prefix, uint8_t protocol
 	put_message(packets, prefix, at == 40 ? 0x86dd : 0x0800, ip, at + 8);
 }
 
+void packets_udp(struct packets *packets, const char *prefix, const char *source, uint16_t source_port, const char *destination,
+                 uint16_t destination_port, const void *data, size_t size)
+{
+	uint8_t ip[160] = {0};
+	size_t at = ip_header(ip, IPPROTO_UDP, source, destination);
+	assert(at + 8 + size <= sizeof(ip));
+	big16(ip + at, source_port);
+	big16(ip + at + 2, destination_port);
+	memcpy(ip + at + 8, data, size);
+	put_message(packets, prefix, at == 40 ? 0x86dd : 0x0800, ip, at + 8 + size);
+}
+
 void packets_arp(struct packets *packets, const char *prefix, const char *claimed)
 {
 	uint8_t arp[28] = {0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 9};

@@ -16,6 +16,9 @@ void packets_tcp(struct packets *packets, const char *prefix, const char *source
 /* A whole header of UDP (or of another protocol: its first four bytes are these ports). */
 void packets_other(struct packets *packets, const char *prefix, uint8_t protocol, const char *source, uint16_t source_port,
                    const char *destination, uint16_t destination_port);
+/* `data` behind UDP's header. */
+void packets_udp(struct packets *packets, const char *prefix, const char *source, uint16_t source_port, const char *destination,
+                 uint16_t destination_port, const void *data, size_t size);
 void packets_arp(struct packets *packets, const char *prefix, const char *claimed);
 void packets_neighbour(struct packets *packets, const char *prefix, const char *source, const char *claimed);
 void packets_vrrp(struct packets *packets, const char *prefix, const char *source, uint8_t router, uint8_t priority);

@@ -529,26 +529,26 @@ static void test_many(void **state)
 	struct stage *s = *state;
 	struct packets packets = {0};
 	struct rusage before, after;
+	struct sense_wire_counts counts = {0};
 	getrusage(RUSAGE_SELF, &before);
-	for (uint16_t i = 0; i < 5000; i++) {
+	for (uint16_t i = 0; i < 2000; i++) {
 		packets.size = 0;
 		packets_tcp(&packets, "kb:syn", "203.0.113.9", (uint16_t)(1024 + i), "198.51.100.7", 80, NFLOG_SYN);
 		assert_true(send(s->fd, packets.bytes, packets.size, 0) > 0);
 		packets.size = 0;
 		packets_tcp(&packets, "kb:ack", "198.51.100.7", 80, "203.0.113.9", (uint16_t)(1024 + i), NFLOG_SYN | NFLOG_ACK);
 		assert_true(send(s->fd, packets.bytes, packets.size, 0) > 0);
-		if (i % 4 == 3)
-			uv_run(&s->loop, UV_RUN_NOWAIT);
+		while (i % 4 == 3 && counts.packets < 2 * (i + 1u)) { /* after a while they are gathered, and none is forgotten */
+			uv_run(&s->loop, UV_RUN_ONCE);
+			sense_wire_counts(s->wire, &counts);
+		}
 	}
-	uv_run(&s->loop, UV_RUN_NOWAIT);
 	getrusage(RUSAGE_SELF, &after);
-	struct sense_wire_counts counts;
-	sense_wire_counts(s->wire, &counts);
-	assert_int_equal(counts.packets, 10000);
+	assert_int_equal(counts.packets, 4000);
 	assert_int_equal(s->n_found[FINDING_UNANSWERED], 0);
 	int64_t us = (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
 	             after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
-	print_message("10000 packets, sending them included: %ld us CPU\n", (long)us);
+	print_message("4000 packets, sending them included: %ld us CPU\n", (long)us);
 }
 
 int main(void)

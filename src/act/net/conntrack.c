@@ -21,11 +21,10 @@
 
 #define LISTEN_MAX                                                                                                               \
 	1024 /* flows of the host; being told of the end of one takes the kernel some 10 us, in the middle of a switch */
-#define MARK 0x4b000000u /* upper byte of our marks; below it the instance's number */
 
 uint32_t conntrack_mark(const struct conf_instance *instance)
 {
-	return MARK | (instance->number & 0xffffff);
+	return CONF_MARK | (instance->number & CONF_MARK_NUMBER);
 }
 
 struct dump {
@@ -128,13 +127,24 @@ static int talk(struct net *net, const struct nlmsghdr *request, mnl_cb_t callba
 	}
 }
 
+static bool flows_are_few(void)
+{
+	return host_sysctl_read("/proc/sys/net/netfilter/nf_conntrack_count") <= LISTEN_MAX;
+}
+
 int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err)
 {
 	char buffer[256];
 	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
 	mnl_attr_put_u32(request, CTA_MARK, htonl(conntrack_mark(instance)));
 	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
-	return talk(net, request, NULL, NULL, err);
+	bool few = flows_are_few();
+	if (!few)
+		flow_events_hear_ends(net, false);
+	int r = talk(net, request, NULL, NULL, err);
+	if (!few)
+		flow_events_hear_ends(net, true);
+	return r;
 }
 
 /* A socket of its own: what it is told of must not stand between a question and its answer. */
@@ -205,7 +215,7 @@ static void flows_take(struct net *net, struct net_flows *flows)
 int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err)
 {
 	struct net_flows *flows = flows_place(net, instance->number);
-	bool few = host_sysctl_read("/proc/sys/net/netfilter/nf_conntrack_count") <= LISTEN_MAX;
+	bool few = flows_are_few();
 	bool listens = few && listen_set(net, NETLINK_ADD_MEMBERSHIP);
 	int r = conntrack_cut(net, instance, err);
 	if (listens)

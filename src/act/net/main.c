@@ -56,8 +56,12 @@ static void profiles_tell(const struct net *net)
 
 static void engine_ready(struct net *net)
 {
-	int log = mnl_socket_get_fd(net->log);
-	engine_tell(NOTICE_READY, 0, "rules are loaded", &log, 1);
+	struct err err = {0};
+	bool watched = flow_events_open(net, &err) == 0;
+	if (!watched)
+		log_warning("net.flows", "%s: flows are not watched", err.text);
+	int fds[] = {mnl_socket_get_fd(net->log), net->flow_events};
+	engine_tell(NOTICE_READY, 0, watched ? "rules are loaded" : err.text, fds, watched ? 2 : 1);
 	profiles_tell(net);
 }
 

@@ -25,6 +25,7 @@ static int socket_open(int protocol, struct mnl_socket **ret_socket, struct err 
 
 int net_open(struct net *net, struct err *err)
 {
+	net->flow_events = -1;
 	int r = socket_open(NETLINK_ROUTE, &net->route, err);
 	if (r == 0)
 		r = socket_open(NETLINK_NETFILTER, &net->filter, err);
@@ -39,6 +40,9 @@ void net_done(struct net *net)
 			mnl_socket_close(*sockets[i]);
 		*sockets[i] = NULL;
 	}
+	if (net->flow_events >= 0)
+		close(net->flow_events);
+	net->flow_events = -1;
 	guard_done(&net->guard);
 	profile_done(net);
 	for (size_t i = 0; i < NET_FLOWS_KEPT; i++) {

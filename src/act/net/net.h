@@ -36,6 +36,7 @@ struct net {
 	struct guard guard;
 	struct profile profiles[CONF_SERVICES_MAX];
 	struct mnl_socket *ended;
+	int flow_events;                         /* our copy of the engine's socket; -1: none */
 	struct net_flows *flows[NET_FLOWS_KEPT]; /* of the victims cut last, oldest first; NULL behind them */
 };
 
@@ -80,6 +81,12 @@ int conntrack_cut(struct net *net, const struct conf_instance *instance, struct 
 int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
                     struct err *err) must_use;
+
+/* flow_events.c: a socket for the engine, on which the kernel tells of our guests' flows: those that are there, then each that
+ * begins and ends. `_open` makes a fresh one (`net->flow_events`) in the place of the last. `_hear_ends`: to be told of many ends
+ * costs time when there is none. */
+int flow_events_open(struct net *net, struct err *err) must_use;
+void flow_events_hear_ends(struct net *net, bool hear);
 
 /* evidence.c: STATE_DIR/evidence/INCIDENT/kb-INSTANCE.flows */
 void evidence_open(struct net *net);

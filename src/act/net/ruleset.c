@@ -101,7 +101,8 @@ static const char base_pass[] =
         "add rule " T "from_guest oifname \"kb*\" counter name from_guest drop\n"
         "add rule " T "from_guest iifname != @open counter name from_guest drop\n"
         "add rule " T "from_guest ct direction original jump profile_out\n"
-        "add rule " T "from_guest ct direction original counter name from_guest drop\n"
+        "add rule " T "from_guest ct direction original meta l4proto udp limit rate 100/second burst 50 packets log prefix "
+        "\"kb:try\"" LOG7 "add rule " T "from_guest ct direction original counter name from_guest drop\n"
         "add rule " T "from_guest tcp flags & (fin|syn|rst|psh|ack|urg) == syn|ack limit rate 8000/second burst 1000 packets log "
         "prefix \"kb:ack\"" LOG7 "add rule " T
         "from_guest tcp flags & (fin|syn|rst|psh|ack|urg) == rst|ack ct original packets 1 limit rate 2000/second burst 500 "
@@ -112,7 +113,8 @@ static const char base_pass[] =
         "add rule " T "from_guest counter name from_guest drop\n"
         "add rule " T "to_guest oifname != @open counter name to_guest drop\n"
         "add rule " T "to_guest ct state new ct status & dnat == 0 counter name to_guest drop\n"
-        "add rule " T "to_guest ct state established ct direction reply jump profile_back\n"
+        "add rule " T "to_guest udp sport 53 ct state established ct direction reply limit rate 200/second burst 100 packets log "
+        "prefix \"kb:dns\"" LOG7 "add rule " T "to_guest ct state established ct direction reply jump profile_back\n"
         "add rule " T "to_guest ct state new tcp flags & (fin|syn|rst|ack) == syn limit rate 2000/second burst 500 packets log "
         "prefix \"kb:syn\"" LOG7 "add rule " T "to_guest ct state new,established,related accept\n"
         "add rule " T "to_guest counter name to_guest drop\n";

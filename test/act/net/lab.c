@@ -82,7 +82,7 @@ static void client_make(struct lab *lab)
 
 void lab_make(struct lab *lab, bool ranges)
 {
-	*lab = (struct lab){.supervisor = -1, .engine = -1, .log = -1};
+	*lab = (struct lab){.supervisor = -1, .engine = -1, .log = -1, .flows = -1};
 	snprintf(lab->folder, sizeof(lab->folder), "/tmp/koboshi-net-XXXXXX");
 	need(mkdtemp(lab->folder));
 	snprintf(lab->config, sizeof(lab->config), "%s/c.yaml", lab->folder);
@@ -152,7 +152,7 @@ int lab_run(struct lab *lab, const char *program, const char *option)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void receive(struct lab *lab, struct wire_message *message, int *fd)
+static void receive(struct lab *lab, struct wire_message *message, int *ret_fds, size_t max)
 {
 	int fds[WIRE_FDS_MAX];
 	size_t n_fds = 0;
@@ -161,8 +161,8 @@ static void receive(struct lab *lab, struct wire_message *message, int *fd)
 	int r = wire_receive(lab->engine, message, fds, &n_fds, &err);
 	if (r != 1)
 		fprintf(stderr, "lab: %s\n", err.text), abort();
-	if (n_fds > 0 && fd)
-		*fd = fds[0];
+	for (size_t i = 0; i < n_fds && i < max; i++)
+		ret_fds[i] = fds[i];
 }
 
 void lab_relink(struct lab *lab)
@@ -176,10 +176,14 @@ void lab_relink(struct lab *lab)
 		close(lab->engine);
 	if (lab->log >= 0)
 		close(lab->log);
+	if (lab->flows >= 0)
+		close(lab->flows);
+	int fds[2] = {-1, -1};
 	lab->engine = pair[0];
-	lab->log = -1;
-	receive(lab, &message, &lab->log);
-	need(message.kind == WIRE_NOTICE && message.note.type == NOTICE_READY && lab->log >= 0);
+	receive(lab, &message, fds, 2);
+	lab->log = fds[0];
+	lab->flows = fds[1];
+	need(message.kind == WIRE_NOTICE && message.note.type == NOTICE_READY && lab->log >= 0 && lab->flows >= 0);
 }
 
 void lab_start(struct lab *lab, const char *program)
@@ -217,7 +221,7 @@ struct wire_answer lab_order(struct lab *lab, struct wire_order order)
 	order.id = ++lab->id;
 	struct wire_message message = {.kind = WIRE_ORDER, .order = order};
 	need(wire_send(lab->engine, &message, NULL, 0, &err) == 0);
-	receive(lab, &message, NULL);
+	receive(lab, &message, NULL, 0);
 	need(message.kind == WIRE_ANSWER && message.answer.id == order.id);
 	return message.answer;
 }
@@ -225,7 +229,7 @@ struct wire_answer lab_order(struct lab *lab, struct wire_order order)
 struct wire_note lab_notice(struct lab *lab)
 {
 	struct wire_message message;
-	receive(lab, &message, NULL);
+	receive(lab, &message, NULL, 0);
 	need(message.kind == WIRE_NOTICE);
 	return message.note;
 }
@@ -350,6 +354,7 @@ static int logged_one(const struct nlmsghdr *message, void *arg)
 		                  : strcmp(prefix, "kb:ack") == 0   ? &logged->ack
 		                  : strcmp(prefix, "kb:out") == 0   ? &logged->out
 		                  : strcmp(prefix, "kb:stray") == 0 ? &logged->stray
+		                  : strcmp(prefix, "kb:try") == 0   ? &logged->tried
 		                  : strcmp(prefix, "kb:spoof") == 0 ? &logged->spoof
 		                  : strcmp(prefix, "kb:decoy") == 0 ? &logged->decoy
 		                                                    : &logged->other;

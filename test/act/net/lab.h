@@ -17,8 +17,8 @@ struct lab {
 	char folder[64], config[80];
 	int place[LAB_PLACES];
 	pid_t program;
-	int supervisor, engine, log;
-	int tarpit[2]; /* listening, IPv4 and IPv6; handed down to the program if they are there (> 0) */
+	int supervisor, engine, log, flows; /* the last two came with NOTICE_READY */
+	int tarpit[2];                      /* listening, IPv4 and IPv6; handed down to the program if they are there (> 0) */
 	uint64_t id;
 };
 
@@ -48,7 +48,7 @@ bool lab_readable(int fd, int patience_ms);
 
 /* Log: how many packets with this prefix come until nothing came for `patience_ms`. */
 struct lab_logged {
-	unsigned rst, syn, ack, spoof, out, stray, decoy, other;
+	unsigned rst, syn, ack, spoof, out, stray, decoy, tried, other;
 };
 struct lab_logged lab_logged(struct lab *lab, int patience_ms);
 

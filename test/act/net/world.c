@@ -88,6 +88,7 @@ int world_teardown(void **state)
 	}
 	close(w->lab.engine);
 	close(w->lab.log);
+	close(w->lab.flows);
 	close(w->lab.supervisor);
 	lab_end(&w->lab);
 	return 0;

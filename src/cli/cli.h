@@ -21,6 +21,7 @@ int cli_status(const struct cli *cli);
 int cli_switch(const struct cli *cli);
 int cli_incidents(const struct cli *cli);
 int cli_why(const struct cli *cli);
+int cli_flows(const struct cli *cli);
 int cli_variants(const struct cli *cli);
 int cli_config_check(const struct cli *cli);
 int cli_config_schema(const struct cli *cli);
@@ -28,6 +29,9 @@ int cli_mud_compile(const struct cli *cli);
 
 /* Prints "koboshi: SENTENCE" on standard error; returns CLI_FAILED. */
 int cli_fail(const char *format, ...) printf_like(1, 2);
+
+/* What goes into a path must be a name: anything else could be another path. */
+bool cli_is_name(const char *text);
 
 struct api_answer;
 

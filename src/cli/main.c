@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "lib/near.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,7 @@ static const struct command commands[] = {
         {"incidents", "[N]", 0, 1, "what happened; with a number the story of one", cli_incidents},
         {"variants", "", 0, 0, "what guests can be made of, and what two of them share", cli_variants},
         {"why", "[SUBJECT]", 0, 1, "why an instance or a variant is judged as it is, and what would change it", cli_why},
+        {"flows", "[INSTANCE]", 0, 1, "flows of the instances, and what of them would be unusual", cli_flows},
         {"config check", "[FILE]", 0, 1, "check a configuration file (default: /etc/koboshi/koboshi.yaml)", cli_config_check},
         {"config schema", "", 0, 0, "print the configuration's JSON Schema, for editors", cli_config_schema},
         {"mud compile", "FILE [LINK [count|limit|cut]]", 1, 3, "turn a MUD file (RFC 8520) into nftables rules for a link",
@@ -46,6 +48,15 @@ int cli_fail(const char *format, ...)
 	fputc('\n', stderr);
 	va_end(args);
 	return CLI_FAILED;
+}
+
+bool cli_is_name(const char *text)
+{
+	size_t length = strlen(text);
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_' && text[i] != '.')
+			return false;
+	return length > 0 && length < 64;
 }
 
 int cli_ask(const struct cli *cli, const char *path, const char *body, struct api_answer *ret_answer)

@@ -3,7 +3,6 @@
 #include "cli/cli.h"
 #include "cli/show.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,21 +66,11 @@ static void print_all(const json_t *subjects)
 	show_table_print(table);
 }
 
-/* It goes into a path: what is no name could be another path. */
-static bool is_name(const char *text)
-{
-	size_t length = strlen(text);
-	for (size_t i = 0; i < length; i++)
-		if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_' && text[i] != '.')
-			return false;
-	return length > 0 && length < 64;
-}
-
 int cli_why(const struct cli *cli)
 {
 	struct api_answer answer;
 	char path[96] = "/v1/why";
-	if (cli->n_args == 1 && !is_name(cli->args[0]))
+	if (cli->n_args == 1 && !cli_is_name(cli->args[0]))
 		return cli_fail("'%.40s' is no name of an instance or a variant; 'koboshi why' lists them", cli->args[0]);
 	if (cli->n_args == 1)
 		snprintf(path, sizeof(path), "/v1/why/%s", cli->args[0]);

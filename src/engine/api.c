@@ -133,6 +133,16 @@ static enum MHD_Result get_why(struct request *request, const char *rest)
 	               sentence("there is no instance and no variant of this name; /v1/why lists them"));
 }
 
+static enum MHD_Result get_flows(struct request *request, const char *rest)
+{
+	struct engine *e = request->api->engine;
+	json_t *flows = rest[0] ? report_flows_of(e, rest + 1) : report_flows(e);
+	if (flows)
+		return respond(request->connection, MHD_HTTP_OK, flows);
+	return respond(request->connection, MHD_HTTP_NOT_FOUND,
+	               sentence("there is no instance of this name; /v1/flows lists them"));
+}
+
 static enum MHD_Result get_incidents(struct request *request, const char *rest)
 {
 	if (rest[0] == '\0')
@@ -215,7 +225,7 @@ static const struct {
 } routes[] = {
         {"GET", "/v1/status", false, get_status},      {"GET", "/v1/variants", false, get_variants},
         {"GET", "/v1/incidents", true, get_incidents}, {"GET", "/v1/why", true, get_why},
-        {"POST", "/v1/switch", false, post_switch},
+        {"GET", "/v1/flows", true, get_flows},         {"POST", "/v1/switch", false, post_switch},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -231,9 +241,10 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	}
 	if (path_known)
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
-	return respond(request->connection, MHD_HTTP_NOT_FOUND,
-	               sentence("there are /v1/status, /v1/variants, /v1/incidents, /v1/incidents/N, /v1/why, /v1/why/NAME and "
-	                        "POST /v1/switch"));
+	return respond(
+	        request->connection, MHD_HTTP_NOT_FOUND,
+	        sentence("there are /v1/status, /v1/variants, /v1/incidents, /v1/incidents/N, /v1/why, /v1/why/NAME, /v1/flows, "
+	                 "/v1/flows/NAME and POST /v1/switch"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -15,6 +15,10 @@ json_t *report_variants(struct engine *e);
 json_t *report_why(struct engine *e, const char *subject);
 json_t *report_subjects(struct engine *e); /* all that can be asked about */
 
+/* Flows as features, of all instances; of the one of this name (NULL: no such). */
+json_t *report_flows(struct engine *e);
+json_t *report_flows_of(struct engine *e, const char *name);
+
 /* Appends a sentence to a list. */
 void report_say(json_t *list, const char *format, ...) printf_like(2, 3);
 

@@ -172,6 +172,19 @@ talk() {
 	done
 }
 
+@test "flows: of all instances, and all features of one" {
+	talk
+	run "$KOBOSHI" flows
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/flows.txt" - <<<"$output"
+	run "$KOBOSHI" flows kb-2
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/flows-kb-2.txt" - <<<"$output"
+	run "$KOBOSHI" flows ../status
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: '../status' is no name of an instance; 'koboshi flows' lists them" ]
+}
+
 @test "switch: the only service needs no name; a wrong one is refused with the API's sentence" {
 	talk
 	run "$KOBOSHI" switch

@@ -145,6 +145,17 @@ class EngineTest(AgentTests, unittest.TestCase):
             self.assertEqual((name, code), (name, 404))
             self.assertIn("no instance and no variant", answer["error"])
 
+    def test_flows_are_told_of_each_instance(self):
+        self.start()
+        active = self.roles()["active"]
+        flows = self.ask("GET", "/v1/flows")[1]
+        self.assertEqual((flows["open"], flows["window_s"], len(flows["instances"])), (0, 10, 3))
+        one = self.ask("GET", f"/v1/flows/kb-{active}")[1]
+        self.assertEqual((one["instance"], one["role"], one["open"]), (f"kb-{active}", "active", 0))
+        self.assertEqual([f["feature"] for f in one["features"] if f["judged"]], ["fan-out", "opened", "failed", "sent", "names"])
+        self.assertEqual({f["alarming_above"] for f in one["features"]}, {None})
+        self.assertEqual(self.ask("GET", "/v1/flows/kb-99")[0], 404)
+
     def test_why_tells_who_is_suspect_and_of_what(self):
         self.start()
         active = self.roles()["active"]

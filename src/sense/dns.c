@@ -10,7 +10,7 @@
 
 static char printable(uint8_t byte)
 {
-	return byte > 0x20 && byte < 0x7f && byte != '"' && byte != '\\' ? (char)byte : '?';
+	return (char)(byte > 0x20 && byte < 0x7f && byte != '"' && byte != '\\' ? byte : '?');
 }
 
 static void read_name(const uint8_t *at, size_t left, char ret_name[static DNS_NAME_MAX])

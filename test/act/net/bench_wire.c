@@ -244,7 +244,7 @@ static void measure(struct bench *b, unsigned seconds)
 	       (tap_packets() - packets) / took, after.open, number_in("/proc/sys/net/netfilter/nf_conntrack_count"),
 	       (double)(after.began - before.began) / took, (double)(after.ended - before.ended) / took,
 	       (double)(logged.packets - logged_before.packets) / took, 100 * spent, memory_kib(),
-	       (unsigned long long)(after.lost + logged.lost), (unsigned long long)after.evicted, b->alarms);
+	       (unsigned long long)after.lost + logged.lost, (unsigned long long)after.evicted, b->alarms);
 }
 
 static pid_t begin_scan(struct bench *b)

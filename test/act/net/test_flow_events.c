@@ -41,7 +41,7 @@ static void assert_flow(const struct conntrack_flow *flow, const struct conf_ins
 static void test_flows_are_told(void **state)
 {
 	struct world *w = *state;
-	struct conntrack_flow flow;
+	struct conntrack_flow flow = {0};
 	int client, server, other = lab_listen(&w->lab, LAB_HOST, 8081);
 	steer(w, 1, 0);
 	close(lab_connect(&w->lab, LAB_CLIENT, "198.51.100.1", 8081, NULL)); /* no guest's */

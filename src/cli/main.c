@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,8 @@ static const struct command commands[] = {
         {"config schema", "", 0, 0, "print the configuration's JSON Schema, for editors", cli_config_schema},
         {"mud compile", "FILE [LINK [count|limit|cut]]", 1, 3, "turn a MUD file (RFC 8520) into nftables rules for a link",
          cli_mud_compile},
+        {"scan", "[-- OPTIONS] PATH...", 1, INT_MAX,
+         "judge files by lists of sums and YARA rules (options: koboshi scan -- --help)", cli_scan},
         {"version", "", 0, 0, "print the version", cli_version},
         {"help", "[COMMAND]", 0, 2, "print this, or how a command is used", cli_help},
 };

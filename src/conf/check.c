@@ -221,6 +221,36 @@ static int check_device(const struct check *c)
 	return 0;
 }
 
+static int check_folder(const struct check *c, size_t index)
+{
+	const struct conf_folder *folder = &c->conf->files.folders[index];
+	char path[CONF_NAME_MAX + 32];
+	snprintf(path, sizeof(path), "files/folders/%s", folder->name);
+	const struct yaml_node *node = yaml_tree_find(c->tree, path);
+	if (folder->service[0] && !conf_service_named(c->conf, folder->service))
+		return yaml_fail(node, c->err, "folder '%s' belongs to service '%s', which does not exist", folder->name,
+		                 folder->service);
+	for (size_t i = 0; i < index; i++)
+		if (strcmp(c->conf->files.folders[i].path, folder->path) == 0)
+			return yaml_fail(node, c->err, "folders '%s' and '%s' are the same", c->conf->files.folders[i].name,
+			                 folder->name);
+	return 0;
+}
+
+static int check_files(const struct check *c)
+{
+	const struct conf_files *files = &c->conf->files;
+	if (files->n_folders && !files->rules[0] && !files->bad[0])
+		return yaml_fail(yaml_tree_find(c->tree, "files"), c->err,
+		                 "'files' has folders and neither 'rules' nor 'bad': nothing could be found");
+	if (((uint64_t)files->memory_mib << 20) < 2 * files->file_bytes)
+		return yaml_fail(yaml_tree_find(c->tree, "files"), c->err, "'memory' must be at least twice 'file_size'");
+	int r = 0;
+	for (size_t i = 0; i < files->n_folders && r == 0; i++)
+		r = check_folder(c, i);
+	return r;
+}
+
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
 	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_variants,
@@ -233,5 +263,6 @@ int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 		for (size_t j = 0; e == 0 && j < countof(checks); j++)
 			e = checks[j](&c);
 	}
+	e = e < 0 ? e : check_files(&c);
 	return e < 0 ? e : check_wanted(&c);
 }

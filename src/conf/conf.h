@@ -19,6 +19,7 @@
 #define CONF_VARIANTS_MAX 16
 #define CONF_RANGES_MAX 8
 #define CONF_CONTENT_MAX 8
+#define CONF_FOLDERS_MAX 8
 #define CONF_INSTANCES_MAX 8 /* wanted of one service, all roles together */
 #define CONF_KEYS_MAX 8
 #define CONF_NAME_MAX 32  /* with NUL; [a-z][a-z0-9-]* */
@@ -92,6 +93,24 @@ struct conf_service {
 	uint32_t drain_ms;   /* planned switch: how long old connections may go on; default 5000 */
 };
 
+struct conf_folder { /* on the host, with what guests write */
+	char name[CONF_NAME_MAX];
+	char path[CONF_PATH_MAX];
+	char service[CONF_NAME_MAX]; /* whose data it is; "": not said */
+	bool instances;              /* a folder kb-N directly in it is what instance N writes */
+};
+
+struct conf_files { /* what guests write is looked at; nobody does without a folder */
+	struct conf_folder folders[CONF_FOLDERS_MAX];
+	size_t n_folders;
+	char rules[CONF_PATH_MAX];                    /* folder of YARA rules, *.yar and *.yara; "": none */
+	char good[CONF_PATH_MAX], bad[CONF_PATH_MAX]; /* files as sha256sum writes them; "": none */
+	uint64_t file_bytes;                          /* so much of a file is looked at; default 16 MiB */
+	uint32_t file_ms;                             /* so long may one file take; default 2000 */
+	uint32_t memory_mib;                          /* so much may looking at it take; default 256, at least twice file_bytes */
+	uint32_t per_second;                          /* files; default 50 */
+};
+
 struct conf {
 	char device[CONF_NAME_MAX];    /* default: host name */
 	char state_dir[CONF_PATH_MAX]; /* root's: evidence and the like; the ledger in it: conf_ledger_dir(); default
@@ -116,6 +135,7 @@ struct conf {
 	uint32_t decoy_connections;                    /* so many are held in the tarpit; 16..16384, default 1024 */
 	struct conf_port decoy_except[CONF_PORTS_MAX]; /* ports of the gateway that guests have a reason to ask */
 	size_t n_decoy_except;
+	struct conf_files files;
 	/* timings, all in ms */
 	uint32_t boot_ms;            /* a guest that is not proven by then is given up; default 60000 */
 	uint32_t boot_share;         /* percent of a processor a booting guest may use beside running ones; 5..100, default 50 */

@@ -135,6 +135,14 @@ static int engine_user(const struct yaml_node *node, const struct yaml_value *va
 	return 0;
 }
 
+static int folder_service(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf_folder *folder = object;
+	if (!text_copy(folder->service, sizeof(folder->service), value->text))
+		return yaml_fail(node, err, "'service' must be at most %d bytes long", CONF_NAME_MAX - 1);
+	return 0; /* whether there is one of that name: check.c */
+}
+
 static int hypervisor_uri(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	struct conf *conf = object;
@@ -249,6 +257,36 @@ static const struct yaml_key service_keys[] = {
 	{.key = NULL},
 };
 
+static const struct yaml_key folder_keys[] = {
+	{.key = "path", .type = YAML_PATH, YAML_FIELD(struct conf_folder, path), .required = true,
+	 .help = "Folder on this host; all below it is watched."},
+	{.key = "service", .type = YAML_TEXT, YAML_FIELD(struct conf_folder, service), .hook = folder_service,
+	 .help = "The service whose data it is, for the message."},
+	{.key = "instances", .type = YAML_BOOL, YAML_FIELD(struct conf_folder, instances), .fallback = "no",
+	 .help = "What lies in a folder _kb-N_ directly below it was written by instance N: what is found there is evidence against it."},
+	{.key = NULL},
+};
+
+static const struct yaml_key files_keys[] = {
+	{.key = "folders", .type = YAML_NAMED, .keys = folder_keys, YAML_ITEMS(struct conf, files.folders, files.n_folders),
+	 .name_offset = offsetof(struct conf_folder, name), .name_max = CONF_NAME_MAX,
+	 .help = "The folders, each below a name. Without one nothing is watched."},
+	{.key = "rules", .type = YAML_PATH, YAML_FIELD(struct conf, files.rules),
+	 .help = "Folder of YARA rules (_\\*.yar_, _\\*.yara_). One that does not compile is named in the status, the others are used."},
+	{.key = "good", .type = YAML_PATH, YAML_FIELD(struct conf, files.good),
+	 .help = "List of SHA-256 sums as *sha256sum*(1) writes it; a file of it is not looked at further."},
+	{.key = "bad", .type = YAML_PATH, YAML_FIELD(struct conf, files.bad), .help = "List of SHA-256 sums of files known as bad."},
+	{.key = "file_size", .type = YAML_SIZE, YAML_FIELD(struct conf, files.file_bytes), .min = 4096, .max = 1u << 30,
+	 .fallback = "16MiB", .help = "So much of a file is looked at; a larger one cannot be found in the lists."},
+	{.key = "file_time", .type = YAML_DURATION, YAML_FIELD(struct conf, files.file_ms), .min = 100, .max = 60000,
+	 .fallback = "2s", .help = "A file that takes longer is given up, named, and not tried again while its bytes stay the same."},
+	{.key = "memory", .type = YAML_SIZE, YAML_FIELD(struct conf, files.memory_mib), .unit = 1u << 20, .min = 16u << 20,
+	 .max = 4ull << 30, .fallback = "256MiB", .help = "So much memory may looking at a file take; at least twice _file_size_."},
+	{.key = "rate", .type = YAML_INTEGER, YAML_FIELD(struct conf, files.per_second), .min = 1, .max = 10000, .fallback = "50",
+	 .help = "Files in a second at most."},
+	{.key = NULL},
+};
+
 static const struct yaml_key timing_keys[] = {
 	{.key = "boot", .type = YAML_DURATION, YAML_FIELD(struct conf, boot_ms), .min = 1000, .max = 3600000, .fallback = "60s",
 	 .help = "A guest that is not proven by then is given up."},
@@ -293,6 +331,8 @@ const struct yaml_key conf_keys[] = {
 	 YAML_ITEMS(struct conf, services, n_services), .name_offset = offsetof(struct conf_service, name), .name_max = CONF_NAME_MAX,
 	 .help = "The services that are kept alive, each below its name."},
 	{.key = "decoys", .type = YAML_MAP, .keys = decoy_keys, .help = "Traps for whoever looks around in the guests' segment."},
+	{.key = "files", .type = YAML_MAP, .keys = files_keys,
+	 .help = "What guests write into folders of this host is looked at. What they write on their own disks is not seen."},
 	{.key = "timings", .type = YAML_MAP, .keys = timing_keys, .help = "How long things may take."},
 	{.key = "limits", .type = YAML_MAP, .keys = limit_keys, .help = "What is kept."},
 	{.key = NULL},

@@ -148,7 +148,7 @@ int sandbox_apply(const struct sandbox *wanted, struct sandbox_report *ret_repor
 	r = r == 0 ? landlock_apply(wanted, ret_report, err) : r;
 	if (r < 0)
 		return r;
-	r = syscalls_restrict(wanted->violation, wanted->calls, err);
+	r = syscalls_restrict(wanted->violation, wanted->offline, wanted->calls, err);
 	if (r == -ENOSYS) {
 		report(ret_report, "seccomp filters are missing in this kernel: system calls are not limited");
 		return 0;

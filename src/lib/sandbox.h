@@ -36,6 +36,7 @@ struct sandbox {
 	bool limit_connect; /* TCP connect to `connect_ports` only (needs kernel 6.7), bind to port 0 only */
 	uint16_t connect_ports[SANDBOX_PORTS_MAX]; /* host order */
 	size_t n_connect_ports;
+	bool offline; /* no call that has to do with sockets, those that are open included */
 	enum sandbox_violation violation;
 	const char *const *calls; /* ended by NULL: these system calls and no others; NULL: what an engine needs */
 };

@@ -24,6 +24,7 @@
 static const struct {
 	const char *why;
 	const char *calls[32];
+	bool network; /* not for those who are offline */
 } allowed[] = {
         {"memory; mmap and mprotect are below", {"munmap", "mremap", "madvise", "brk", "msync"}},
         {"time and timers",
@@ -51,7 +52,8 @@ static const struct {
         {"probes, the API and links; socket is below",
          {"connect",    "bind",       "listen",   "accept",   "accept4",         "getsockname", "getpeername",
           "getsockopt", "setsockopt", "shutdown", "send",     "sendto",          "sendmsg",     "sendmmsg",
-          "recv",       "recvfrom",   "recvmsg",  "recvmmsg", "recvmmsg_time64", "sendfile",    "sendfile64"}},
+          "recv",       "recvfrom",   "recvmsg",  "recvmmsg", "recvmmsg_time64", "sendfile",    "sendfile64"},
+         .network = true},
         {"who and where we are; random numbers",
          {"getpid",    "getppid",   "getuid",   "geteuid",   "getgid",    "getegid",   "getresuid",  "getresgid",
           "getgroups", "getrandom", "uname",    "sysinfo",   "getrusage", "getrlimit", "ugetrlimit", "times",
@@ -86,11 +88,12 @@ static int rules_deadly(scmp_filter_ctx filter)
 	return r;
 }
 
-static int rules_plain(scmp_filter_ctx filter)
+static int rules_plain(scmp_filter_ctx filter, bool offline)
 {
 	int r = 0;
 	for (size_t i = 0; i < countof(allowed) && r == 0; i++)
-		for (size_t j = 0; j < countof(allowed[i].calls) && allowed[i].calls[j] && r == 0; j++)
+		for (size_t j = 0;
+		     j < countof(allowed[i].calls) && allowed[i].calls[j] && !(allowed[i].network && offline) && r == 0; j++)
 			r = rule(filter, SCMP_ACT_ALLOW, allowed[i].calls[j], 0, NULL);
 	return r;
 }
@@ -161,12 +164,12 @@ static int rules_ioctl(scmp_filter_ctx filter)
 	return r == 0 ? rule(filter, SCMP_ACT_ALLOW, "prlimit64", 2, only_read) : r;
 }
 
-static int rules_engine(scmp_filter_ctx filter)
+static int rules_engine(scmp_filter_ctx filter, bool offline)
 {
-	int r = rules_plain(filter);
+	int r = rules_plain(filter, offline);
 	r = r == 0 ? rules_memory(filter) : r;
 	r = r == 0 ? rules_thread(filter) : r;
-	r = r == 0 ? rules_socket(filter) : r;
+	r = r == 0 && !offline ? rules_socket(filter) : r;
 	return r == 0 ? rules_ioctl(filter) : r;
 }
 
@@ -178,7 +181,7 @@ static int rules_named(scmp_filter_ctx filter, const char *const *calls)
 	return r;
 }
 
-int syscalls_restrict(enum sandbox_violation violation, const char *const *calls, struct err *err)
+int syscalls_restrict(enum sandbox_violation violation, bool offline, const char *const *calls, struct err *err)
 {
 	uint32_t otherwise = violation == SANDBOX_KILL ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM);
 	scmp_filter_ctx filter = seccomp_init(otherwise);
@@ -189,7 +192,7 @@ int syscalls_restrict(enum sandbox_violation violation, const char *const *calls
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
 	int r = rules_deadly(filter);
 	if (r == 0)
-		r = calls ? rules_named(filter, calls) : rules_engine(filter);
+		r = calls ? rules_named(filter, calls) : rules_engine(filter, offline);
 	if (r < 0)
 		err_set(err, r, "cannot fill the system call filter: %s", strerror(-r));
 	else if ((r = seccomp_load(filter)) < 0)

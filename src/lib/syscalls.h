@@ -3,4 +3,4 @@
 #include "lib/sandbox.h"
 
 /* Loads the filter for all threads to come. -ENOSYS: this kernel has no seccomp filters. */
-int syscalls_restrict(enum sandbox_violation violation, const char *const *calls, struct err *err) must_use;
+int syscalls_restrict(enum sandbox_violation violation, bool offline, const char *const *calls, struct err *err) must_use;

@@ -66,6 +66,11 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_PROFILE] = "profile",
 	        [NOTICE_TARPIT] = "tarpit",
 	        [NOTICE_GUEST_CHANNEL] = "guest-channel",
+	        [NOTICE_FILE_BAD] = "file-bad",
+	        [NOTICE_FILE_UNKNOWN] = "file-unknown",
+	        [NOTICE_FILE_SKIPPED] = "file-skipped",
+	        [NOTICE_FILE_TROUBLE] = "file-trouble",
+	        [NOTICE_FILE_COUNTS] = "file-counts",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",
@@ -82,6 +87,7 @@ const char *wire_role_name(enum wire_role role)
 	        [WIRE_VM] = "vm",
 	        [WIRE_HOST] = "host",
 	        [WIRE_DECOY] = "decoy",
+	        [WIRE_SCAN] = "scan",
 	};
 	return name_of(names, countof(names), role);
 }

@@ -16,6 +16,7 @@ static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no p
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
               "no padding");
+static_assert(sizeof(struct wire_files) <= sizeof(struct wire_usage), "what is behind it is checked to be zero");
 static_assert(sizeof(struct wire_note) == 64 + WIRE_KEY_SIZE + WIRE_TEXT_MAX, "no padding");
 
 #define ERRNO_MAX 4095
@@ -136,15 +137,28 @@ static const char *answer_wrong(const struct wire_message *message)
 	return NULL;
 }
 
+static bool is_about_guest(uint32_t type)
+{
+	return type != NOTICE_READY && type != NOTICE_TROUBLE && type != NOTICE_MEDDLED && type != NOTICE_PROFILE &&
+	       type != NOTICE_TARPIT && (type < NOTICE_FILE_BAD || type > NOTICE_FILE_COUNTS);
+}
+
+/* How much of the counters a notice has. */
+static size_t counted_size(uint32_t type)
+{
+	return type == NOTICE_GUEST_USAGE   ? sizeof(struct wire_usage)
+	       : type == NOTICE_TARPIT      ? sizeof(struct wire_tarpit)
+	       : type == NOTICE_FILE_COUNTS ? sizeof(struct wire_files)
+	                                    : 0;
+}
+
 static const char *note_wrong(const struct wire_message *message)
 {
 	const struct wire_note *note = &message->note;
 	/* The engine makes NOTICE_LINK_RESTARTED for itself; from a peer it would be a lie. */
 	if (note->type == 0 || note->type >= NOTICE_MAX_ || note->type == NOTICE_LINK_RESTARTED)
 		return "an unknown notice";
-	bool about_guest = note->type != NOTICE_READY && note->type != NOTICE_TROUBLE && note->type != NOTICE_MEDDLED &&
-	                   note->type != NOTICE_PROFILE && note->type != NOTICE_TARPIT;
-	if (about_guest && note->instance == 0)
+	if (is_about_guest(note->type) && note->instance == 0)
 		return "a notice about no instance";
 	if (note->time_us < 0)
 		return "a time before the start";
@@ -152,10 +166,8 @@ static const char *note_wrong(const struct wire_message *message)
 		return "an unknown accelerator";
 	if (!text_ends(note->text))
 		return "a text without end";
-	if (note->type != NOTICE_GUEST_USAGE && note->type != NOTICE_TARPIT && !all_zero(&note->usage, sizeof(note->usage)))
-		return "counters that belong to another notice";
-	const size_t held = sizeof(note->tarpit);
-	if (note->type == NOTICE_TARPIT && !all_zero((const uint8_t *)&note->usage + held, sizeof(note->usage) - held))
+	size_t counted = counted_size(note->type);
+	if (!all_zero((const uint8_t *)&note->usage + counted, sizeof(note->usage) - counted))
 		return "counters that belong to another notice";
 	if (note->type != NOTICE_GUEST_CHANNEL && !all_zero(note->key, sizeof(note->key)))
 		return "a key that belongs to another notice";

@@ -27,7 +27,7 @@
 #define WIRE_FDS_MAX 4
 #define WIRE_KEY_SIZE 32
 
-enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_DECOY, WIRE_ROLE_MAX_ };
+enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_DECOY, WIRE_SCAN, WIRE_ROLE_MAX_ };
 
 enum wire_kind { WIRE_ORDER = 1, WIRE_ANSWER, WIRE_NOTICE, WIRE_LINK, WIRE_PROGRESS, WIRE_REPLACE, WIRE_KIND_MAX_ };
 
@@ -93,6 +93,11 @@ enum wire_notice {
 	NOTICE_GUEST_WATCHDOG, /* its watchdog device was armed and is no longer fed */
 	NOTICE_TARPIT,         /* from decoy, at most once a second: `tarpit` */
 	NOTICE_GUEST_CHANNEL,  /* brings a connection to the port of the instance's agent (wire/agent.h), and `key` */
+	NOTICE_FILE_BAD,       /* scan: `text` is path and reason; instance 0: nobody's */
+	NOTICE_FILE_UNKNOWN,   /* scan: `text` is "SHA256 PATH" */
+	NOTICE_FILE_SKIPPED,   /* scan: could not be judged; `text` is path and reason */
+	NOTICE_FILE_TROUBLE,   /* scan: a rule, list or folder that cannot be used, since its NOTICE_READY; `text` says why */
+	NOTICE_FILE_COUNTS,    /* scan: `files`, at most once a second */
 	NOTICE_MAX_
 };
 
@@ -141,6 +146,10 @@ struct wire_tarpit {        /* connections of whoever knocked where nobody is; N
 	uint64_t displaced; /* of these, to make room */
 };
 
+struct wire_files { /* since the start of koboshi-scan; NOTICE_FILE_COUNTS only */
+	uint32_t looked_at, bad, unknown, skipped, waiting, folders;
+};
+
 struct wire_note {       /* a NOTICE */
 	int64_t time_us; /* CLOCK_MONOTONIC */
 	uint32_t type;   /* enum wire_notice */
@@ -150,6 +159,7 @@ struct wire_note {       /* a NOTICE */
 	union {
 		struct wire_usage usage;
 		struct wire_tarpit tarpit;
+		struct wire_files files;
 	};
 	uint8_t key[WIRE_KEY_SIZE]; /* NOTICE_GUEST_CHANNEL: of the agent's channel; the guest gets it from the engine alone */
 	char text[WIRE_TEXT_MAX];
@@ -165,7 +175,7 @@ struct wire_progress {
 };
 
 struct wire_replace {
-	uint32_t role; /* WIRE_NET, WIRE_VM, WIRE_HOST or WIRE_DECOY */
+	uint32_t role; /* any but supervisor and engine */
 	uint32_t zero;
 };
 

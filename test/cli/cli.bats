@@ -234,3 +234,28 @@ talk() {
 	[[ $output == *"kb-6: failed: ?[2J???gone"* ]]
 	[[ $output != *$'\033'* ]]
 }
+
+@test "scan: files are judged by lists and rules, without koboshid" {
+	mkdir "$DIR/rules" "$DIR/data"
+	echo 'rule marker { strings: $a = "HARMLESS-MARKER" condition: $a }' >"$DIR/rules/ours.yar"
+	echo 'rule broken { condition: nothing }' >"$DIR/rules/theirs.yar"
+	echo "a HARMLESS-MARKER" >"$DIR/data/marked"
+	echo plain >"$DIR/data/plain"
+	ln -s /etc/passwd "$DIR/data/link"
+	sha256sum "$DIR/data/plain" >"$DIR/list"
+	run "$KOBOSHI" scan -- --rules "$DIR/rules" "$DIR/data/marked"
+	[ "$status" -eq 1 ]
+	[[ $output == *"theirs.yar:1: undefined identifier"* ]]
+	[[ $output == *"bad      $DIR/data/marked: rule marker of ours.yar"* ]]
+	run "$KOBOSHI" scan --json -- --good "$DIR/list" "$DIR/data/plain"
+	[ "$status" -eq 0 ]
+	[ "$(jq -r .verdict <<<"$output")" = good ]
+	run "$KOBOSHI" scan -- --bad "$DIR/list" "$DIR/data"
+	[ "$status" -eq 1 ]
+	[ "${#lines[@]}" -eq 2 ]
+	run "$KOBOSHI" scan -- --bad "$DIR/list" "$DIR/absent"
+	[ "$status" -eq 3 ]
+	KOBOSHI_LIBEXEC=$DIR run "$KOBOSHI" scan "$DIR"
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: cannot run '$DIR/koboshi-scan': No such file or directory" ]
+}

@@ -105,12 +105,15 @@ static int folders_remove(unused_arg void **state)
 	return waitpid(pid, NULL, 0) == pid ? 0 : -1;
 }
 
+static bool offline; /* of the next one */
+
 static void confine(enum sandbox_violation violation)
 {
 	struct sandbox_report report;
 	struct err err;
 	struct sandbox wanted = {.user = geteuid() == 0 ? &somebody : NULL,
 	                         .violation = violation,
+	                         .offline = offline,
 	                         .paths = {{state_dir, true}, {images, false}, {"/does/not/exist", true}},
 	                         .n_paths = 3,
 	                         .limit_connect = true,
@@ -478,6 +481,22 @@ static void test_attackers_calls_are_deadly(unused_arg void **state)
 	is_deadly(try_uring);
 }
 
+static void use_no_network(void)
+{
+	NEED(socket(AF_INET, SOCK_DGRAM, 0) < 0 && errno == EPERM);
+	NEED(socket(AF_INET6, SOCK_STREAM, 0) < 0 && errno == EPERM);
+	NEED(accept(api, NULL, NULL) < 0 && errno == EPERM);
+	NEED(shutdown(api, SHUT_RDWR) < 0 && errno == EPERM);
+	NEED(write(STDERR_FILENO, "", 0) == 0);
+}
+
+static void test_whoever_is_offline_has_no_sockets(unused_arg void **state)
+{
+	offline = true;
+	is_refused(use_no_network);
+	offline = false;
+}
+
 static void keep_network_rights(void)
 {
 	static const int kept[] = {CAP_NET_ADMIN, CAP_NET_RAW};
@@ -515,6 +534,7 @@ int main(void)
 	        cmocka_unit_test(test_other_files_are_refused),
 	        cmocka_unit_test(test_other_sockets_are_refused),
 	        cmocka_unit_test(test_other_ports_are_refused),
+	        cmocka_unit_test(test_whoever_is_offline_has_no_sockets),
 	        cmocka_unit_test(test_no_way_back_to_rights),
 	        cmocka_unit_test(test_attackers_calls_are_deadly),
 	        cmocka_unit_test(test_an_actuator_keeps_only_what_it_names),

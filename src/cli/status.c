@@ -205,6 +205,23 @@ static void print_decoys(const json_t *decoys)
 		       show_on(SHOW_WARN), show_off(SHOW_WARN));
 }
 
+static void print_files(const json_t *files)
+{
+	const json_t *last = json_object_get(files, "last");
+	long long bad = json_integer_value(json_object_get(files, "bad"));
+	enum show_mood mood = bad > 0 ? SHOW_BAD : SHOW_QUIET;
+	char ago[SHOW_TEXT_MAX];
+	if (!json_is_object(files))
+		return;
+	printf("\n%sfiles%s      %lld looked at, %lld bad, %lld unknown, %lld could not be judged", show_on(mood), show_off(mood),
+	       json_integer_value(json_object_get(files, "looked_at")), bad,
+	       json_integer_value(json_object_get(files, "unknown")), json_integer_value(json_object_get(files, "skipped")));
+	if (json_is_object(last))
+		printf("; the last: %s, %s ago", show_string(last, "text"),
+		       show_ms(1000 * json_number_value(json_object_get(last, "ago_s")), ago));
+	printf("\n");
+}
+
 static void print_unproven(const json_t *unproven)
 {
 	size_t i;
@@ -225,6 +242,7 @@ int cli_status(const struct cli *cli)
 		json_array_foreach(json_object_get(answer.json, "services"), i, service) print_service(service);
 		print_meddled(json_object_get(answer.json, "meddled"));
 		print_decoys(json_object_get(answer.json, "decoys"));
+		print_files(json_object_get(answer.json, "files"));
 		print_processes(json_object_get(answer.json, "processes"));
 		print_unproven(json_object_get(answer.json, "unproven"));
 	}

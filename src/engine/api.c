@@ -121,6 +121,12 @@ static enum MHD_Result get_variants(struct request *request, const char *rest)
 	return respond(request->connection, MHD_HTTP_OK, report_variants(request->api->engine));
 }
 
+static enum MHD_Result get_files(struct request *request, const char *rest)
+{
+	(void)rest;
+	return respond(request->connection, MHD_HTTP_OK, files_report(request->api->engine));
+}
+
 static enum MHD_Result get_why(struct request *request, const char *rest)
 {
 	struct engine *e = request->api->engine;
@@ -226,6 +232,7 @@ static const struct {
         {"GET", "/v1/status", false, get_status},      {"GET", "/v1/variants", false, get_variants},
         {"GET", "/v1/incidents", true, get_incidents}, {"GET", "/v1/why", true, get_why},
         {"GET", "/v1/flows", true, get_flows},         {"POST", "/v1/switch", false, post_switch},
+        {"GET", "/v1/files", false, get_files},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -241,10 +248,10 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	}
 	if (path_known)
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
-	return respond(
-	        request->connection, MHD_HTTP_NOT_FOUND,
-	        sentence("there are /v1/status, /v1/variants, /v1/incidents, /v1/incidents/N, /v1/why, /v1/why/NAME, /v1/flows, "
-	                 "/v1/flows/NAME and POST /v1/switch"));
+	return respond(request->connection, MHD_HTTP_NOT_FOUND,
+	               sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
+	                        "/v1/why/NAME, /v1/flows, "
+	                        "/v1/flows/NAME and POST /v1/switch"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

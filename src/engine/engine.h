@@ -4,6 +4,7 @@
  * (the journal's aside).
  */
 #include "conf/conf.h"
+#include "engine/files.h"
 #include "engine/hands.h"
 #include "engine/journal.h"
 #include "engine/library.h"
@@ -102,7 +103,8 @@ struct engine {
 		struct wire_tarpit tarpit; /* as told last */
 	} decoys;
 	int64_t asked_us[WIRE_ROLE_MAX_]; /* since when an actuator owes an answer to OBSERVE; 0: it owes none */
-	uint32_t accelerator;             /* as in wire_note */
+	struct engine_files files;
+	uint32_t accelerator; /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;
 	uint64_t beats;

@@ -253,6 +253,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 			flows_later(e, n_fds >= 2 ? fds[1] : -1);
 			taken = n_fds >= 2 ? 2 : 1;
 		}
+		if (role == WIRE_SCAN)
+			files_ready(e);
 		start_actuator_ready(e, role);
 	} else if (note->type == NOTICE_TROUBLE) {
 		text_copy(e->trouble[role], sizeof(e->trouble[role]), note->text);
@@ -271,6 +273,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		guest_usage(e, note);
 	} else if (role == WIRE_VM) {
 		guest_event(e, note);
+	} else if (role == WIRE_SCAN) {
+		files_notice(e, note);
 	}
 	for (; taken < n_fds; taken++)
 		close(fds[taken]);

@@ -307,6 +307,8 @@ json_t *report_status(struct engine *e)
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
 	say_absent(reasons, e, WIRE_NET);
 	say_absent(reasons, e, WIRE_VM);
+	if (e->conf.files.n_folders)
+		say_absent(reasons, e, WIRE_SCAN);
 	if (!e->world_known)
 		report_say(reasons, "the world is still being read, nothing is ordered before");
 	say_silent(reasons, e, WIRE_NET);
@@ -330,11 +332,17 @@ json_t *report_status(struct engine *e)
 	if (e->accelerator != 2)
 		json_array_append_new(
 		        unproven, json_string("KVM: no guest has booted with it on this host; guests run by software emulation"));
+	json_t *files = files_summary(e, reasons);
+	if (e->conf.files.n_folders)
+		json_array_append_new(unproven,
+		                      json_string("files: what guests write on their own disks is not looked at, only what "
+		                                  "they write into the folders of 'files'"));
 	const char *state = e->blind ? "blind" : json_array_size(reasons) ? "degraded" : "ok";
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device, "version",
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device, "version",
 	                 KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
 	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "meddled",
-	                 meddled(e), "decoys", decoys(e), "services", services, "processes", processes(e), "unproven", unproven);
+	                 meddled(e), "decoys", decoys(e), "files", files, "services", services, "processes", processes(e),
+	                 "unproven", unproven);
 }
 
 /* --- variants */

@@ -12,11 +12,12 @@ struct child_spec {
 	bool as_engine_user; /* else root: the actuator drops what it does not need by itself, it knows best */
 	bool api;            /* gets the API's socket */
 	bool tarpit;         /* gets the sockets behind the decoys */
+	bool only_files;     /* started only while the configuration names folders to watch */
 	bool confined;       /* no_new_privs, and no capability can come back */
 	int oom_score;       /* what the kernel should kill last; guests inherit the vm actuator's and shall not be spared */
 };
 
-#define CHILD_SPECS 4
+#define CHILD_SPECS 5
 extern const struct child_spec child_specs[CHILD_SPECS];
 
 /* Why we end a child. */
@@ -27,7 +28,8 @@ struct child_reason {
 
 struct child {
 	const struct child_spec *spec;
-	pid_t pid; /* 0: not running */
+	bool unwanted; /* by the configuration: not started */
+	pid_t pid;     /* 0: not running */
 	int pidfd, link;
 	uint64_t born;
 	int64_t started_us, start_at_us;   /* of the running one; of the next one */

@@ -34,10 +34,12 @@ static int rights_check(struct err *err)
 	return 0;
 }
 
-static int programs_check(const char *libexec, struct err *err)
+static int programs_check(const struct settings *settings, const char *libexec, struct err *err)
 {
 	char path[PATH_MAX];
 	for (size_t i = 0; i < CHILD_SPECS; i++) {
+		if (child_specs[i].only_files && !settings->files)
+			continue;
 		snprintf(path, sizeof(path), "%s/%s", libexec, child_specs[i].program);
 		if (access(path, X_OK) != 0)
 			return err_set(err, -errno,
@@ -194,7 +196,7 @@ int place_take(struct place *place, const struct settings *settings, const char 
 		return err_set(err, -ENAMETOOLONG, "paths.run '%s' is too long for a socket in it: set a shorter one",
 		               settings->run_dir);
 	int r = rights_check(err);
-	r = r == 0 ? programs_check(libexec, err) : r;
+	r = r == 0 ? programs_check(settings, libexec, err) : r;
 	r = r == 0 ? engine_user_find(place, settings, err) : r;
 	r = r == 0 ? folders_take(place, settings, err) : r;
 	r = r == 0 ? lock_take(&place->lock, settings->run_dir, err) : r;

@@ -29,6 +29,7 @@ static void load_and_tell(const char *path, const struct user *as, int to)
 		conf_instance(&conf, 1, &any);
 		outcome.settings.gateway4 = any.gateway4;
 		outcome.settings.gateway6 = any.gateway6;
+		outcome.settings.files = conf.files.n_folders > 0;
 	}
 	/* Smaller than PIPE_BUF: all or nothing. */
 	_exit(write(to, &outcome, sizeof(outcome)) == (ssize_t)sizeof(outcome) ? 0 : 1);

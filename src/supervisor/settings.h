@@ -1,5 +1,5 @@
 #pragma once
-/* What the supervisor needs of the configuration: three words and two addresses. */
+/* What the supervisor needs of the configuration: three words, two addresses and a yes or no. */
 #include "conf/conf.h"
 #include "lib/user.h"
 
@@ -9,6 +9,7 @@ struct settings {
 	char user[CONF_NAME_MAX];
 	struct in_addr gateway4; /* the host, as guests see it */
 	struct in6_addr gateway6;
+	bool files; /* there are folders to watch */
 };
 
 /* Loads FILE in a short-lived process, so that neither the parser's memory nor its faults stay in the one process that

@@ -31,15 +31,17 @@ void status_publish(const struct place *place, const struct child children[stati
 	static int64_t since_us;
 	since_us = since_us ? since_us : clock_monotonic_us();
 	struct lock_process processes[CHILD_SPECS];
-	char text[512], line[128];
+	char text[512], line[192];
 	size_t n = 0, line_used = 0;
 	size_t used = (size_t)snprintf(text, sizeof(text), "supervisor %d 0 %lld -\n", getpid(), (long long)since_us);
 	for (size_t i = 0; i < CHILD_SPECS; i++) {
 		const struct child *child = &children[i];
+		if (child->unwanted && !child->pid)
+			continue;
 		const char *role = wire_role_name(child->spec->role);
 		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %d %u %lld %s\n", role, child->pid,
 		                         child->starts ? child->starts - 1 : 0, (long long)child->started_us, child->last_exit);
-		line_used += (size_t)snprintf(line + line_used, sizeof(line) - line_used, "%s%s %s", i ? ", " : "", role,
+		line_used += (size_t)snprintf(line + line_used, sizeof(line) - line_used, "%s%s %s", line_used ? ", " : "", role,
 		                              child->pid ? "runs" : "waits to start again");
 		if (child->pid)
 			processes[n++] = (struct lock_process){.pid = child->pid, .born = child->born};

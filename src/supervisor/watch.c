@@ -213,9 +213,21 @@ static void stop(struct watch *w)
 	}
 }
 
+static void want(struct watch *w, bool files)
+{
+	for (size_t i = 0; i < CHILD_SPECS; i++) {
+		struct child *child = &w->children[i];
+		bool was_unwanted = child->unwanted;
+		child->unwanted = child->spec->only_files && !files;
+		if (was_unwanted && !child->unwanted && !child->pid)
+			child->start_at_us = w->now_us;
+		w->changed = w->changed || was_unwanted != child->unwanted;
+	}
+}
+
 /* A file that cannot be used, by us or by the engine, must not be what an actuator starts with: all parts change or none does.
  * What was made when we started stays as it is. */
-static int config_check(const struct watch *w, struct err *err)
+static int config_check(struct watch *w, struct err *err)
 {
 	struct settings fresh, seen;
 	const struct settings *old = w->world->settings;
@@ -228,7 +240,10 @@ static int config_check(const struct watch *w, struct err *err)
 		return err_set(err, -EINVAL, "%s: user, paths.run or paths.state changed: that needs a restart of koboshid",
 		               w->world->config);
 	r = place->engine_is_us ? 0 : settings_load(w->world->config, &place->engine, &seen, err);
-	return r < 0 ? err_prefix(err, "root can use it, the engine as user '%s' cannot", old->user) : 0;
+	if (r < 0)
+		return err_prefix(err, "root can use it, the engine as user '%s' cannot", old->user);
+	want(w, fresh.files);
+	return 0;
 }
 
 /* The engine hears of a bad file too: it looks by itself and shows why in its status. */
@@ -262,7 +277,7 @@ static void signals_take(struct watch *w)
 static int64_t deadline_of(const struct watch *w, const struct child *child)
 {
 	if (!child->pid)
-		return w->stopping ? INT64_MAX : child->start_at_us;
+		return w->stopping || child->unwanted ? INT64_MAX : child->start_at_us;
 	if (child->killed)
 		return INT64_MAX;
 	bool watched = child->spec->role == WIRE_ENGINE && child->progress.deadline_us < child->kill_at_us;
@@ -326,6 +341,7 @@ void watch_run(const struct child_world *world, struct notify *notify, int signa
 		                               .start_at_us = w.now_us,
 		                               .kill_at_us = INT64_MAX,
 		                               .replaced_us = INT64_MIN / 2};
+	want(&w, world->settings->files);
 	while (!w.stopping || !all_ended(&w)) {
 		deadlines_judge(&w);
 		if (w.changed)

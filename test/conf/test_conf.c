@@ -111,6 +111,14 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	        {"    variants: [amber]\n", "    variants: [amber]\n    standby: 4\n",
 	         "f:16:14: 'standby' must be between 0 and 3, not '4'"},
 	        {"    variants: [amber]\n", "", "f:12:3: 'variants' is missing here"},
+	        {"device: pump-7", "files: {folders: {a: {path: /srv}}}",
+	         "f:1:8: 'files' has folders and neither 'rules' nor 'bad': nothing could be found"},
+	        {"device: pump-7", "files: {bad: /b, folders: {a: {path: /srv, service: absent}}}",
+	         "f:1:31: folder 'a' belongs to service 'absent', which does not exist"},
+	        {"device: pump-7", "files: {bad: /b, folders: {a: {path: /srv}, b: {path: /srv}}}",
+	         "f:1:48: folders 'a' and 'b' are the same"},
+	        {"device: pump-7", "files: {file_size: 64MiB, memory: 64MiB}",
+	         "f:1:8: 'memory' must be at least twice 'file_size'"},
 	        {"interval: 100ms", "intervall: 100ms", "f:11:13: unknown key 'intervall', did you mean 'interval'?"},
 	};
 	for (size_t i = 0; i < countof(rows); i++) {
@@ -254,6 +262,25 @@ static void the_examples_comments_show_the_defaults(void **state unused_arg)
 	assert_memory_equal(&open, &commented, sizeof(open));
 }
 
+static void the_files_example_is_a_drop_in(void **state unused_arg)
+{
+	struct conf conf;
+	struct err err = {0};
+	char path[PATH_MAX], text[8192];
+	auto_free uint8_t *bytes = NULL;
+	size_t size;
+	snprintf(path, sizeof(path), "%s/files.yaml", getenv("KOBOSHI_EXAMPLES"));
+	assert_int_equal(file_read(path, 4096, &bytes, &size, &err), 0);
+	snprintf(text, sizeof(text), "%s%s", base, (char *)bytes);
+	if (conf_parse("example", text, strlen(text), &conf, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(conf.files.n_folders, 2);
+	assert_string_equal(conf.files.folders[0].service, "sensor");
+	assert_true(conf.files.folders[1].instances && !conf.files.folders[0].instances);
+	assert_int_equal(conf.files.file_bytes, 16 << 20);
+	assert_int_equal(conf.files.memory_mib, 256);
+}
+
 static void challenge_can_be_off(void **state unused_arg)
 {
 	struct conf conf;
@@ -368,15 +395,11 @@ static void addresses_stay_in_range_and_apart(void **state unused_arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(mistakes_between_keys_are_found),
-	        cmocka_unit_test(too_many_instances_are_refused),
-	        cmocka_unit_test(a_small_range_has_no_room_for_many),
-	        cmocka_unit_test(a_failure_touches_nothing),
-	        cmocka_unit_test(the_example_means_what_it_says),
-	        cmocka_unit_test(the_examples_comments_show_the_defaults),
-	        cmocka_unit_test(challenge_can_be_off),
-	        cmocka_unit_test(drop_ins_are_laid_over_in_name_order),
-	        cmocka_unit_test(an_instance_follows_from_its_number),
+	        cmocka_unit_test(mistakes_between_keys_are_found),      cmocka_unit_test(too_many_instances_are_refused),
+	        cmocka_unit_test(a_small_range_has_no_room_for_many),   cmocka_unit_test(a_failure_touches_nothing),
+	        cmocka_unit_test(the_example_means_what_it_says),       cmocka_unit_test(the_examples_comments_show_the_defaults),
+	        cmocka_unit_test(the_files_example_is_a_drop_in),       cmocka_unit_test(challenge_can_be_off),
+	        cmocka_unit_test(drop_ins_are_laid_over_in_name_order), cmocka_unit_test(an_instance_follows_from_its_number),
 	        cmocka_unit_test(addresses_stay_in_range_and_apart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

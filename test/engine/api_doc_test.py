@@ -19,7 +19,7 @@ problems = [f"api.c takes {request}, docs/api.md does not name it" for request i
 problems += [f"docs/api.md names {request}, api.c does not take it" for request in sorted(named - taken)]
 problems += [f"docs/api.md speaks of {path}" for path in sorted(told) if not any(r.endswith(path) for r in taken)]
 
-sources = "".join((engine / name).read_text(encoding="utf-8") for name in ("report.c", "report_flows.c", "report_incidents.c", "report_why.c"))
+sources = "".join(path.read_text(encoding="utf-8") for path in sorted(engine.glob("report*.c")))
 fields = set(re.findall(r'"([a-z]+(?:_[a-z]+)*)",\s+(?:report_text|\(int\)|\(json_int_t\)|json_|components|clock)', sources))
 fields |= set(re.findall(r'json_object_set_new\(\w+, "(\w+)"', sources))
 problems += [f"answers have '{field}', docs/api.md does not name it" for field in sorted(fields) if f"`{field}`" not in page and f"`{field}[]`" not in page]

@@ -17,8 +17,9 @@ import time
 import unittest
 
 from agents_test import AgentTests
-from fake_world import (CREATE, DECOY, DESTROY, FENCED, GATE, GONE, IO_ERROR, MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, STEER, SUSPEND, TAP_ADD,
-                        TARPIT, TROUBLE, USAGE, VM, VM_OBSERVE, WATCHDOG,
+from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, IO_ERROR,
+                        MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
+                        VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 
@@ -454,6 +455,54 @@ class EngineTest(AgentTests, unittest.TestCase):
         self.engine.actuators[DECOY].end()
         wait_for("its end", lambda: not self.engine.status()["decoys"]["answered"])
         self.assertEqual(self.engine.status()["decoys"]["held"], 0)
+
+    # --- files that guests write
+
+    def watch_files(self):
+        (self.folder / "koboshi.yaml").write_text(config(self.folder, f"files: {{bad: {self.folder}/bad, folders: {{data: {{path: /srv}}}}}}\n"))
+        self.engine.start()
+        self.engine.connect(SCAN)
+        self.engine.await_state()
+
+    def scan_tells(self, *packets):
+        for packet in packets:
+            self.engine.actuators[SCAN].link.send(packet)
+
+    def test_a_bad_file_is_evidence_against_whoever_wrote_it(self):
+        self.watch_files()
+        active = self.roles()["active"]
+        self.scan_tells(notice(FILE_BAD, active, text=f"/srv/kb-{active}/x: listed as bad"))
+        story = self.await_closed()
+        self.assertEqual((story["verdict"], story["victim"]["number"]), ("compromised", active))
+        self.assertIn(f"/srv/kb-{active}/x: listed as bad", str(story))
+        event = self.ask("GET", "/v1/files")[1]["events"][0]
+        self.assertEqual((event["verdict"], event["instance"]), ("bad", f"kb-{active}"))
+
+    def test_a_bad_file_of_nobody_convicts_nobody(self):
+        self.watch_files()
+        self.scan_tells(notice(FILE_BAD, text="/srv/x: rule a of b.yar"), notice(FILE_BAD, 999, text="/srv/kb-999/x: listed as bad"))
+        last = wait_for("a word about it", lambda: (l := self.engine.status()["files"]["last"]) and l["instance"] and l)
+        self.assertEqual(last["instance"], "kb-999")
+        self.assertEqual(self.engine.status()["state"], "ok")
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+
+    def test_what_is_unknown_and_what_cannot_be_used_is_told_within_bounds(self):
+        self.watch_files()
+        self.scan_tells(*(notice(FILE_UNKNOWN, text=f"{n % 80:064x} /srv/{n}") for n in range(200)), notice(FILE_UNKNOWN, text="nonsense"),
+                        *(notice(FILE_SKIPPED, text=f"/srv/{n}: too slow") for n in range(40)),
+                        *(notice(FILE_TROUBLE, text=f"rules/{n}.yar:3: wrong") for n in range(40)),
+                        notice(FILE_COUNTS, usage=(7 | 1 << 32, 2 | 3 << 32, 4 | 5 << 32, 0, 0)))
+        files = wait_for("the counts", lambda: (f := self.ask("GET", "/v1/files")[1])["counts"]["looked_at"] and f)
+        self.assertEqual(files["counts"], {"looked_at": 7, "bad": 1, "unknown": 2, "skipped": 3, "waiting": 4, "folders": 5})
+        self.assertEqual(files["unknown_files"][0]["sha256"], f"{39:064x}")
+        self.assertEqual((len(files["unknown_files"]), len(files["events"]), len(files["problems"])), (64, 16, 12))
+        self.assertIn("files: rules/0.yar:3: wrong", self.engine.await_state("degraded")["reasons"])
+        self.engine.connect(SCAN)  # a new one says anew what is wrong
+        self.engine.await_state()
+
+    def test_nothing_is_expected_where_no_folder_is_watched(self):
+        self.assertIsNone(self.start()["files"])
+        self.assertFalse(self.ask("GET", "/v1/files")[1]["wanted"])
 
     def test_rules_that_went_while_nobody_was_there_are_made_again(self):
         self.start()

@@ -351,6 +351,42 @@ static void test_who_ends_for_the_new_file_is_back_at_once(void **state)
 	killed_comes_back_linked(stage, "net", &net, "engine", engine);
 }
 
+static void files_configure(struct stage *stage, bool wanted)
+{
+	stage_config(stage, "65534", "state");
+	FILE *file = fopen(stage->config, "ae");
+	assert_non_null(file);
+	if (wanted)
+		fputs("files: {bad: /nowhere, folders: {data: {path: /nowhere}}}\n", file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void test_files_are_watched_while_the_configuration_wants_it(void **state)
+{
+	struct stage *stage = *state;
+	char path[128];
+	pid_t net, vm, engine;
+	stage_start(stage, NULL, NULL, NULL);
+	stage_await_all(stage, &net, &vm, &engine);
+	files_configure(stage, true);
+	kill(stage->supervisor, SIGHUP);
+	pid_t scan = stage_await(stage, "scan", "start uid 0 fds 4 env 2", NULL, 0); /* not before: this is the first */
+	heard(stage, "engine", "scan", scan);
+	snprintf(path, sizeof(path), "%s/reload", stage->dir);
+	fclose(fopen(path, "we"));
+	files_configure(stage, false);
+	kill(stage->supervisor, SIGHUP);
+	engine = stage_await(stage, "engine", "start", NULL, 0);
+	assert_true(stage_ended(stage, scan));
+	kill(engine, SIGKILL); /* whoever else were to start again would come before this one is back */
+	stage_await(stage, "engine", "start", NULL, 0);
+	for (size_t i = 0; i < stage->n_told; i++)
+		assert_false(strncmp(stage->told[i], "scan", 4) == 0 && strstr(stage->told[i], " start"));
+	files_configure(stage, true);
+	kill(stage->supervisor, SIGHUP);
+	assert_int_not_equal(stage_await(stage, "scan", "start", NULL, 0), scan);
+}
+
 /* A plain file stands in for the device: what would reach it can be read. The device itself is unproven here. */
 static void test_watchdog_is_fed_by_progress_only(void **state)
 {
@@ -418,6 +454,7 @@ int main(void)
 	        ON_STAGE(test_reload_reaches_every_part),
 	        ON_STAGE(test_a_bad_file_is_told_to_the_engine_only),
 	        ON_STAGE(test_who_ends_for_the_new_file_is_back_at_once),
+	        ON_STAGE(test_files_are_watched_while_the_configuration_wants_it),
 	        ON_STAGE(test_watchdog_is_fed_by_progress_only),
 	        ON_STAGE(test_it_is_small),
 	};

@@ -110,6 +110,9 @@ CHANGE(note_usage_elsewhere, m->note.usage.received_packets = 1)
 CHANGE(note_channel, m->note.type = NOTICE_GUEST_CHANNEL; m->note.key[31] = 7)
 CHANGE(note_key_elsewhere, m->note.key[0] = 1)
 CHANGE(note_channel_nobody, m->note.type = NOTICE_GUEST_CHANNEL; m->note.instance = 0)
+CHANGE(note_file, m->note.type = NOTICE_FILE_BAD; m->note.instance = 0)
+CHANGE(note_file_counts, m->note.type = NOTICE_FILE_COUNTS; m->note.instance = 0; m->note.files.folders = 7)
+CHANGE(note_file_counts_elsewhere, m->note.type = NOTICE_FILE_BAD; m->note.files.folders = 7)
 CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.accelerator = 2)
 CHANGE(note_time, m->note.time_us = -1)
 CHANGE(note_accelerator, m->note.accelerator = 3)
@@ -186,6 +189,9 @@ static const struct row rows[] = {
         {"notice of a guest's usage", WIRE_NOTICE, note_usage, NULL},
         {"connections in the tarpit", WIRE_NOTICE, note_tarpit, NULL},
         {"connections in the tarpit and more", WIRE_NOTICE, note_tarpit_more, "another notice"},
+        {"notice of a bad file of nobody", WIRE_NOTICE, note_file, NULL},
+        {"notice of files' counts", WIRE_NOTICE, note_file_counts, NULL},
+        {"notice of a file with counts", WIRE_NOTICE, note_file_counts_elsewhere, "another notice"},
         {"notice with another's counters", WIRE_NOTICE, note_usage_elsewhere, "another notice"},
         {"notice of a channel", WIRE_NOTICE, note_channel, NULL},
         {"notice with another's key", WIRE_NOTICE, note_key_elsewhere, "another notice"},

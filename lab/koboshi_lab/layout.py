@@ -23,6 +23,7 @@ PROGRAMS = {
     "koboshi-net": "src/act/net/koboshi-net",
     "koboshi-vm": "src/act/vm/koboshi-vm",
     "koboshi-decoy": "src/decoy/koboshi-decoy",
+    "koboshi-host": "src/act/host/koboshi-host",
 }
 CLI = BUILD / "src/cli/koboshi"
 LOAD = BUILD / "lab/koboshi-load"

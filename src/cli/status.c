@@ -177,18 +177,23 @@ static void print_processes(const json_t *processes)
 	printf("\n");
 }
 
-/* Not a reason for "degraded" once it is put back, but nothing that should pass unseen. */
-static void print_meddled(const json_t *meddled)
+/* Not a reason for "degraded", but nothing that should pass unseen. */
+static void print_host(const json_t *words, size_t most)
 {
-	long long count = json_integer_value(json_object_get(meddled, "count"));
-	char ago[SHOW_TEXT_MAX];
-	if (count == 0)
-		return;
-	printf("\n%shost%s       %s, %s ago", show_on(SHOW_WARN), show_off(SHOW_WARN), show_string(meddled, "last"),
-	       show_ms(1000 * json_number_value(json_object_get(meddled, "ago_s")), ago));
-	if (count > 1)
-		printf(" (the last of %lld times)", count);
-	printf("\n");
+	long long count = json_integer_value(json_object_get(words, "count"));
+	size_t i;
+	json_t *word;
+	json_array_foreach(json_object_get(words, "recent"), i, word)
+	{
+		char ago[SHOW_TEXT_MAX];
+		if (i == most)
+			break;
+		printf("%shost%s       %s, %s ago", show_on(SHOW_WARN), show_off(SHOW_WARN), show_string(word, "text"),
+		       show_ms(1000 * json_number_value(json_object_get(word, "ago_s")), ago));
+		if (i + 1 == most && count > (long long)most)
+			printf(" (%lld in all)", count);
+		printf("\n");
+	}
 }
 
 /* Nothing to say while nobody touched one and the tarpit is where it should be. */
@@ -240,7 +245,11 @@ int cli_status(const struct cli *cli)
 	if (!cli->json) {
 		print_head(answer.json);
 		json_array_foreach(json_object_get(answer.json, "services"), i, service) print_service(service);
-		print_meddled(json_object_get(answer.json, "meddled"));
+		const json_t *meddled = json_object_get(answer.json, "meddled"), *lapses = json_object_get(answer.json, "lapses");
+		if (json_is_object(meddled) || json_is_object(lapses))
+			printf("\n");
+		print_host(meddled, 4);
+		print_host(lapses, 1);
 		print_decoys(json_object_get(answer.json, "decoys"));
 		print_files(json_object_get(answer.json, "files"));
 		print_processes(json_object_get(answer.json, "processes"));

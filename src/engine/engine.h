@@ -50,6 +50,16 @@ struct engine_instance {
 	int64_t channel_us, channel_pause_us; /* not asked for one before; how long after the last failure */
 };
 
+#define ENGINE_WORDS_MAX 8
+
+struct engine_words {   /* what happened to the host, in sentences: of no instance, so that it convicts nobody */
+	uint32_t count; /* ever; the ring keeps the last */
+	struct {
+		int64_t time_us;
+		char text[WIRE_TEXT_MAX];
+	} last[ENGINE_WORDS_MAX];
+};
+
 struct engine_service {
 	struct engine *engine;
 	uint32_t index;
@@ -91,11 +101,8 @@ struct engine {
 	bool ledger_lost; /* it could not be opened: one in memory stands in until it can */
 	char ledger_problem[ERR_TEXT_MAX];
 	char trouble[WIRE_ROLE_MAX_][WIRE_TEXT_MAX]; /* why an actuator cannot take orders, in its own words; "" */
-	struct {
-		uint32_t count;
-		int64_t time_us; /* of the last one */
-		char text[WIRE_TEXT_MAX];
-	} meddled; /* somebody else changed what is an actuator's */
+	struct engine_words meddled;                 /* somebody else changed what is ours on the host */
+	struct engine_words lapses;                  /* when our own senses were lost, and why */
 	struct {
 		uint64_t touches;
 		int64_t time_us;           /* of the last one */

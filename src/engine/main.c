@@ -60,6 +60,13 @@ static void tell_all(struct engine *e, enum plan_event_type type, bool flag)
 	}
 }
 
+static void words_add(struct engine_words *words, int64_t time_us, const char *text)
+{
+	size_t slot = words->count++ % ENGINE_WORDS_MAX;
+	words->last[slot].time_us = time_us;
+	text_copy(words->last[slot].text, sizeof(words->last[slot].text), text);
+}
+
 /* A loop that was not turned for long, or a clock that was set, has seen nothing in between: what probes found around then
  * says more about this host than about the guests. */
 static void check_senses(struct engine *e, int64_t now_us)
@@ -70,12 +77,11 @@ static void check_senses(struct engine *e, int64_t now_us)
 	e->last_turn_us = now_us;
 	e->clock_offset_us = offset_us;
 	if (late_us > (int64_t)e->conf.freeze_ms * 1000 || stepped) {
-		if (stepped)
-			log_warning("engine.blind", "the clock was set by %lld ms: observing only for a while",
-			            (long long)(step_us / 1000));
-		else
-			log_warning("engine.blind", "this process stood still for %lld ms: observing only for a while",
-			            (long long)(late_us / 1000));
+		char text[WIRE_TEXT_MAX];
+		snprintf(text, sizeof(text), "%s %lld ms", stepped ? "the clock was set by" : "this process stood still for",
+		         (long long)((stepped ? step_us : late_us) / 1000));
+		words_add(&e->lapses, now_us, text);
+		log_warning("engine.blind", "%s: observing only for a while", text);
 		e->blind_until_us = now_us + BLIND_US;
 		if (!e->blind)
 			tell_all(e, PLAN_EV_SENSES, true);
@@ -259,9 +265,7 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 	} else if (note->type == NOTICE_TROUBLE) {
 		text_copy(e->trouble[role], sizeof(e->trouble[role]), note->text);
 	} else if (note->type == NOTICE_MEDDLED) {
-		e->meddled.count++;
-		e->meddled.time_us = note->time_us;
-		text_copy(e->meddled.text, sizeof(e->meddled.text), note->text);
+		words_add(&e->meddled, note->time_us, note->text);
 		log_warning("engine.meddled", "%s", note->text);
 	} else if (note->type == NOTICE_PROFILE) {
 		if (note->service < e->n_services)

@@ -268,13 +268,22 @@ static void say_silent(json_t *reasons, const struct engine *e, enum wire_role r
 		           (int)(silent_us / 1000000));
 }
 
-/* What koboshi finds on its own host; null while nobody touched what is ours. */
-static json_t *meddled(const struct engine *e)
+/* What koboshi finds on its own host (vantage host); null while there was nothing. */
+static json_t *words(const struct engine_words *words)
 {
-	if (e->meddled.count == 0)
-		return json_null();
-	return json_pack("{s:i, s:o, s:f}", "count", (int)e->meddled.count, "last", report_text(e->meddled.text), "ago_s",
-	                 (double)(clock_monotonic_us() - e->meddled.time_us) / 1e6);
+	json_t *recent = json_array();
+	int64_t now_us = clock_monotonic_us();
+	for (uint32_t n = words->count, i = n; i-- > 0 && n - i <= ENGINE_WORDS_MAX;) {
+		double ago_s = (double)(now_us - words->last[i % ENGINE_WORDS_MAX].time_us) / 1e6;
+		json_array_append_new(recent, json_pack("{s:o, s:f}", "text", report_text(words->last[i % ENGINE_WORDS_MAX].text),
+		                                        "ago_s", ago_s));
+	}
+	json_t *last = json_array_get(recent, 0), *told = json_null();
+	if (last)
+		told = json_pack("{s:i, s:O, s:O, s:O}", "count", (int)words->count, "last", json_object_get(last, "text"),
+		                 "ago_s", json_object_get(last, "ago_s"), "recent", recent);
+	json_decref(recent);
+	return told;
 }
 
 /* A question that tells nothing should be known to whoever put it into the configuration. */
@@ -307,6 +316,7 @@ json_t *report_status(struct engine *e)
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
 	say_absent(reasons, e, WIRE_NET);
 	say_absent(reasons, e, WIRE_VM);
+	say_absent(reasons, e, WIRE_HOST);
 	if (e->conf.files.n_folders)
 		say_absent(reasons, e, WIRE_SCAN);
 	if (!e->world_known)
@@ -338,11 +348,11 @@ json_t *report_status(struct engine *e)
 		                      json_string("files: what guests write on their own disks is not looked at, only what "
 		                                  "they write into the folders of 'files'"));
 	const char *state = e->blind ? "blind" : json_array_size(reasons) ? "degraded" : "ok";
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device, "version",
-	                 KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device,
+	                 "version", KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
 	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "meddled",
-	                 meddled(e), "decoys", decoys(e), "files", files, "services", services, "processes", processes(e),
-	                 "unproven", unproven);
+	                 words(&e->meddled), "lapses", words(&e->lapses), "decoys", decoys(e), "files", files, "services",
+	                 services, "processes", processes(e), "unproven", unproven);
 }
 
 /* --- variants */

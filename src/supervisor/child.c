@@ -27,6 +27,7 @@ const struct child_spec child_specs[CHILD_SPECS] = {
          .tarpit = true,
          .confined = true,
          .oom_score = 500},
+        {.role = WIRE_HOST, .program = "koboshi-host", .oom_score = 0},
         {.role = WIRE_SCAN,
          .program = "koboshi-scan",
          .only_files = true,

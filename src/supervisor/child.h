@@ -17,7 +17,7 @@ struct child_spec {
 	int oom_score;       /* what the kernel should kill last; guests inherit the vm actuator's and shall not be spared */
 };
 
-#define CHILD_SPECS 5
+#define CHILD_SPECS 6
 extern const struct child_spec child_specs[CHILD_SPECS];
 
 /* Why we end a child. */

@@ -351,7 +351,7 @@ class Engine:
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment)
         its.close()
         self.supervisor = ours
-        for role in (NET, VM):
+        for role in (NET, VM, HOST):
             self.connect(role)
         threading.Thread(target=self.supervise, args=(ours,), daemon=True).start()
 
@@ -427,6 +427,61 @@ class Engine:
     def cpu_s(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# --- a part of its own below a double of koboshid and of the engine
+
+
+class Part:
+    """A real program with its links: what it tells the engine can be heard."""
+
+    def __init__(self, program, config_path):
+        self.supervisor, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        its.set_inheritable(True)
+
+        def become():
+            os.dup2(its.fileno(), 200)
+            os.dup2(200, 3)
+            os.set_blocking(3, False)
+
+        self.process = subprocess.Popen([program, "--config", str(config_path)], preexec_fn=become, pass_fds=(3,),
+                                        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"ASAN_OPTIONS": "detect_leaks=0"})
+        its.close()
+        self.engine = None
+        self.connect()
+
+    def connect(self):
+        """A new engine."""
+        if self.engine:
+            self.engine.close()
+        self.engine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.engine.settimeout(WAIT_S)
+        self.supervisor.sendmsg([packet(LINK, struct.pack("=II", 1, 0))],
+                                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
+        its.close()
+
+    def end(self):
+        """As when koboshid ends; the exit status."""
+        self.supervisor.close()
+        log = self.process.communicate(timeout=WAIT_S)[1].decode()
+        self.engine.close()
+        for sign in ("Sanitizer", "runtime error", "Assertion"):
+            assert sign not in log, log
+        return self.process.returncode
+
+    def hear(self, kind, about=""):
+        """The first notice of this kind whose text has `about`: its instance and text."""
+        heard = []
+        while True:
+            try:
+                bytes_ = self.engine.recv(65536)
+            except TimeoutError:
+                raise AssertionError(f"no notice {kind} about '{about}'; heard {heard}") from None
+            _, type_, instance = struct.unpack_from("=qII", bytes_, 8)
+            text = bytes_[-TEXT_MAX:].split(b"\0")[0].decode()
+            heard.append((type_, instance, text))
+            if type_ == kind and about in text:
+                return instance, text
 
 
 # --- the folder that all of it lives in

@@ -17,7 +17,7 @@ import time
 import unittest
 
 from agents_test import AgentTests
-from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, IO_ERROR,
+from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
@@ -439,6 +439,10 @@ class EngineTest(AgentTests, unittest.TestCase):
         told = wait_for("a word about it", lambda: (m := self.engine.status()["meddled"]) and m["count"] == 2 and m)
         self.assertEqual(told["last"], "a service's address was taken away")
         self.assertLess(told["ago_s"], 60)
+        self.assertEqual([word["text"] for word in told["recent"]], ["a service's address was taken away",
+                                                                     "nft (process 7) changed our rules, put back after 31 ms"])
+        self.engine.actuators[HOST].link.send(notice(MEDDLED, text="/etc/koboshi/koboshi.yaml has another content"))
+        wait_for("koboshi-host's word", lambda: "has another content" in self.engine.status()["meddled"]["last"])
         self.assertEqual(self.engine.status()["state"], "ok")
 
     def test_the_tarpit_is_told_of_and_has_no_say(self):
@@ -455,6 +459,16 @@ class EngineTest(AgentTests, unittest.TestCase):
         self.engine.actuators[DECOY].end()
         wait_for("its end", lambda: not self.engine.status()["decoys"]["answered"])
         self.assertEqual(self.engine.status()["decoys"]["held"], 0)
+
+    def test_lost_senses_are_told(self):
+        (self.folder / "koboshi.yaml").write_text(config(self.folder).replace("freeze: 5s", "freeze: 300ms"))
+        self.engine.start()
+        wait_for("a first word", self.engine.status)
+        self.engine.signal(signal.SIGSTOP)
+        time.sleep(0.8)  # what it is about is that this time passes
+        self.engine.signal(signal.SIGCONT)
+        lapses = wait_for("a word about it", lambda: self.engine.status()["lapses"])
+        self.assertRegex(lapses["last"], r"this process stood still for \d{3,5} ms")
 
     # --- files that guests write
 

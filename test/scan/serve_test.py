@@ -3,23 +3,18 @@
 
 usage: serve_test.py KOBOSHI-SCAN
 """
-import array
 import hashlib
 import os
 import pathlib
 import signal
-import socket
-import struct
-import subprocess
 import sys
 import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "engine"))
-from fake_world import FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, LINK, READY, config, packet  # noqa: E402
+from fake_world import FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, READY, Part, config, wait_for  # noqa: E402
 
 PROGRAM = ""
-WAIT_S = 20
 MARKED = "a HARMLESS-MARKER in it"
 
 
@@ -46,47 +41,14 @@ class ServeTest(unittest.TestCase):
 {more}"""))
 
     def start(self):
-        self.supervisor, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.part = Part(PROGRAM, self.folder / "koboshi.yaml")
+        self.addCleanup(self.end, self.part)
+        self.hear = self.part.hear
 
-        def become():
-            os.dup2(its.fileno(), 200)
-            os.dup2(200, 3)
-            os.set_blocking(3, False)
-
-        self.process = subprocess.Popen([PROGRAM, "--config", str(self.folder / "koboshi.yaml")], preexec_fn=become, pass_fds=(3,),
-                                        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"ASAN_OPTIONS": "detect_leaks=0"})
-        its.close()
-        self.addCleanup(self.end)
-        self.connect()
-
-    def connect(self):
-        self.engine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.engine.settimeout(WAIT_S)
-        self.addCleanup(self.engine.close)
-        self.supervisor.sendmsg([packet(LINK, struct.pack("=II", 1, 0))],
-                                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
-        its.close()
-
-    def end(self):
-        self.supervisor.close()
-        log = self.process.communicate(timeout=WAIT_S)[1].decode()
-        for sign in ("Sanitizer", "runtime error", "Assertion"):
-            self.assertNotIn(sign, log)
-        return log
-
-    def hear(self, kind, about=""):
-        """The first notice of this kind whose text has `about`: its instance and text."""
-        heard = []
-        while True:
-            try:
-                bytes_ = self.engine.recv(65536)
-            except TimeoutError:
-                self.fail(f"no notice {kind} about '{about}'; heard {heard}")
-            _, type_, instance = struct.unpack_from("=qII", bytes_, 8)
-            text = bytes_[8 + 24 + 24:].split(b"\0")[0].decode()
-            heard.append((type_, instance, text))
-            if type_ == kind and about in text:
-                return instance, text
+    @staticmethod
+    def end(part):
+        if part.process.returncode is None:
+            part.end()
 
     def write(self, name, text):
         (self.folder / name).write_text(text)
@@ -137,8 +99,7 @@ class ServeTest(unittest.TestCase):
             self.hear(READY)
             self.assertIn("rules/theirs.yar:2: undefined identifier", self.hear(FILE_TROUBLE, "theirs")[1])
             self.hear(FILE_TROUBLE, "shared")
-            self.engine.close()
-            self.connect()
+            self.part.connect()
         (self.folder / "shared").mkdir()
         self.write("shared/x", MARKED)
         self.hear(FILE_BAD, "shared/x")  # the folder is there again: looked for every five seconds
@@ -146,40 +107,40 @@ class ServeTest(unittest.TestCase):
     def test_findings_wait_for_an_engine_that_is_away(self):
         self.start()
         self.hear(READY)
-        self.engine.close()
+        self.part.engine.close()
         self.write("shared/x", MARKED)
         self.write("shared/y", "never seen")
-        while b"shared/x" not in self.process.stderr.readline():
+        while b"shared/x" not in self.part.process.stderr.readline():
             pass
-        self.connect()
+        self.part.connect()
         self.hear(FILE_BAD, "shared/x")
 
     def test_the_end_of_the_supervisor_and_a_reload_end_it(self):
         self.start()
         self.hear(READY)
-        self.supervisor.close()
-        self.assertEqual(self.process.wait(WAIT_S), 0)
+        self.assertEqual(self.part.end(), 0)
         self.start()
         self.hear(READY)
-        self.process.send_signal(signal.SIGHUP)  # koboshid starts the next one, which reads rules and lists anew
-        self.assertEqual(self.process.wait(WAIT_S), -signal.SIGHUP)
+        self.part.process.send_signal(signal.SIGHUP)  # koboshid starts the next one, which reads rules and lists anew
+        self.assertEqual(self.part.process.wait(20), -signal.SIGHUP)
+
+    def confined_cell(self):
+        pids = pathlib.Path(f"/proc/{self.part.process.pid}/task/{self.part.process.pid}/children").read_text().split()
+        try:
+            status = pathlib.Path(f"/proc/{pids[0]}/status").read_text() if pids else ""
+        except OSError:
+            return None
+        return "Seccomp:\t2" in status and status
 
     def test_it_gives_its_rights_away(self):
         self.start()
         self.hear(READY)
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        status = pathlib.Path(f"/proc/{self.part.process.pid}/status").read_text()
         kept = sum(1 << bit for bit in (2, 5, 6, 7))  # DAC_READ_SEARCH, KILL, SETGID, SETUID
         self.assertIn(f"CapEff:\t{kept:016x}", status)
         self.assertIn("NoNewPrivs:\t1", status)
         self.write("shared/slow", "BE-SLOW")
-        while True:  # until its cell is confined
-            pids = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            try:
-                cell = pathlib.Path(f"/proc/{pids[0]}/status").read_text() if pids else ""
-            except OSError:
-                continue
-            if "Seccomp:\t2" in cell:
-                break
+        cell = wait_for("a confined cell", self.confined_cell)
         self.assertIn("CapEff:\t0000000000000000", cell)
         self.assertIn("Uid:\t65534\t65534\t65534\t65534", cell)
 

@@ -376,8 +376,9 @@ static void test_files_are_watched_while_the_configuration_wants_it(void **state
 	fclose(fopen(path, "we"));
 	files_configure(stage, false);
 	kill(stage->supervisor, SIGHUP);
-	engine = stage_await(stage, "engine", "start", NULL, 0);
+	assert_int_equal(stage_await(stage, "scan", "signal HUP", NULL, 0), scan);
 	assert_true(stage_ended(stage, scan));
+	engine = stage_await(stage, "engine", "start", NULL, 0);
 	kill(engine, SIGKILL); /* whoever else were to start again would come before this one is back */
 	stage_await(stage, "engine", "start", NULL, 0);
 	for (size_t i = 0; i < stage->n_told; i++)

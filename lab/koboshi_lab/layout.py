@@ -24,7 +24,9 @@ PROGRAMS = {
     "koboshi-vm": "src/act/vm/koboshi-vm",
     "koboshi-decoy": "src/decoy/koboshi-decoy",
     "koboshi-host": "src/act/host/koboshi-host",
+    "koboshi-scan": "src/scan/koboshi-scan",
 }
+ON_DEMAND = ("koboshi-scan",)  # runs only where the configuration names folders to watch
 CLI = BUILD / "src/cli/koboshi"
 LOAD = BUILD / "lab/koboshi-load"
 

@@ -8,6 +8,16 @@
 #define printf_like(text, first) __attribute__((__format__(__printf__, text, first)))
 #define unused_arg __attribute__((unused))
 
+/* AddressSanitizer takes terabytes of address space: no limit on that may be set below it. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define UNDER_ASAN
+#endif
+
 /* Number of elements of an array (not of a pointer). */
 #define countof(array) (sizeof(array) / sizeof((array)[0]))
 

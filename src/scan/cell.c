@@ -64,7 +64,7 @@ static void limits_set(const struct cell *cell)
 	limit(RLIMIT_FSIZE, 0);
 	limit(RLIMIT_NPROC, 0);
 	limit(RLIMIT_CPU, 3 + (cell->n - cell->at) * (cell->conf->file_ms / 1000 + 1));
-#ifndef __SANITIZE_ADDRESS__ /* its shadow takes terabytes of address space */
+#ifndef UNDER_ASAN
 	unsigned long pages = 0;
 	FILE *statm = fopen("/proc/self/statm", "re");
 	if (!statm || fscanf(statm, "%lu", &pages) != 1)

@@ -47,7 +47,7 @@ void path_print(char *to, size_t size, const char *folder, const char *path)
 				skip--;
 				continue;
 			}
-			to[at++] = *c >= ' ' && *c <= '~' ? *c : '?';
+			to[at++] = (char)(*c >= ' ' && *c <= '~' ? *c : '?');
 		}
 	to[at] = '\0';
 }

@@ -5,6 +5,7 @@ No test here looks at how long something took: figures are the benchmark's busin
 """
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -308,6 +309,65 @@ def rules_that_others_flush_come_back(asking: clients.Clients) -> None:
     check(scene.numbers(before) == scene.numbers(after), "the same instances are there")
 
 
+# --- files and koboshi's own --------------------------------------------------------------------------------------------------
+
+
+def reload() -> None:
+    os.kill(int((layout.KEEPER / "koboshid.pid").read_text(encoding="ascii")), signal.SIGHUP)
+
+
+@test
+def a_bad_file_in_the_data_of_an_instance_fells_it(asking: clients.Clients) -> None:
+    """Guests share no folder with the host yet: what one would write there is written for it."""
+    watched, rules = pathlib.Path("/run/watched"), pathlib.Path("/run/rules")
+    drop_in = pathlib.Path(f"{layout.CONFIG}.d/files.yaml")
+    for folder in (watched, rules, drop_in.parent):
+        folder.mkdir(exist_ok=True)
+    (rules / "ours.yar").write_text('rule marker { strings: $a = "HARMLESS-MARKER" condition: $a }\n', encoding="ascii")
+    drop_in.write_text(f"files: {{rules: {rules}, folders: {{data: {{path: {watched}, instances: yes}}}}}}\n", encoding="ascii")
+    try:
+        reload()
+        shell.wait_for("somebody who watches", lambda: (api.try_call("GET", "/v1/files") or {}).get("watching"), 20, 0.05)
+        before, first = api.wait_whole(60), api.newest_incident() + 1
+        victim, begin = api.active(before), shell.now_us()
+        (watched / f"kb-{victim['number']}").mkdir()
+        (watched / f"kb-{victim['number']}/dropped").write_text("a HARMLESS-MARKER", encoding="ascii")
+        shell.wait_for("an incident", lambda: api.newest_incident() >= first, 10, 0.02)
+        story = scene.wait_closed(first, 0)[0]
+        print(f"# first evidence {(story['first_evidence_us'] - begin) / 1000:.0f} ms after the file was written", flush=True)
+        check(story["verdict"] == "compromised" and story["victim"]["number"] == victim["number"], f"its writer fell: {story['cause']}")
+        check("dropped: rule marker of ours.yar" in json.dumps(story), f"for what was found: {story}")
+        after = api.wait_whole()
+        check(api.active(after)["variant"] != victim["variant"], "another variant serves")
+        asking.wait_good(shell.now_us(), 10)
+    finally:
+        drop_in.unlink()
+        reload()
+        shell.wait_for("nobody who watches", lambda: (api.try_call("GET", "/v1/files") or {}).get("watching") is False, 20, 0.05)
+
+
+@test
+def a_changed_program_of_ours_is_told(_asking: clients.Clients) -> None:
+    before, first = api.wait_whole(), api.newest_incident()
+    program = layout.LIBEXEC / "koboshi-net"
+    fresh = program.with_name("koboshi-net.new")
+    fresh.write_bytes(program.read_bytes() + b"more")
+    fresh.chmod(0o755)
+    kept = program.with_name("koboshi-net.old")
+    os.link(program, kept)
+    begin = shell.now_us()
+    try:
+        fresh.rename(program)
+        told = lambda: (api.call("GET", "/v1/status")["meddled"] or {}).get("last", "")  # noqa: E731
+        shell.wait_for("a word about it", lambda: "koboshi-net has another content" in told(), 10, 0.02)
+        print(f"# told {(shell.now_us() - begin) / 1000:.0f} ms after it was changed", flush=True)
+    finally:
+        kept.rename(program)
+    shell.wait_for("a word about its return", lambda: "as they were again" in told(), 10, 0.05)
+    check(api.newest_incident() == first, "no incident came of it")
+    check(scene.numbers(before) == scene.numbers(api.wait_whole()), "the same instances are there")
+
+
 # --- koboshid dies ------------------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +392,8 @@ def one_process_dies(asking: clients.Clients, program: str) -> None:
 
 
 for killed in layout.PROGRAMS:
+    if killed in layout.ON_DEMAND:
+        continue
     TESTS[f"kill-9-{killed}"] = lambda asking, program=killed: one_process_dies(asking, program)
 
 

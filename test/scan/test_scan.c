@@ -185,7 +185,7 @@ static void test_a_file_that_ends_the_cell_is_given_up_and_the_others_go_on(unus
 
 static void test_memory_is_bounded(unused_arg void **state)
 {
-#ifndef __SANITIZE_ADDRESS__
+#ifndef UNDER_ASAN
 	static const char *const names[] = {"large", "marked"};
 	struct cell cell;
 	conf.file_bytes = 64u << 20;

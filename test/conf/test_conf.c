@@ -42,11 +42,23 @@ static char *changed(const char *from, const char *to)
 	return text;
 }
 
+struct mistake {
+	const char *from, *to, *message;
+};
+
+static void is_refused(const struct mistake *mistake)
+{
+	struct conf conf;
+	struct err err = {0};
+	auto_free char *text = changed(mistake->from, mistake->to);
+	if (conf_parse("f", text, strlen(text), &conf, &err) == 0)
+		fail_msg("taken: %s -> %s", mistake->from, mistake->to);
+	assert_string_equal(err.text, mistake->message);
+}
+
 static void mistakes_between_keys_are_found(void **state unused_arg)
 {
-	static const struct {
-		const char *from, *to, *message;
-	} rows[] = {
+	static const struct mistake rows[] = {
 	        {"[203.0.113.10,", "[192.0.2.9,",
 	         "f:7:16: service 'sensor' has an address in the guests' range: take another one"},
 	        {"2001:db8:10::10",
@@ -111,6 +123,15 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	        {"    variants: [amber]\n", "    variants: [amber]\n    standby: 4\n",
 	         "f:16:14: 'standby' must be between 0 and 3, not '4'"},
 	        {"    variants: [amber]\n", "", "f:12:3: 'variants' is missing here"},
+	        {"interval: 100ms", "intervall: 100ms", "f:11:13: unknown key 'intervall', did you mean 'interval'?"},
+	};
+	for (size_t i = 0; i < countof(rows); i++)
+		is_refused(&rows[i]);
+}
+
+static void mistakes_about_files_are_found(void **state unused_arg)
+{
+	static const struct mistake rows[] = {
 	        {"device: pump-7", "files: {folders: {a: {path: /srv}}}",
 	         "f:1:8: 'files' has folders and neither 'rules' nor 'bad': nothing could be found"},
 	        {"device: pump-7", "files: {bad: /b, folders: {a: {path: /srv, service: absent}}}",
@@ -119,16 +140,9 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	         "f:1:48: folders 'a' and 'b' are the same"},
 	        {"device: pump-7", "files: {file_size: 64MiB, memory: 64MiB}",
 	         "f:1:8: 'memory' must be at least twice 'file_size'"},
-	        {"interval: 100ms", "intervall: 100ms", "f:11:13: unknown key 'intervall', did you mean 'interval'?"},
 	};
-	for (size_t i = 0; i < countof(rows); i++) {
-		struct conf conf;
-		struct err err = {0};
-		auto_free char *text = changed(rows[i].from, rows[i].to);
-		if (conf_parse("f", text, strlen(text), &conf, &err) == 0)
-			fail_msg("taken: %s -> %s", rows[i].from, rows[i].to);
-		assert_string_equal(err.text, rows[i].message);
-	}
+	for (size_t i = 0; i < countof(rows); i++)
+		is_refused(&rows[i]);
 }
 
 static void too_many_instances_are_refused(void **state unused_arg)
@@ -395,11 +409,17 @@ static void addresses_stay_in_range_and_apart(void **state unused_arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(mistakes_between_keys_are_found),      cmocka_unit_test(too_many_instances_are_refused),
-	        cmocka_unit_test(a_small_range_has_no_room_for_many),   cmocka_unit_test(a_failure_touches_nothing),
-	        cmocka_unit_test(the_example_means_what_it_says),       cmocka_unit_test(the_examples_comments_show_the_defaults),
-	        cmocka_unit_test(the_files_example_is_a_drop_in),       cmocka_unit_test(challenge_can_be_off),
-	        cmocka_unit_test(drop_ins_are_laid_over_in_name_order), cmocka_unit_test(an_instance_follows_from_its_number),
+	        cmocka_unit_test(mistakes_between_keys_are_found),
+	        cmocka_unit_test(mistakes_about_files_are_found),
+	        cmocka_unit_test(too_many_instances_are_refused),
+	        cmocka_unit_test(a_small_range_has_no_room_for_many),
+	        cmocka_unit_test(a_failure_touches_nothing),
+	        cmocka_unit_test(the_example_means_what_it_says),
+	        cmocka_unit_test(the_examples_comments_show_the_defaults),
+	        cmocka_unit_test(the_files_example_is_a_drop_in),
+	        cmocka_unit_test(challenge_can_be_off),
+	        cmocka_unit_test(drop_ins_are_laid_over_in_name_order),
+	        cmocka_unit_test(an_instance_follows_from_its_number),
 	        cmocka_unit_test(addresses_stay_in_range_and_apart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 #define CONF_RANGES_MAX 8
 #define CONF_CONTENT_MAX 8
 #define CONF_FOLDERS_MAX 8
+#define CONF_RESOLVERS_MAX 3
 #define CONF_INSTANCES_MAX 8 /* wanted of one service, all roles together */
 #define CONF_KEYS_MAX 8
 #define CONF_NAME_MAX 32  /* with NUL; [a-z][a-z0-9-]* */
@@ -33,6 +34,12 @@ struct conf_range4 {
 struct conf_range6 {
 	struct in6_addr address;
 	uint8_t prefix; /* 0..128 */
+};
+
+struct conf_address {
+	int family; /* AF_INET or AF_INET6 */
+	struct in_addr four;
+	struct in6_addr six;
 };
 
 struct conf_port {
@@ -129,6 +136,8 @@ struct conf {
 	bool lab;                   /* guests get a command channel for staged attacks; never on a real device; default false */
 	struct conf_range4 guests4; /* each guest gets one address of it; prefix 16..28 */
 	struct conf_range6 guests6; /* prefix 64..112 */
+	struct conf_address resolvers[CONF_RESOLVERS_MAX]; /* who is asked for the names of profiles */
+	size_t n_resolvers;                                /* 0: whom the host asks */
 	struct conf_service services[CONF_SERVICES_MAX];
 	size_t n_services;                             /* >= 1 */
 	bool decoys;                                   /* asking where nobody is counts as a touch; default true */

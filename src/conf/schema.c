@@ -124,6 +124,15 @@ static int guests_address(const struct yaml_node *node, const struct yaml_value 
 	return 0;
 }
 
+static int guests_resolver(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
+                           struct err *err unused_arg)
+{
+	struct conf *conf = object;
+	conf->resolvers[conf->n_resolvers++] =
+	        (struct conf_address){.family = value->family, .four = value->address4, .six = value->address6};
+	return 0;
+}
+
 static int engine_user(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
@@ -187,6 +196,9 @@ static const struct yaml_key guests_keys[] = {
 	{.key = "addresses", .type = YAML_LIST, .item = YAML_RANGE, .required = true, .min = 2, .limit = 2, .hook = guests_address,
 	 .help = "One IPv4 range (prefix /16 to /28) and one IPv6 range (/64 to /112). Each guest gets one address of each. "
 	         "They are seen on this host only; nothing else may use them."},
+	{.key = "resolvers", .type = YAML_LIST, .item = YAML_ADDRESS, .limit = CONF_RESOLVERS_MAX, .hook = guests_resolver,
+	 .fallback = "[]", .help = "DNS servers that the host asks for the names in profiles. Who they are believed decides whom guests may "
+	         "reach by name. Default: those of _/etc/resolv.conf_."},
 	{.key = NULL},
 };
 

@@ -61,6 +61,13 @@ static const char *unreachable6(const struct conf *conf, const struct mud_networ
 	return NULL;
 }
 
+const char *mud_profile_unreachable(const struct conf *conf, bool v6, const uint8_t *address)
+{
+	struct mud_network network = {.prefix = v6 ? 128 : 32};
+	memcpy(network.address, address, v6 ? 16 : 4);
+	return v6 ? unreachable6(conf, &network) : unreachable4(conf, &network);
+}
+
 static int fits_network(const struct fit *f, const struct mud_ace *ace, bool from_device)
 {
 	char member[64];
@@ -89,22 +96,14 @@ static int fits_local(const struct fit *f, const struct mud_ace *ace)
 	return 0;
 }
 
-static int fits_name(const struct fit *f, const struct mud_ace *ace, bool from_device)
-{
-	char member[64];
-	snprintf(member, sizeof(member), "ipv%c/ietf-acldns:%s-dnsname", ace->v6 ? '6' : '4', from_device ? "dst" : "src");
-	return refuse(f, ace, member, "names are not resolved at the taps yet: write the addresses");
-}
-
 static int fits(const struct fit *f, const struct mud_ace *ace, bool from_device)
 {
 	switch (ace->peer) {
 	case MUD_ANYBODY:
+	case MUD_NAME: /* what is resolved is looked at then */
 		return 0;
 	case MUD_NETWORK:
 		return fits_network(f, ace, from_device);
-	case MUD_NAME:
-		return fits_name(f, ace, from_device);
 	case MUD_LOCAL:
 		return fits_local(f, ace);
 	case MUD_CONTROLLER:

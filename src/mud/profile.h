@@ -16,3 +16,6 @@ struct mud *mud_profile_load(const struct conf *conf, const struct conf_service 
 /* The same from memory; `name` stands in the sentences. */
 struct mud *mud_profile_read(const struct conf *conf, const struct conf_service *service, const char *name, const char *text,
                              size_t size, struct err *err);
+
+/* NULL, or why no guest may be let to this address, whatever a profile or a resolver says: "is the loopback network, ...". */
+const char *mud_profile_unreachable(const struct conf *conf, bool v6, const uint8_t *address);

@@ -160,16 +160,10 @@ static void a_tap_keeps_what_it_can(void **state unused_arg)
 	static const struct {
 		const char *find, *put, *sentence;
 	} steps[] = {
-	        {"\"ietf-acldns:dst-dnsname\": \"collect.example.com\"", "\"destination-ipv4-network\": \"198.51.100.9/32\"",
-	         "/acl/0/aces/ace/0/matches/ipv4/ietf-acldns:dst-dnsname: names are not resolved"},
 	        {"192.0.2.123/32", "198.51.100.123/32",
 	         "/acl/0/aces/ace/2/matches/ipv4/destination-ipv4-network: is in the guests' range"},
 	        {"\"local-networks\": [null]", "\"my-controller\": [null]",
 	         "local-networks: 'local_networks' of the service names none"},
-	        {"\"ietf-acldns:dst-dnsname\": \"collect.example.com\"", "\"destination-ipv6-network\": \"2001:db8:9::/64\"",
-	         "/acl/1/aces/ace/0/matches/ipv6/ietf-acldns:dst-dnsname: names"},
-	        {"\"ietf-acldns:src-dnsname\": \"Collect.example.com\"", "\"source-ipv4-network\": \"198.51.100.9/32\"",
-	         "/acl/2/aces/ace/0/matches/ipv4/ietf-acldns:src-dnsname: names"},
 	        {"\"controller\": \"https://control.example.com/class\"", "\"my-controller\": [null]",
 	         "/acl/3/aces/ace/1/matches/ietf-mud:mud/controller: nobody here knows"},
 	};

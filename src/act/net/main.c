@@ -49,9 +49,13 @@ static void engine_tell(enum wire_notice what, uint32_t service, const char *tex
 
 static void profiles_tell(const struct net *net)
 {
-	for (uint32_t i = 0; i < net->conf.n_services && engine >= 0; i++)
-		if (net->conf.services[i].profile[0])
-			engine_tell(NOTICE_PROFILE, i, net->profiles[i].problem, NULL, 0);
+	char text[WIRE_TEXT_MAX];
+	for (uint32_t i = 0; i < net->conf.n_services && engine >= 0; i++) {
+		if (!net->conf.services[i].profile[0])
+			continue;
+		profile_problem(net, i, text);
+		engine_tell(NOTICE_PROFILE, i, text, NULL, 0);
+	}
 }
 
 static void engine_ready(struct net *net)
@@ -168,10 +172,13 @@ static void guard(struct net *net)
 
 static int patience_ms(const struct net *net)
 {
-	int guard_ms = guard_patience_ms(&net->guard);
-	if (net->log_bound)
-		return guard_ms;
-	return guard_ms >= 0 && guard_ms < LOG_RETRY_MS ? guard_ms : LOG_RETRY_MS;
+	const int each_ms[] = {guard_patience_ms(&net->guard), names_patience_ms(&net->names, clock_monotonic_us()),
+	                       net->log_bound ? -1 : LOG_RETRY_MS};
+	int least_ms = -1;
+	for (size_t i = 0; i < countof(each_ms); i++)
+		if (each_ms[i] >= 0 && (least_ms < 0 || each_ms[i] < least_ms))
+			least_ms = each_ms[i];
+	return least_ms;
 }
 
 static int serve(struct net *net, struct err *err)
@@ -180,13 +187,16 @@ static int serve(struct net *net, struct err *err)
 		struct pollfd watched[] = {{.fd = WIRE_SUPERVISOR_FD, .events = POLLIN},
 		                           {.fd = engine, .events = POLLIN},
 		                           {.fd = mnl_socket_get_fd(net->guard.rules), .events = POLLIN},
-		                           {.fd = mnl_socket_get_fd(net->guard.host), .events = POLLIN}};
+		                           {.fd = mnl_socket_get_fd(net->guard.host), .events = POLLIN},
+		                           {.fd = net->names.fd, .events = POLLIN}};
 		int n = poll(watched, countof(watched), patience_ms(net));
 		if (n < 0 && errno != EINTR)
 			return err_set(err, -errno, "cannot wait: %s", strerror(errno));
 		if (!net->log_bound)
 			log_bind(net);
 		guard(net);
+		if (names_turn(net, clock_monotonic_us()))
+			profiles_tell(net);
 		if (n <= 0)
 			continue;
 		if (watched[0].revents && from_supervisor(net) == 1)
@@ -221,8 +231,10 @@ static int run(struct net *net, struct err *err)
 		r = privilege_drop(&net->conf, err);
 	if (r == 0) {
 		profile_load(net);
-		r = host_up(net, err);
+		r = names_open(net, err);
 	}
+	if (r == 0)
+		r = host_up(net, err);
 	if (r == 0)
 		r = guard_open(net, err);
 	if (r == 0)

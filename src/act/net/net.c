@@ -25,7 +25,7 @@ static int socket_open(int protocol, struct mnl_socket **ret_socket, struct err 
 
 int net_open(struct net *net, struct err *err)
 {
-	net->flow_events = -1;
+	net->flow_events = net->names.fd = -1;
 	int r = socket_open(NETLINK_ROUTE, &net->route, err);
 	if (r == 0)
 		r = socket_open(NETLINK_NETFILTER, &net->filter, err);

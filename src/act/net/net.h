@@ -4,6 +4,7 @@
  * network is: that is read from the kernel (state.h) each time it matters.
  */
 #include "act/net/guard.h"
+#include "act/net/names.h"
 #include "act/net/profile.h"
 #include "conf/conf.h"
 #include "wire/order.h"
@@ -35,6 +36,7 @@ struct net {
 	int evidence;      /* <state_dir>/evidence, opened before the right to walk there is given up; -1: none */
 	struct guard guard;
 	struct profile profiles[CONF_SERVICES_MAX];
+	struct names names; /* of all profiles */
 	struct mnl_socket *ended;
 	int flow_events;                         /* our copy of the engine's socket; -1: none */
 	struct net_flows *flows[NET_FLOWS_KEPT]; /* of the victims cut last, oldest first; NULL behind them */

@@ -18,6 +18,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 #define T "inet koboshi "
@@ -26,6 +27,18 @@
 void profile_set(const struct conf_service *service, char ret_name[static PROFILE_SET_MAX])
 {
 	snprintf(ret_name, PROFILE_SET_MAX, "of-%s", service->name);
+}
+
+void profile_problem(const struct net *net, uint32_t service, char ret_text[static WIRE_TEXT_MAX])
+{
+	static const char in_force[] = "in force, but ";
+	const struct profile *profile = &net->profiles[service];
+	text_copy(ret_text, WIRE_TEXT_MAX, profile->problem);
+	if (profile->state != PROFILE_TAKEN)
+		return;
+	names_problem(&net->names, profile->names, ret_text + sizeof(in_force) - 1, WIRE_TEXT_MAX - sizeof(in_force) + 1);
+	if (ret_text[sizeof(in_force) - 1])
+		memcpy(ret_text, in_force, sizeof(in_force) - 1);
 }
 
 bool profile_holds(const struct net *net, uint32_t service)
@@ -88,6 +101,7 @@ void profile_base(FILE *out, const struct conf *conf)
 
 struct writing {
 	const struct conf_service *service;
+	const struct mud *mud;
 	FILE *out;
 };
 
@@ -110,9 +124,16 @@ static size_t ranges6_put(FILE *out, const struct conf_range6 *ranges, size_t n)
 }
 
 /* Without `out` only counts: nobody of that family, no rule. */
-static size_t peers_put(const struct conf_service *s, const struct mud_ace *ace, FILE *out)
+static size_t peers_put(const struct writing *w, const struct mud_ace *ace, FILE *out)
 {
+	const struct conf_service *s = w->service;
+	char set[NAMES_SET_MAX];
 	size_t n = 1;
+	if (ace->peer == MUD_NAME && out) {
+		names_set(w->mud->names[ace->which], ace->v6, set);
+		fprintf(out, "@%s", set);
+		return n;
+	}
 	if (ace->peer == MUD_LOCAL)
 		n = ace->v6 ? ranges6_put(out, s->local6, s->n_local6) : ranges4_put(out, s->local4, s->n_local4);
 	else if (ace->peer == MUD_CONTROLLER)
@@ -131,14 +152,14 @@ static void peers_of(void *arg, const struct mud_ace *ace, FILE *out)
 static void rule_put(const struct writing *w, const struct mud_ace *ace, bool from, const char *verdict)
 {
 	fprintf(w->out, "add rule " T "%s-%s ", from ? "from" : "to", w->service->name);
-	mud_match_put(ace, from, peers_of, (void *)w->service, w->out);
+	mud_match_put(ace, from, peers_of, (void *)w, w->out);
 	fprintf(w->out, " %s\n", verdict);
 }
 
 static void ace_put(const struct writing *w, const struct mud_ace *ace, bool from)
 {
 	char log[160];
-	if (ace->peer != MUD_ANYBODY && ace->peer != MUD_NETWORK && peers_put(w->service, ace, NULL) == 0)
+	if (ace->peer != MUD_ANYBODY && ace->peer != MUD_NETWORK && peers_put(w, ace, NULL) == 0)
 		return;
 	snprintf(log, sizeof(log), "limit rate 1/second log prefix \"koboshi %s: %s \"", w->service->name, ace->name);
 	if (ace->logged) /* a guest must not fill the host's log */
@@ -168,9 +189,21 @@ static void outside_put(const struct writing *w, bool from)
 	fprintf(w->out, "add rule " T "%s-%s drop\n", from ? "from" : "to", name);
 }
 
-static void chains_put(const struct writing *w, const struct mud *mud)
+static void sets_put(const struct writing *w)
+{
+	char set[NAMES_SET_MAX];
+	for (size_t i = 0; i < 2 * w->mud->n_names; i++) {
+		names_set(w->mud->names[i / 2], i % 2, set);
+		fprintf(w->out, "add set " T "%s { type ipv%c_addr; comment \"%.100s\"; }\n", set, i % 2 ? '6' : '4',
+		        w->mud->names[i / 2]);
+	}
+}
+
+static void chains_put(const struct writing *w)
 {
 	const char *name = w->service->name;
+	const struct mud *mud = w->mud;
+	sets_put(w);
 	for (int way = 0; way < 2; way++)
 		fprintf(w->out, "add chain " T "%s-%s\nflush chain " T "%s-%s\n", way ? "to" : "from", name, way ? "to" : "from",
 		        name);
@@ -194,22 +227,37 @@ static int try(const struct net *net, const char *rules, struct err *err)
 	return r;
 }
 
-static int load_one(struct net *net, const struct conf_service *service, char **ret_rules, struct err *err)
+static int names_take(struct names *names, const struct mud *mud, uint64_t *ret_which, struct err *err)
+{
+	for (size_t i = 0; i < mud->n_names; i++) {
+		int place = names_add(names, mud->names[i]);
+		if (place < 0)
+			return err_set(err, -ENOSPC, "all profiles together name more than %d names", NAMES_MAX);
+		*ret_which |= (uint64_t)1 << place;
+	}
+	return 0;
+}
+
+static int load_one(struct net *net, const struct conf_service *service, struct profile *profile, struct err *err)
 {
 	auto_free struct mud *mud = mud_profile_load(&net->conf, service, err);
 	if (!mud)
 		return err->code;
 	struct ruleset_text text;
 	ruleset_text_init(&text);
-	chains_put(&(struct writing){service, text.out}, mud);
+	chains_put(&(struct writing){service, mud, text.out});
 	char *rules = strdup(ruleset_text_end(&text));
 	ruleset_text_done(&text);
 	assert(rules);
-	int r = try(net, rules, err);
-	if (r < 0)
+	size_t known = net->names.n;
+	int r = names_take(&net->names, mud, &profile->names, err);
+	if (r == 0)
+		r = try(net, rules, err);
+	profile->rules = r == 0 ? rules : NULL;
+	if (r < 0) {
 		free(rules);
-	else
-		*ret_rules = rules;
+		net->names.n = known;
+	}
 	return r < 0 ? err_prefix(err, "%s", service->profile) : 0;
 }
 
@@ -243,7 +291,7 @@ void profile_load(struct net *net)
 		struct err err = {0};
 		if (!net->conf.services[i].profile[0])
 			continue;
-		if (load_one(net, &net->conf.services[i], &net->profiles[i].rules, &err) < 0)
+		if (load_one(net, &net->conf.services[i], &net->profiles[i], &err) < 0)
 			refused(net, i, err.text);
 		else
 			net->profiles[i].state = PROFILE_TAKEN;

@@ -24,6 +24,7 @@ struct profile { /* of one service */
 	enum profile_state state;
 	char *rules;                 /* text of its chains; PROFILE_TAKEN only */
 	char problem[WIRE_TEXT_MAX]; /* why it was refused and what holds instead; "" */
+	uint64_t names;              /* those of `net->names` that it names, as bits */
 };
 
 /* Reads and tries every service's profile; never fails, `problem` says what was refused. Needs the kernel. */
@@ -31,6 +32,9 @@ void profile_load(struct net *net);
 void profile_done(struct net *net);
 /* Our tables are made anew: what only the kernel had is gone. */
 void profile_lost(struct net *net);
+
+/* What there is to be said of it: why it is not in force, or which of its names is not known; "": nothing. */
+void profile_problem(const struct net *net, uint32_t service, char ret_text[static WIRE_TEXT_MAX]);
 
 bool profile_holds(const struct net *net, uint32_t service); /* out of range: false */
 

@@ -59,9 +59,11 @@ struct element {
 struct reading {
 	struct state *state;
 	void (*element)(struct reading *reading, const struct element *element);
-	enum wire_gate gate; /* of the set being read */
-	uint32_t service;    /* the same */
-	uint8_t family;      /* of the map being read */
+	enum wire_gate gate;      /* of the set being read */
+	uint32_t service;         /* the same */
+	uint8_t family;           /* of the map being read */
+	state_address_seen *seen; /* of a set of addresses */
+	void *arg;
 };
 
 static void data_value(const struct nlattr *data, const uint8_t **ret_bytes, size_t *ret_size)
@@ -182,6 +184,46 @@ static void steer_seen(struct reading *reading, const struct element *element)
 	memcpy(&steer->service, element->key, size);
 	memcpy(&steer->guest, element->data, size);
 	steer->port = (uint16_t)(element->key[size + 4] << 8 | element->key[size + 5]);
+}
+
+static void address_seen(struct reading *reading, const struct element *element)
+{
+	if (element->key)
+		reading->seen(reading->arg, element->key, element->key_size);
+}
+
+int state_addresses(struct net *net, const char *set, state_address_seen *seen, void *arg, struct err *err)
+{
+	struct reading reading = {.element = address_seen, .seen = seen, .arg = arg};
+	int r = -EINTR;
+	for (int attempt = 0; r == -EINTR && attempt < 5; attempt++)
+		r = set_read(net, set, &reading, err);
+	return r;
+}
+
+struct sets {
+	state_set_seen *seen;
+	void *arg;
+};
+
+static int set_seen(const struct nlmsghdr *message, void *arg)
+{
+	const struct sets *sets = arg;
+	const struct nlattr *attribute;
+	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg))
+	{
+		if (mnl_attr_get_type(attribute) == NFTA_SET_NAME && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) >= 0)
+			sets->seen(sets->arg, mnl_attr_get_str(attribute));
+	}
+	return MNL_CB_OK;
+}
+
+void state_sets(struct net *net, state_set_seen *seen, void *arg)
+{
+	char buffer[256];
+	struct nlmsghdr *request = filter_request(buffer, NFT_MSG_GETSET, NLM_F_DUMP, NFPROTO_INET);
+	mnl_attr_put_strz(request, NFTA_SET_TABLE, "koboshi");
+	(void)filter_talk(net, request, set_seen, &(struct sets){seen, arg}); /* no table, no sets */
 }
 
 static bool object_there(struct net *net, uint16_t type, const char *chain)

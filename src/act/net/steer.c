@@ -149,6 +149,8 @@ static int load_once(struct net *net, const void *arg unused_arg, struct err *er
 	ruleset_text_init(&text);
 	ruleset_base(text.out, &net->conf, net->hold4, net->hold6);
 	profile_rules(text.out, net);
+	names_clean(text.out, net);
+	names_rules(text.out, net);
 	if (map_differs(&net->conf, &state))
 		map_align(text.out, &net->conf, &state);
 	for (size_t i = 0; i < state.n_taps; i++) {
@@ -180,6 +182,7 @@ int steer_restore(struct net *net, const struct guard_wanted *wanted, struct err
 	ruleset_base(text.out, &net->conf, net->hold4, net->hold6);
 	profile_lost(net);
 	profile_rules(text.out, net);
+	names_rules(text.out, net);
 	for (size_t i = 0; i < wanted->n_taps; i++) {
 		conf_instance(&net->conf, wanted->taps[i].number, &instance);
 		if (state_tap(&state, wanted->taps[i].number))

@@ -1,4 +1,4 @@
-/* A file is opened without following a link and without waiting for anything: who may change it may put anything in its place. */
+/* Nothing is waited for when a file is opened: whoever may change it may put a pipe or a terminal in its place. */
 #include "act/host/own.h"
 #include "lib/bytes.h"
 
@@ -104,7 +104,8 @@ static void add_units(struct own *own, const char *root)
 
 void own_look(const struct own_places *places, struct own *ret_own)
 {
-	static const char *const programs[] = {"koboshi-engine", "koboshi-net", "koboshi-vm", "koboshi-host", "koboshi-scan"};
+	static const char *const programs[] = {"koboshi-engine", "koboshi-net",  "koboshi-vm",
+	                                       "koboshi-decoy",  "koboshi-host", "koboshi-scan"};
 	const struct conf *conf = places->conf;
 	char drop_ins[PATH_MAX];
 	ret_own->n = 0;

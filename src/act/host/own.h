@@ -45,5 +45,6 @@ struct own_places {
 void own_look(const struct own_places *places, struct own *ret_own);
 const struct own_file *own_find(const struct own *own, const char *path);
 
-/* False and nothing said when both are the same; else what changed, in words: "its content and its owner (0:0, now 33:33)". */
+/* False and nothing said when both are the same; else what changed, in words: "has another content, belongs to 33:33 (it was
+ * 0:0)". */
 bool own_differ(const struct own_file *was, const struct own_file *is, char *ret_text, size_t size);

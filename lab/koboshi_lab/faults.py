@@ -114,6 +114,8 @@ FAULTS = {fault.name: fault for fault in (
           f"for n in 1 2 3 4; do busybox ping -i 0.001 -s 1400 {layout.CLIENT4} > /dev/null 2>&1 & done"),
     Fault("stray", "root inside tries to send mail: a single connection, which its profile does not name",
           f"busybox nc -w 1 {layout.CLIENT4} 25 < /dev/null > /dev/null 2>&1 &"),
+    Fault("call-out", "root inside opens a hundred connections to the one place that its profile names, the server goes on",
+          f"n=0; while [ $((n += 1)) -le 100 ]; do busybox nc -w 1 {layout.CLIENT4} {layout.COLLECTOR_PORT} < /dev/null > /dev/null 2>&1; done &"),
     Fault("write", "root inside reads its whole disk over and over, for fifteen seconds; the server goes on (its disk cannot be written to)",
           "end=$(($(date +%s) + 15)); while [ $(date +%s) -lt $end ]; do echo 3 > /proc/sys/vm/drop_caches; "
           "dd if=/dev/vda of=/dev/null bs=1M 2> /dev/null; done &"),

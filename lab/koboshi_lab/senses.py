@@ -9,6 +9,7 @@ from .shell import LabError, Progress, now_us, wait_for
 
 Json = dict[str, Any]
 LEARN_SECONDS = 20  # src/sense/usage.h
+LEARN_WINDOWS = 6  # of ten seconds; src/sense/flows.h
 INNOCENT = {"good", "proven", "unknown", "late"}
 
 
@@ -27,7 +28,7 @@ ATTACKS = (
     Attack("add-account", ("account", "changed")), Attack("change-etc", ("changed",)), Attack("load-module", ("module",)),
     Attack("touch-decoy", ("touched",), within_ms=100), Attack("scan", ("reaching", "touched"), within_ms=2000),
     Attack("tamper", ("wrong-content", "wrong-challenge"), within_ms=1000), Attack("panic", ("panicked",), within_ms=100), Attack("watchdog", ("watchdog",)),
-    Attack("mine", ("busy",), True, 5000), Attack("flood", ("flooding",), True, 5000), Attack("write", ("writing",), True),
+    Attack("mine", ("busy",), True, 5000), Attack("flood", ("flooding",), True, 5000), Attack("call-out", ("unusual",), True), Attack("write", ("writing",), True),
     Attack("stray", ("strayed",), True), Attack("open-port", ("listening",), True), Attack("change-api", ("differs", "outvoted"), True),
 )
 
@@ -46,6 +47,12 @@ def await_learnt(number: int) -> None:
                  lambda: (api.try_call("GET", f"/v1/why/kb-{number}") or {}).get("learnt", 0) >= LEARN_SECONDS, 120, 0.5)
 
 
+def await_flows_learnt(number: int) -> None:
+    with Progress(f"what flows are usual for kb-{number} is learnt"):
+        wait_for(f"the usual flows of kb-{number}",
+                 lambda: (api.try_call("GET", f"/v1/flows/kb-{number}") or {}).get("windows", 0) >= LEARN_WINDOWS, 180, 0.5)
+
+
 def strike(asking: clients.Clients, attack: Attack) -> Json:
     """On the standby, so that what the clients see is not mixed with it; the fall of that one is waited for."""
     before, first = api.wait_whole(), api.newest_incident() + 1
@@ -53,6 +60,8 @@ def strike(asking: clients.Clients, attack: Attack) -> Json:
     struck = api.holder(before, "standby")["number"]
     if attack.weak:
         await_learnt(struck)
+    if "unusual" in attack.findings:
+        await_flows_learnt(struck)
     already = {one["finding"] for one in findings(struck)} - INNOCENT
     at_us, seen = FAULTS[attack.fault].strike(struck), None
 

@@ -127,6 +127,8 @@ def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> No
     struck = api.holder(before, "standby")["number"]
     if finding != "differs":  # that is measured by the other instance, not by what is usual
         senses.await_learnt(struck)
+    if finding == "unusual":
+        senses.await_flows_learnt(struck)
     check(finding not in findings(struck), "nothing unusual before")
     FAULTS[fault].strike(struck)
     shell.wait_for("the finding", lambda: finding in findings(struck), 30, 0.1)
@@ -138,7 +140,8 @@ def suspect_and_goes_on(asking: clients.Clients, fault: str, finding: str) -> No
     gone(struck)
 
 
-for struck_by, found in (("mine", "busy"), ("flood", "flooding"), ("write", "writing"), ("change-api", "differs")):
+for struck_by, found in (("mine", "busy"), ("flood", "flooding"), ("write", "writing"), ("change-api", "differs"),
+                         ("call-out", "unusual")):
     TESTS[struck_by] = lambda asking, fault=struck_by, finding=found: suspect_and_goes_on(asking, fault, finding)
 
 

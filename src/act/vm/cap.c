@@ -23,10 +23,9 @@
 
 #define PERIOD_US 20000   /* short: a throttled guest's monitor answers within this */
 #define RESCUE_PERCENT 80 /* of the time spent waiting for a processor */
-#define RESCUE_LOOKS                                                                                                             \
-	5           /* in a row, a second each: a host that is overrun for a moment is not helped by one more that wants to run */
-#define LOW_NICE 10 /* a tenth of a processor beside a busy thread */
-#define RESCUE_NICE 5 /* a quarter: within a minute even a slow guest has booted with it */
+#define RESCUE_US 4500000 /* so long: a host that is overrun for a moment is not helped by one more that wants to run */
+#define LOW_NICE 10       /* a tenth of a processor beside a busy thread */
+#define RESCUE_NICE 5     /* a quarter: within a minute even a slow guest has booted with it */
 #define BEHIND_NICE 15
 #define PLACED_MAX 16 /* more threads than ever place themselves at once */
 
@@ -218,31 +217,49 @@ void cap_sweep(const struct vm *vm)
 		closedir(dir);
 }
 
-/* How long a thread stood ready without a processor, all threads together. */
-static int64_t threads_waited_us(pid_t pid)
+struct line {                      /* all threads together */
+	int64_t ran_us, waited_us; /* a wait is counted when it ends */
+	bool ready;                /* one of them has a processor or waits for it */
+};
+
+static bool thread_ready(pid_t pid, const char *thread)
 {
 	char path[320];
-	int64_t waited_ns = 0;
+	auto_free uint8_t *text = NULL;
+	size_t size;
+	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/stat", (int)pid, thread);
+	const char *rest = file_read(path, 4096, &text, &size, NULL) < 0 ? NULL : strrchr((const char *)text, ')');
+	return rest && strncmp(rest, ") R", 3) == 0;
+}
+
+static void line_look(pid_t pid, struct line *ret_line)
+{
+	char path[320];
+	struct line line = {0};
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	DIR *tasks = opendir(path);
 	for (const struct dirent *entry; tasks && (entry = readdir(tasks));) {
 		auto_free uint8_t *text = NULL;
 		size_t size;
-		long long ran, waited;
+		long long ran_ns, waited_ns;
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
-		if (entry->d_name[0] != '.' && file_read(path, 128, &text, &size, NULL) == 0 &&
-		    sscanf((const char *)text, "%lld %lld", &ran, &waited) == 2)
-			waited_ns += waited;
+		if (entry->d_name[0] == '.' || file_read(path, 128, &text, &size, NULL) < 0 ||
+		    sscanf((const char *)text, "%lld %lld", &ran_ns, &waited_ns) != 2)
+			continue;
+		line.ran_us += ran_ns / 1000;
+		line.waited_us += waited_ns / 1000;
+		line.ready = line.ready || thread_ready(pid, entry->d_name);
 	}
 	if (tasks)
 		closedir(tasks);
-	return waited_ns / 1000;
+	*ret_line = line;
 }
 
 struct starved { /* a booting guest that stood in line */
 	uint32_t number;
-	int64_t at_us, waited_us; /* at the last look; 0: it was not capped */
-	unsigned looks;           /* in a row */
+	int64_t at_us; /* of the last look; 0: it was not capped */
+	struct line line;
+	int64_t starved_us; /* so long it has been in line without a break */
 };
 
 /* Its own, or what nobody looked at for the longest: no more than that many guests are looked at in a round. */
@@ -272,8 +289,8 @@ static void lift(uint32_t number, pid_t pid)
 {
 	bool first = sched_getscheduler(pid) == SCHED_IDLE;
 	if (threads_set(pid, SCHED_BATCH, first ? LOW_NICE : RESCUE_NICE))
-		log_notice("vm.cap", "kb-%u boots and stood in line for most of %d s: lifted to a %s priority", number,
-		           RESCUE_LOOKS, first ? "low" : "less low");
+		log_notice("vm.cap", "kb-%u boots and stood in line for most of 5 s: lifted to a %s priority", number,
+		           first ? "low" : "less low");
 }
 
 void cap_rescue(const struct vm *vm, uint32_t number)
@@ -284,14 +301,19 @@ void cap_rescue(const struct vm *vm, uint32_t number)
 		s->at_us = 0;
 		return;
 	}
-	int64_t now = clock_monotonic_us(), waited = threads_waited_us(pid), before = s->at_us;
-	bool starved = before > 0 && (waited - s->waited_us) * 100 > (now - before) * RESCUE_PERCENT;
-	s->at_us = now;
-	s->waited_us = waited;
-	s->looks = starved ? s->looks + 1 : 0;
-	if (s->looks < RESCUE_LOOKS)
+	struct line line;
+	line_look(pid, &line);
+	int64_t now = clock_monotonic_us(), before = s->at_us;
+	bool waits = before > 0 && line.ready && line.ran_us == s->line.ran_us; /* since then; not counted before it ends */
+	if (waits && now - before < RESCUE_US)
 		return;
-	s->looks = 0;
+	bool in_line = before > 0 && (line.waited_us - s->line.waited_us) * 100 > (now - before) * RESCUE_PERCENT;
+	s->starved_us = waits || in_line ? s->starved_us + now - before : 0;
+	s->at_us = now;
+	s->line = line;
+	if (s->starved_us < RESCUE_US)
+		return;
+	s->starved_us = 0;
 	pthread_mutex_lock(&policy_lock);
 	if (is_capped(pid)) /* not uncapped meanwhile */
 		lift(number, pid);

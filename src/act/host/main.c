@@ -190,6 +190,9 @@ static void from_engine(struct host *h)
 /* The supervisor found the changed configuration good: it is what shall be, and we start anew with it. */
 static int reload(struct host *h, struct err *err)
 {
+	int r = conf_load(h->config, &h->conf, err); /* it may name other files */
+	if (r < 0)
+		return r;
 	own_look(&h->places, &h->now);
 	memory_take_config(&h->memory, &h->now);
 	return memory_save(h->remembered, &h->memory, err);

@@ -75,6 +75,11 @@ class HostTest(unittest.TestCase):
         self.says(part, "koboshi.yaml has another content", "not in use before a reload")
         (self.folder / "koboshi.yaml.d/10-more.yaml").write_text("device: other\n")
         self.says(part, "10-more.yaml was not there before")
+        rules = self.folder / "rules"
+        rules.mkdir()
+        (rules / "ours.yar").write_text("rule ours { condition: false }\n")
+        (self.folder / "koboshi.yaml.d/20-rules.yaml").write_text(f"files: {{rules: {rules}, folders: {{data: {{path: {rules}}}}}}}\n")
+        self.says(part, "20-rules.yaml was not there before")
         part.process.send_signal(signal.SIGHUP)
         self.assertEqual(part.process.wait(20), 0)
         part = self.start()

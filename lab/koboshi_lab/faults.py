@@ -55,19 +55,21 @@ FORGED = "kbgt" + "".join(f"\\{byte:03o}" for byte in struct.pack("<HHI4xq3QII",
                           .ljust(236, b"\0") + b"\1" * 16)
 
 # Runs in place of a sleeping busybox: open("/bin/busybox"), memfd_create("true"), sendfile(), execveat(memfd, "", {"true"}, NULL,
-# AT_EMPTY_PATH), exit().
+# AT_EMPTY_PATH), exit(NOT_STARTED): `true` would have ended with 0.
+NOT_STARTED = 7
 IN_MEMORY = bytes.fromhex(
-    "31f6488d3d66000000b8020000000f054189c431f6488d3d60000000b83f0100000f054189c54489ef4489e631d241ba00001000b8280000000f05"
-    "85c07fe74531d24152488d0531000000504889e24489ef488d352700000041b800100000b8420100000f0531ffb83c0000000f05"
+    "31f6488d3d67000000b8020000000f054189c431f6488d3d61000000b83f0100000f054189c54489ef4489e631d241ba00001000b8280000000f05"
+    "85c07fe74531d24152488d0532000000504889e24489ef488d352800000041b800100000b8420100000f05" f"6a{NOT_STARTED:02x}5fb83c0000000f05"
     "2f62696e2f62757379626f78007472756500")
 # All of its code becomes "nothing, nothing, ..., that": wherever it wakes up, it gets there. No program starts for it.
-INJECT = (f"mkdir -p {DROP}; sleep 600 > /dev/null 2>&1 & echo $! > {DROP}/pid; read -r pid < {DROP}/pid; "
+INJECT = (f"mkdir -p {DROP}; sleep 20 > /dev/null 2>&1 & echo $! > {DROP}/pid; read -r pid < {DROP}/pid; "
           "n=0; until grep -q '^State:.S' /proc/$pid/status || [ $((n += 1)) -gt 1000 ]; do :; done; "
           "while read -r range rights rest; do [ $rights = r-xp ] && break; done < /proc/$pid/maps; "
           "begin=$((0x${range%-*} / 4096)); pages=$((0x${range#*-} / 4096 - begin)); "
           "{ dd if=/dev/zero bs=4096 count=$((pages - 1)) | tr '\\000' '\\220'; "
           "printf '" + "".join(f"\\{byte:03o}" for byte in IN_MEMORY) + "'; } 2> /dev/null | "
-          "dd of=/proc/$pid/mem bs=4096 seek=$begin conv=notrunc 2> /dev/null")
+          "dd of=/proc/$pid/mem bs=4096 seek=$begin conv=notrunc 2> /dev/null || "
+          f"{{ kill -KILL $pid; exit {NOT_STARTED}; }}")  # newer kernels keep a process's code from being written
 
 
 def kill_all(_number: int) -> int:
@@ -132,7 +134,7 @@ FAULTS = {fault.name: fault for fault in (
     Fault("run-deleted", "root inside starts a program that is deleted already, the server goes on",
           f"exec 4< {DROP}/true; rm {DROP}/true; /proc/self/fd/4", DROPPED + "true"),
     Fault("run-memfd", "root inside makes a sleeping process start a program out of memory, the server goes on",
-          f"read -r pid < {DROP}/pid; kill -STOP $pid; kill -CONT $pid", INJECT),
+          f"{INJECT}; kill -STOP $pid; kill -CONT $pid; wait $pid; [ $? -ne {NOT_STARTED} ]"),
     Fault("run-loader", "root inside starts one of the image's programs by the dynamic loader, the server goes on",
           "/lib64/ld-linux-x86-64.so.2 $(command -v nft) --version"),
     Fault("kill-agent", "root inside ends the guest's agent, the server goes on", KILL_AGENT),
@@ -147,9 +149,10 @@ FAULTS = {fault.name: fault for fault in (
           "echo 'guest:x:0:0::/:/bin/false' >> /etc/passwd"),
     Fault("change-etc", "root inside changes a file below /etc, the server goes on",
           "echo '# changed' >> /etc/koboshi-changed"),
-    Fault("load-module", "root inside loads a kernel module that the guest does not need, the server goes on",
-          "for module in $(find /lib/modules /usr/lib/modules -name '*.ko*' 2> /dev/null); do name=${module##*/}; name=${name%%.*}; "
-          "[ -e /sys/module/$(echo $name | tr - _) ] || { modprobe $name && break; }; done"),
+    Fault("load-module", "root inside loads a kernel module that is not the image's, the server goes on",
+          f"busybox insmod {DROP}/nls_cp438.ko",  # a harmless one of the image's, by another name and unsigned
+          f"mkdir -p {DROP} && busybox sed 's/nls_cp437/nls_cp438/g; s/~Module sig/~module sig/' "
+          f"$(find /usr/lib/modules -name nls_cp437.ko) > {DROP}/nls_cp438.ko"),
     Fault("kill-guest", "the guest's whole machine vanishes (kill -9 of its emulator)", act=guest.kill),
     Fault("kill-koboshid", "every process of koboshid is killed with -9 at once", act=kill_all),
 )}

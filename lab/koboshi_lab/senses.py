@@ -23,7 +23,7 @@ class Attack:
 
 # What the service's clients do not notice by themselves, or not soon.
 ATTACKS = (
-    Attack("drop-program", ("denied",)), Attack("drop-script", ("denied",)), Attack("run-memfd", ("denied",)),
+    Attack("drop-program", ("denied",)), Attack("drop-script", ("denied",)), Attack("run-deleted", ("denied",)), Attack("run-loader", ("denied",)),
     Attack("kill-agent", ("mute", "nonsense")), Attack("lie-agent", ("nonsense", "mute")), Attack("flood-agent", ("nonsense",)),
     Attack("add-account", ("account", "changed")), Attack("change-etc", ("changed",)), Attack("load-module", ("module",)),
     Attack("touch-decoy", ("touched",), within_ms=100), Attack("scan", ("reaching", "touched"), within_ms=2000),

@@ -203,8 +203,8 @@ static int thread_start(void *(*run)(void *), void *with, struct err *err)
 	return r ? err_set(err, -r, "no thread can be started: %s", strerror(r)) : 0;
 }
 
-/* Programs in memory lie on a file system of the kernel's own. Up to Linux 6.4 it can be marked like any other; later ones have a
- * switch that forbids them (kernel.c), and one of the two is needed. */
+/* Programs in memory lie on a file system of the kernel's own. Before Linux 6.5 it could be marked like any other (Debian's 6.1
+ * has what ended that, too); since 6.3 there is a switch that forbids them (kernel.c). Where there is neither, we say so. */
 static void memory_mark(void)
 {
 	char link[64];

@@ -239,11 +239,24 @@ def betrayed(asking: clients.Clients, fault: str, *found: str) -> None:
 
 for fault_of_agent, words_of_agent in {
         "drop-program": ("kept \"",), "drop-script": ("kept \"",), "sh-script": ("kept \"",), "run-deleted": ("kept \"",),
-        "run-memfd": ("kept \"",), "run-loader": ("kept \"",),
+        "run-loader": ("kept \"",),
         "kill-agent": ("its agent has been silent",), "lie-agent": ("not signed with this guest's key",),
         "flood-agent": ("a frame of the guest's agent",), "add-account": ("accounts or keys changed",),
         "change-etc": ("was changed",), "load-module": ("kernel module",)}.items():
     TESTS[fault_of_agent] = lambda asking, fault=fault_of_agent, words=words_of_agent: betrayed(asking, fault, *words)
+
+
+@test
+def run_memfd(_asking: clients.Clients) -> None:
+    """Of a static program in memory nobody is asked: a kernel refuses it, or the status says that it does not."""
+    await_heard("active")
+    status = api.call("GET", "/v1/status")
+    for role in ("active", "standby"):
+        held = api.holder(status, role)
+        ran = guest.ask(held["number"], FAULTS["run-memfd"].line)[0] == 0
+        told = "static program in memory" in json.dumps(held["agent"])
+        print(f"# {held['variant']}: {'it ran' if ran else 'it was refused'}, {'and' if told else 'not'} said so in the status", flush=True)
+        check(ran == told, f"what runs is said to be possible, and no more: {held['agent']}")
 
 
 @test

@@ -289,7 +289,8 @@ def check_agent(name, guest, manifest):
     print(f"     {name}: the agent's memory {rss} kB")
     last = agent.wait_for(3, lambda f: f["at"] > time.monotonic() - 1, 3)
     told = [f"{f['what']} {f['detail']} {f['text']}" for f in agent.frames if f["type"] == 4]
-    check(f"{name}: nothing innocent was told", last and all(any(word in line for word in ("/tmp/", "ld-linux", "/srv/sensor/shell.php", "/etc/passwd", "4444"))
+    check(f"{name}: nothing innocent was told", last and all(any(word in line for word in ("/tmp/", "ld-linux", "/srv/sensor/shell.php", "/etc/passwd", "4444",
+                                                                                              "static program in memory"))
                                                              for line in told), told)
     agent.close()
 

@@ -18,6 +18,7 @@ from .shell import Progress, guarded
 
 OTHERS = ("hang", "tamper", "panic", "drop", "kill-app", "kill-guest")
 TARGET = layout.BUILD / "bench"
+COSTS = TARGET / "costs.json"  # written by costs.py in the same run
 Json = dict[str, Any]
 
 
@@ -151,7 +152,25 @@ def table(report: Json) -> None:
     senses_table(report)
 
 
+def costs_table(costs: Json) -> None:
+    for name in ("agent", "wire"):
+        if "never" in costs.get(name, {}):
+            print(f"  what the {name} costs was not measured: {costs[name]['never']}")
+    for kind in ("hashed", "trusted"):
+        row = costs.get("agent", {}).get(kind)
+        if row:
+            print(f"  an exec decision ({kind} root), p50 / p99 us: seen before {row['listed, seen before']['p50_us']} / "
+                  f"{row['listed, seen before']['p99_us']}, new 1 MB {row['listed, 1 MB, new each time']['p50_us']} / "
+                  f"{row['listed, 1 MB, new each time']['p99_us']}, without the agent {row['without the agent']['p50_us']} / "
+                  f"{row['without the agent']['p99_us']}; the agent's memory {row['agent_rss_kb']} kB")
+    wire = costs.get("wire", {})
+    if "core_percent" in wire:
+        print(f"  the wire, {wire['packets_per_s']} packets a second, {wire['flows_open']} flows: {wire['core_percent']} % of a core, "
+              f"{wire['resident_kib']} KiB; a scan at 50 a second found after {wire['scan_reaching_ms']} ms")
+
+
 def senses_table(report: Json) -> None:
+    costs_table(report.get("costs", {}))
     for name, row in report.get("senses", {}).items():
         times = spread([run["found_ms"] for run in row.get("runs", [])])
         who = sorted({f"{run['found']} from the {run['vantage']}" if run["found"] else "never" for run in row.get("runs", [])})
@@ -174,12 +193,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--false", type=float, default=600, dest="false_seconds", help="seconds under load (600)")
     parser.add_argument("--senses", type=int, default=3, help="of each attack that keeps the service alive: how soon it is found (3)")
     parser.add_argument("--calm", type=float, default=1800, help="seconds of normal load with planned switches (1800)")
+    parser.add_argument("--costs", type=int, default=1, help="1: what the agent's answers and the senses at the wire cost too (1)")
     return parser.parse_args()
 
 
 def main() -> int:
     options = arguments()
     report: Json = {"machine": machine(), "faults": {}}
+    if COSTS.exists():
+        report["costs"] = json.loads(COSTS.read_text(encoding="utf-8"))
     timeline.roles(api.wait_whole(180))
     if options.idle:
         report["idle"] = idle(options.idle)

@@ -204,11 +204,14 @@ static int thread_start(void *(*run)(void *), void *with, struct err *err)
 }
 
 /* Programs in memory lie on a file system of the kernel's own. Before Linux 6.5 it could be marked like any other (Debian's 6.1
- * has what ended that, too); since 6.3 there is a switch that forbids them (kernel.c). Where there is neither, we say so. */
+ * has what ended that, too); since 6.3 there is a switch that forbids them (kernel.c). In a sealed guest (seal.h) none can be
+ * made. Where there is nothing of all that, we say so. */
 static void memory_mark(void)
 {
 	char link[64];
 	int fd = memfd_create("koboshi", MFD_CLOEXEC);
+	if (fd < 0 && errno == ENOSYS)
+		return;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	bool marked =
 	        fd >= 0 && fanotify_mark(gate.fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM, AT_FDCWD, link) == 0;

@@ -12,6 +12,7 @@
 #include "guest/kernel.h"
 #include "guest/list.h"
 #include "guest/mounts.h"
+#include "guest/seal.h"
 #include "guest/tell.h"
 #include "guest/watch.h"
 #include "lib/bytes.h"
@@ -287,13 +288,26 @@ static int run(const char *conf_path, int port, struct err *err)
 	return 0;
 }
 
+/* In place of us: the guest's first program, whether it could be sealed or not. Without a seal the agent will say what runs. */
+static int seal_and_run(char **argv)
+{
+	struct err err;
+	if (seal_set(&err) < 0)
+		fprintf(stderr, "koboshi-guest: %s\n", err.text);
+	execv(argv[0], argv);
+	fprintf(stderr, "koboshi-guest: cannot run %s: %s\n", argv[0], strerror(errno));
+	return 127;
+}
+
 int main(int argc, char **argv)
 {
 	const char *conf = CONF_PATH;
 	int port = -1, option;
 	bool check = false;
 	struct err err;
-	while ((option = getopt(argc, argv, "c:p:n")) != -1) {
+	while ((option = getopt(argc, argv, "+c:p:nx")) != -1) {
+		if (option == 'x' && optind < argc)
+			return seal_and_run(argv + optind);
 		if (option == 'n') {
 			check = true;
 		} else if (option == 'c') {
@@ -302,7 +316,8 @@ int main(int argc, char **argv)
 			port = (int)strtol(optarg, NULL, 10);
 			fcntl(port, F_SETFL, O_NONBLOCK);
 		} else {
-			fprintf(stderr, "usage: koboshi-guest [-n] [-c CONF] [-p DESCRIPTOR OF THE PORT]\n");
+			fprintf(stderr, "usage: koboshi-guest [-n] [-c CONF] [-p DESCRIPTOR OF THE PORT]\n"
+			                "       koboshi-guest -x PROGRAM [ARGUMENT...]\n");
 			return 2;
 		}
 	}

@@ -143,6 +143,8 @@ def test_memory(world, kind):
     else:
         print("# this kernel has no memfd_noexec")
     world.stop()
+    status, said = world.run("/agent -x /bin/listed memory /evil/unlisted")
+    check(f"{kind}: in a sealed guest no program in memory can be made, whatever the kernel", status == 3, f"{status} {said}")  # it got none
 
 
 def test_channel(world):

@@ -234,10 +234,35 @@ static void guest_usage(struct engine *e, const struct wire_note *note)
 	}
 }
 
-/* It speaks to hostile guests and may have been taken over: it has no say about guests or rules. */
+#define SAYS(role) (1u << (role))
+
+/* Who has a say in what. Some of them talk to hostile guests or read their files and may have been taken over: what is not
+ * theirs, they cannot say. */
 static bool may_say(enum wire_role role, const struct wire_note *note)
 {
-	return note->type == NOTICE_READY || (role == WIRE_DECOY) == (note->type == NOTICE_TARPIT);
+	static const unsigned by_notice[NOTICE_MAX_] = {
+	        [NOTICE_READY] = ~0u,
+	        [NOTICE_TROUBLE] = SAYS(WIRE_NET) | SAYS(WIRE_VM),
+	        [NOTICE_MEDDLED] = SAYS(WIRE_NET) | SAYS(WIRE_VM) | SAYS(WIRE_HOST),
+	        [NOTICE_PROFILE] = SAYS(WIRE_NET),
+	        [NOTICE_TARPIT] = SAYS(WIRE_DECOY),
+	        [NOTICE_FILE_BAD] = SAYS(WIRE_SCAN),
+	        [NOTICE_FILE_UNKNOWN] = SAYS(WIRE_SCAN),
+	        [NOTICE_FILE_SKIPPED] = SAYS(WIRE_SCAN),
+	        [NOTICE_FILE_TROUBLE] = SAYS(WIRE_SCAN),
+	        [NOTICE_FILE_COUNTS] = SAYS(WIRE_SCAN),
+	        [NOTICE_GUEST_STARTED] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_PAUSED] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_RESUMED] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_PANICKED] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_GONE] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_RESET] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_USAGE] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_IO_ERROR] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_WATCHDOG] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_CHANNEL] = SAYS(WIRE_VM),
+	};
+	return by_notice[note->type] & SAYS(role);
 }
 
 static void on_notice(void *arg, enum wire_role role, const struct wire_note *note, int *fds, size_t n_fds)
@@ -275,10 +300,10 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 			agents_connected(e, note, fds[taken++]);
 	} else if (note->type == NOTICE_GUEST_USAGE) {
 		guest_usage(e, note);
-	} else if (role == WIRE_VM) {
-		guest_event(e, note);
 	} else if (role == WIRE_SCAN) {
 		files_notice(e, note);
+	} else {
+		guest_event(e, note);
 	}
 	for (; taken < n_fds; taken++)
 		close(fds[taken]);

@@ -17,7 +17,7 @@ import time
 import unittest
 
 from agents_test import AgentTests
-from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, HOST, IO_ERROR,
+from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
@@ -459,6 +459,24 @@ class EngineTest(AgentTests, unittest.TestCase):
         self.engine.actuators[DECOY].end()
         wait_for("its end", lambda: not self.engine.status()["decoys"]["answered"])
         self.assertEqual(self.engine.status()["decoys"]["held"], 0)
+
+    def test_whoever_reads_what_guests_write_has_a_say_in_files_alone(self):
+        self.start()
+        active = self.roles()["active"]
+        for role in (SCAN, HOST):
+            self.engine.connect(role)
+            link = self.engine.actuators[role].link
+            for kind in (GONE, USAGE, IO_ERROR, WATCHDOG, GUEST_CHANNEL):
+                link.send(notice(kind, instance=active))
+            if role == SCAN:
+                link.send(notice(MEDDLED, text="who was taken over"))
+            else:
+                link.send(notice(FILE_BAD, instance=active, text="/a: who was taken over"))
+        wait_for("all was heard", lambda: self.engine.log.read_text().count("what it has no say in") == 12)
+        self.assertIsNone(self.engine.status()["meddled"])
+        self.assertEqual(self.engine.status()["state"], "ok")
+        self.assertEqual(self.roles()["active"], active)
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
 
     def test_lost_senses_are_told(self):
         (self.folder / "koboshi.yaml").write_text(config(self.folder).replace("freeze: 5s", "freeze: 300ms"))

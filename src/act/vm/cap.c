@@ -304,11 +304,11 @@ void cap_rescue(const struct vm *vm, uint32_t number)
 	struct line line;
 	line_look(pid, &line);
 	int64_t now = clock_monotonic_us(), before = s->at_us;
-	bool waits = before > 0 && line.ready && line.ran_us == s->line.ran_us; /* since then; not counted before it ends */
-	if (waits && now - before < RESCUE_US)
-		return;
-	bool in_line = before > 0 && (line.waited_us - s->line.waited_us) * 100 > (now - before) * RESCUE_PERCENT;
-	s->starved_us = waits || in_line ? s->starved_us + now - before : 0;
+	int64_t span = now - before, ran = line.ran_us - s->line.ran_us, waited = line.waited_us - s->line.waited_us;
+	/* a wait is counted when it ends: whoever is ready at both looks and had next to nothing between them was in line too */
+	bool waits = line.ready && s->line.ready && ran * 100 < span * (100 - RESCUE_PERCENT);
+	bool in_line = waits || waited * 100 > span * RESCUE_PERCENT;
+	s->starved_us = before > 0 && in_line ? s->starved_us + span : 0;
 	s->at_us = now;
 	s->line = line;
 	if (s->starved_us < RESCUE_US)

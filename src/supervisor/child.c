@@ -52,6 +52,7 @@ static void signals_reset(void)
 	sigset_t none;
 	sigemptyset(&none);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGHUP, SIG_DFL); /* a reload ends it, also below one who ignored that (nohup) */
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 

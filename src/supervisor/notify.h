@@ -12,7 +12,7 @@ struct notify {
 int notify_init(struct notify *notify, const char *watchdog, struct err *err) must_use;
 
 /* Sends one state ("READY=1", "STATUS=..."); nothing happens when nobody listens. Never waits: false when the listener's queue
- * is full, for the one state that must not be lost. */
+ * is full, for the states that must not be lost. */
 bool notify_send(const char *format, ...) printf_like(1, 2);
 
 /* Progress was proven: feeds systemd's watchdog and the device. Call at most once a second. */

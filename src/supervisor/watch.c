@@ -37,7 +37,7 @@ struct watch {
 	const struct child_world *world;
 	struct notify *notify;
 	int signals;
-	bool decides, ready, changed, stopping;
+	bool decides, ready, changed, stopping, stop_told;
 	int64_t now_us, wake_us; /* of this round; when this round was meant to come */
 	int64_t stop_until_us, alive_us;
 };
@@ -199,13 +199,19 @@ static void reap(struct watch *w)
 	/* Any other one was an orphan of a child: a guest's process, a helper of libvirt. */
 }
 
+/* Again when the listener's queue was full. */
+static void stop_tell(struct watch *w)
+{
+	w->stop_told = w->stop_told || notify_send("STOPPING=1");
+}
+
 static void stop(struct watch *w)
 {
 	if (w->stopping)
 		return;
 	w->stopping = true;
 	w->stop_until_us = w->now_us + STOP_US;
-	notify_send("STOPPING=1");
+	stop_tell(w);
 	log_notice("supervisor.stop", "stopping; guests go on");
 	for (size_t i = 0; i < CHILD_SPECS; i++) {
 		child_unlink(&w->children[i]);
@@ -348,6 +354,9 @@ void watch_run(const struct child_world *world, struct notify *notify, int signa
 			status_publish(world->place, w.children);
 		w.changed = false;
 		wait_and_take(&w);
+		if (w.stopping)
+			stop_tell(&w);
 	}
+	stop_tell(&w);
 	status_remove(world->place);
 }

@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import socketserver
 import struct
@@ -443,6 +444,7 @@ class Part:
             os.dup2(its.fileno(), 200)
             os.dup2(200, 3)
             os.set_blocking(3, False)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as the supervisor does
 
         self.process = subprocess.Popen([program, "--config", str(config_path)], preexec_fn=become, pass_fds=(3,),
                                         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"ASAN_OPTIONS": "detect_leaks=0"})

@@ -250,8 +250,7 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
 	return respond(request->connection, MHD_HTTP_NOT_FOUND,
 	               sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
-	                        "/v1/why/NAME, /v1/flows, "
-	                        "/v1/flows/NAME and POST /v1/switch"));
+	                        "/v1/why/NAME, /v1/flows, /v1/flows/NAME and POST /v1/switch"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -19,6 +19,7 @@ import socket
 import socketserver
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -431,6 +432,14 @@ class Engine:
 
 
 # --- a part of its own below a double of koboshid and of the engine
+
+
+def own_folder(case, prefix):
+    """A folder of this test's own, in memory where that can be had."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    temporary = tempfile.TemporaryDirectory(prefix=prefix, dir=memory)
+    case.addCleanup(temporary.cleanup)
+    return pathlib.Path(temporary.name)
 
 
 class Part:

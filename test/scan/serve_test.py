@@ -8,11 +8,10 @@ import os
 import pathlib
 import signal
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "engine"))
-from fake_world import FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, READY, Part, config, wait_for  # noqa: E402
+from fake_world import FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, READY, Part, config, own_folder, wait_for  # noqa: E402
 
 PROGRAM = ""
 MARKED = "a HARMLESS-MARKER in it"
@@ -20,10 +19,7 @@ MARKED = "a HARMLESS-MARKER in it"
 
 class ServeTest(unittest.TestCase):
     def setUp(self):
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        temporary = tempfile.TemporaryDirectory(prefix="kbfs.", dir=memory)
-        self.addCleanup(temporary.cleanup)
-        self.folder = pathlib.Path(temporary.name)
+        self.folder = own_folder(self, "kbfs.")
         for name in ("rules", "data", "data/kb-3", "shared"):
             (self.folder / name).mkdir()
         (self.folder / "rules/ours.yar").write_text('rule marker { strings: $a = "HARMLESS-MARKER" condition: $a }\n'

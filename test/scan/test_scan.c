@@ -142,20 +142,26 @@ static void test_a_rule_or_line_that_is_wrong_is_named_and_the_others_are_used(u
 	assert_non_null(strstr(lore->problems.lines[3], "/rules/c.yar:1:"));
 }
 
+static const char *const slow_one[] = {"one", "slow", "marked"};
+
+static void made_slow_one(void)
+{
+	rules("slow.yar", SLOW MARKER);
+	made_text(slow_one[0], "nothing");
+	made_text(slow_one[1], "BE-SLOW");
+	made_text(slow_one[2], "KOBOSHI-HARMLESS-MARKER");
+}
+
 static void test_a_slow_file_is_given_up_once_and_the_others_go_on(unused_arg void **state)
 {
-	static const char *const names[] = {"one", "slow", "marked"};
 	struct cell cell;
-	rules("slow.yar", SLOW MARKER);
-	made_text(names[0], "nothing");
-	made_text(names[1], "BE-SLOW");
-	made_text(names[2], "KOBOSHI-HARMLESS-MARKER");
-	judge(&cell, names, countof(names), NULL);
+	made_slow_one();
+	judge(&cell, slow_one, countof(slow_one), NULL);
 	is(&cell.results[0], SCAN_UNKNOWN, "");
 	is(&cell.results[1], SCAN_SKIPPED, "longer than 300 ms");
 	is(&cell.results[2], SCAN_BAD, "rule marker");
 	int64_t start_us = clock_monotonic_us();
-	judge(&cell, names, countof(names), NULL);
+	judge(&cell, slow_one, countof(slow_one), NULL);
 	is(&cell.results[1], SCAN_SKIPPED, "given up before: looking at it took longer");
 	is(&cell.results[2], SCAN_BAD, "rule marker");
 	assert_true(clock_monotonic_us() - start_us < 300000 || getenv("ASAN_OPTIONS")); /* it was not tried */
@@ -169,14 +175,10 @@ static void kill_at_second(struct cell *cell)
 
 static void test_a_file_that_ends_the_cell_is_given_up_and_the_others_go_on(unused_arg void **state)
 {
-	static const char *const names[] = {"one", "slow", "marked"};
 	struct cell cell;
 	conf.file_ms = 20000;
-	rules("slow.yar", SLOW MARKER);
-	made_text(names[0], "nothing");
-	made_text(names[1], "BE-SLOW");
-	made_text(names[2], "KOBOSHI-HARMLESS-MARKER");
-	judge(&cell, names, countof(names), kill_at_second);
+	made_slow_one();
+	judge(&cell, slow_one, countof(slow_one), kill_at_second);
 	is(&cell.results[0], SCAN_UNKNOWN, "");
 	is(&cell.results[1], SCAN_SKIPPED, "it ended the process that looked at it");
 	is(&cell.results[2], SCAN_BAD, "rule marker");

@@ -21,9 +21,10 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+/* Five looks, each about a second: a host that is overrun for a moment is not helped by one more that wants to run. */
+#define RESCUE_US 4500000
 #define PERIOD_US 20000   /* short: a throttled guest's monitor answers within this */
 #define RESCUE_PERCENT 80 /* of the time spent waiting for a processor */
-#define RESCUE_US 4500000 /* so long: a host that is overrun for a moment is not helped by one more that wants to run */
 #define LOW_NICE 10       /* a tenth of a processor beside a busy thread */
 #define RESCUE_NICE 5     /* a quarter: within a minute even a slow guest has booted with it */
 #define BEHIND_NICE 15

@@ -8,21 +8,17 @@ import pathlib
 import shutil
 import signal
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "engine"))
-from fake_world import MEDDLED, READY, Part, config  # noqa: E402
+from fake_world import MEDDLED, READY, Part, config, own_folder  # noqa: E402
 
 PROGRAM = ""
 
 
 class HostTest(unittest.TestCase):
     def setUp(self):
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        temporary = tempfile.TemporaryDirectory(prefix="kbh.", dir=memory)
-        self.addCleanup(temporary.cleanup)
-        self.folder = pathlib.Path(temporary.name)
+        self.folder = own_folder(self, "kbh.")
         for name in ("run", "libexec", "koboshi.yaml.d"):
             (self.folder / name).mkdir()
         shutil.copy(PROGRAM, self.folder / "libexec/koboshi-host")

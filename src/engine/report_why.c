@@ -135,6 +135,8 @@ static void would_fail(json_t *list, const struct plan *plan, const struct plan_
 		           more, plan->config.window, why->contrast);
 	if (why->row_enough > why->in_row)
 		report_say(list, "failed: %u more missed probes in a row, whatever others do", why->row_enough - why->in_row);
+	if (plan->busy && why->misses > 0 && !why->silent)
+		report_say(list, "failed: no answer in time for %d s, while another one answers in time", PLAN_SLOW_US / 1000000);
 	names_of(FINDING_CLASS_AT_ONCE, names, sizeof(names));
 	report_say(list, "failed at once: %s", names);
 	names_of(FINDING_CLASS_COMPROMISE, names, sizeof(names));

@@ -8,7 +8,8 @@
  * that stood still lets everybody answer as soon as it goes on.) If all are slow together, if there is nothing to compare
  * with, or if the host knows that its processors are overrun (then chance decides who is slow), it takes eight times the
  * misses, without a good answer in between. The same holds for whoever still answers, only late: it is slow, a hung
- * server is silent; and slow alone convicts only in contrast. Many connections that were tried in one moment are one miss, or a
+ * server is silent; and slow alone convicts only in contrast, and on an overrun host only if it lasts: in its place another
+ * one would be slow, and building one more guest takes what is short. Many connections that were tried in one moment are one miss, or a
  * crowd of clients would make a verdict out of a hiccup. What is merely unusual is weak: it takes
  * two vantages, and two different things that they see.
  */
@@ -218,7 +219,7 @@ static uint32_t misses_in_row(const struct plan_window *window)
 
 /* So many misses without a good answer in between, and still somebody who answers late: that is no reason to leave him, unless
  * another one answered in time all the while and would serve better, whatever the cause. */
-static bool verdict_row(const struct plan *p, const struct plan_instance *i, uint32_t enough)
+static bool verdict_row(const struct plan *p, const struct plan_instance *i, uint32_t enough, int64_t now_us)
 {
 	int64_t first_us = PLAN_NEVER, last_us = 0;
 	for (uint32_t age = 0; age < enough; age++) {
@@ -226,7 +227,9 @@ static bool verdict_row(const struct plan *p, const struct plan_instance *i, uin
 		first_us = began_us < first_us ? began_us : first_us;
 		last_us = began_us > last_us ? began_us : last_us;
 	}
-	return i->window.late_us < first_us || verdict_contrast(p, i, first_us, last_us) != 0;
+	if (i->window.late_us < first_us)
+		return true;
+	return (!p->busy || now_us - i->window.last_good_us >= PLAN_SLOW_US) && verdict_contrast(p, i, first_us, last_us) != 0;
 }
 
 /* The newest misses of the window, `config.failures` of them at most: more would only blur between when and when they were. */
@@ -260,14 +263,14 @@ static uint32_t row_enough(const struct plan *p)
 	return 8 * p->config.failures < 32 ? 8 * p->config.failures : 32;
 }
 
-static bool verdict_missed(const struct plan *p, const struct plan_instance *i)
+static bool verdict_missed(const struct plan *p, const struct plan_instance *i, int64_t now_us)
 {
 	struct misses m = misses_of(p, i);
 	if (m.count < p->config.failures)
 		return false;
 	if (is_silent(i, &m) && !p->busy && verdict_contrast(p, i, m.first_us, m.last_us))
 		return true;
-	return misses_in_row(&i->window) >= row_enough(p) && verdict_row(p, i, row_enough(p));
+	return misses_in_row(&i->window) >= row_enough(p) && verdict_row(p, i, row_enough(p), now_us);
 }
 
 static int64_t fresh_us(const struct plan *p)
@@ -279,7 +282,7 @@ enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *i
 {
 	if (i->window.fell_compromised)
 		return PLAN_COMPROMISED;
-	if (i->window.fell_at_once || verdict_missed(p, i))
+	if (i->window.fell_at_once || verdict_missed(p, i, now_us))
 		return PLAN_FAILED;
 	if (i->window.last_good_us == 0 || now_us - i->window.last_good_us > fresh_us(p))
 		return PLAN_UNKNOWN;

@@ -195,6 +195,28 @@ static void busy_host_needs_more(void **state)
 	assert_int_equal(verdict_of(&p, mine, now_us), PLAN_FAILED);
 }
 
+/* Whoever answers late on an overrun host would be followed by another who answers late; but not for ever. */
+static void slow_on_a_busy_host_must_last(void **state)
+{
+	static const char *const patience = "llllllllllllllllllllllll", *const in_time = "ggggggggggggggggggggggggg";
+	(void)state;
+	static struct plan p;
+	made_plan(&p);
+	struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	struct plan_instance *other = made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+	play(&p, other, in_time, 30000);
+	int64_t now_us = play(&p, mine, patience, 0);
+	mine->window.last_good_us = now_us - PLAN_SLOW_US + 1;
+	p.busy = true;
+	assert_int_not_equal(verdict_of(&p, mine, now_us), PLAN_FAILED);
+	assert_int_equal(verdict_of(&p, mine, now_us + 1), PLAN_FAILED);
+	p.busy = false;
+	assert_int_equal(verdict_of(&p, mine, now_us), PLAN_FAILED);
+	p.busy = true;
+	mine->window.late_us = 0; /* silent: that is not slow */
+	assert_int_equal(verdict_of(&p, mine, now_us), PLAN_FAILED);
+}
+
 /* What people are told is what was decided by. */
 static void why_tells_what_the_verdict_rests_on(void **state)
 {
@@ -249,6 +271,7 @@ int main(void)
 	        cmocka_unit_test(asleep_is_nobody_to_compare_with),
 	        cmocka_unit_test(patience_is_no_contrast),
 	        cmocka_unit_test(busy_host_needs_more),
+	        cmocka_unit_test(slow_on_a_busy_host_must_last),
 	        cmocka_unit_test(why_tells_what_the_verdict_rests_on),
 	        cmocka_unit_test(every_finding_has_a_class_and_words),
 	};

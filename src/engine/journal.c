@@ -34,7 +34,7 @@ struct journal {
 	struct list waiting, finished;
 	size_t n_waiting;
 	int64_t since_us; /* when the thread took the batch that it works on; 0: none */
-	bool stop;
+	bool held, stop;
 	bool writable;
 	journal_state *state;
 	void *arg;
@@ -96,9 +96,9 @@ static void thread_main(void *arg)
 	struct journal *j = arg;
 	uv_mutex_lock(&j->lock);
 	for (;;) {
-		while (!j->waiting.first && !j->stop)
+		while ((!j->waiting.first || j->held) && !j->stop)
 			uv_cond_wait(&j->wake, &j->lock);
-		if (!j->waiting.first)
+		if (!j->waiting.first || j->held)
 			break;
 		struct entry *batch = j->waiting.first;
 		list_clear(&j->waiting);
@@ -213,6 +213,21 @@ void journal_put(struct journal *j, journal_work *work, journal_done *done, void
 void journal_ask(struct journal *j, journal_work *work, journal_done *done, void *job)
 {
 	put(j, true, work, done, job);
+}
+
+void journal_hold(struct journal *j)
+{
+	uv_mutex_lock(&j->lock);
+	j->held = true;
+	uv_mutex_unlock(&j->lock);
+}
+
+void journal_release(struct journal *j)
+{
+	uv_mutex_lock(&j->lock);
+	j->held = false;
+	uv_cond_signal(&j->wake);
+	uv_mutex_unlock(&j->lock);
 }
 
 void journal_check(struct journal *j, int64_t now_us)

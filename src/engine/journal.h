@@ -24,6 +24,11 @@ struct journal *journal_new(uv_loop_t *loop, struct ledger *l, journal_state *st
 #define JOURNAL_JOBS_MAX 2048
 void journal_put(struct journal *j, journal_work *work, journal_done *done, void *job);
 
+/* What is put between these two is one transaction, as far as it can be written at all: after a crash all of it is there or
+ * nothing. Short, and never around a wait: the thread takes nothing meanwhile. Not nested. */
+void journal_hold(struct journal *j);
+void journal_release(struct journal *j);
+
 /* The same for a job that only reads: outside of any transaction, so it works when nothing can be written, and says nothing
  * about whether something can. It sees all that was put before it. */
 void journal_ask(struct journal *j, journal_work *work, journal_done *done, void *job);

@@ -282,7 +282,8 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 			send_order(s, &s->update.orders[k]);
 	if (s->update.incident_used)
 		e->last_incident++;
-	follow_instances(s); /* rows before intents: the journal keeps the order */
+	journal_hold(e->journal); /* a victim's row without its incident's would be a fall that no story tells */
+	follow_instances(s);      /* rows before intents: the journal keeps the order */
 	follow_incidents(s, false);
 	for (size_t k = 0; k < s->update.n_notes; k++)
 		story_note(s, &s->update.notes[k]);
@@ -292,6 +293,7 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 	for (size_t k = 0; k < s->update.n_orders; k++)
 		if (plan_order_needs_intent(s->update.orders[k].type))
 			send_order(s, &s->update.orders[k]);
+	journal_release(e->journal);
 	if (s->update.number_used) {
 		e->fresh_number = 0;
 		engine_fetch_number(e);

@@ -207,6 +207,24 @@ static void test_the_mediums_faults_are_told_once_and_their_end_too(unused_arg v
 	}
 }
 
+/* That the second fails rolls the first back, which is then tried alone: they were in one transaction. */
+static void test_what_is_put_while_it_is_held_is_one_transaction(unused_arg void **state)
+{
+	int runs = 0;
+	journal_hold(journal);
+	put((struct job){.row = 1, .ret_runs = &runs});
+	for (int i = 0; i < 20; i++) { /* an idle thread would take it at once */
+		uv_sleep(1);
+		uv_run(&loop, UV_RUN_NOWAIT);
+	}
+	assert_int_equal(seen.n_done, 0);
+	put((struct job){.status = -ENOENT});
+	journal_release(journal);
+	await_done(2);
+	assert_int_equal(runs, 2);
+	assert_true(has_row(1));
+}
+
 /* A full disk can be read: that is no sign that it can be written again. */
 static void test_questions_work_while_nothing_can_be_written_and_do_not_say_otherwise(unused_arg void **state)
 {
@@ -281,6 +299,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        WITH(test_jobs_run_and_are_answered_in_order),
 	        WITH(test_a_batch_is_one_transaction),
+	        WITH(test_what_is_put_while_it_is_held_is_one_transaction),
 	        WITH(test_a_job_that_fails_does_not_take_others_along),
 	        WITH(test_the_mediums_faults_are_told_once_and_their_end_too),
 	        WITH(test_questions_work_while_nothing_can_be_written_and_do_not_say_otherwise),

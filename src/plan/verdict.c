@@ -9,9 +9,9 @@
  * with, or if the host knows that its processors are overrun (then chance decides who is slow), it takes eight times the
  * misses, without a good answer in between. The same holds for whoever still answers, only late: it is slow, a hung
  * server is silent; and slow alone convicts only in contrast, and on an overrun host only if it lasts: in its place another
- * one would be slow, and building one more guest takes what is short. Many connections that were tried in one moment are one miss, or a
- * crowd of clients would make a verdict out of a hiccup. What is merely unusual is weak: it takes
- * two vantages, and two different things that they see.
+ * one would be slow, and building one more guest takes what is short. Many connections that were tried in one moment are one
+ * miss, or a crowd of clients would make a verdict out of a hiccup. What is merely unusual is weak: it takes two vantages, and
+ * two different things that they see.
  */
 #include "plan/inside.h"
 

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -69,7 +70,9 @@ static void out_begin(void)
 {
 	uint8_t bytes[AGENT_FRAME];
 	size_t dropped = channel.keyed ? (AGENT_FRAME - channel.cut) % AGENT_FRAME : channel.out_size;
-	channel.out_size -= dropped < channel.out_size ? dropped : channel.out_size;
+	if (dropped > channel.out_size || channel.out_size - dropped > ROOM)
+		dropped = channel.out_size;
+	channel.out_size -= dropped;
 	memmove(channel.out + AGENT_FRAME, channel.out + dropped, channel.out_size);
 	memset(channel.out, 0, AGENT_FRAME);
 	channel.out_size += AGENT_FRAME;
@@ -167,8 +170,8 @@ void channel_event(unsigned events)
 static void port_try(void)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = channel.fd};
-	uint8_t none[1];
-	if (write(channel.fd, none, 0) < 0 && errno != EAGAIN)
+	struct pollfd port = {.fd = channel.fd};
+	if (poll(&port, 1, 0) != 0) /* it hangs up still */
 		return;
 	if (epoll_ctl(channel.epoll, EPOLL_CTL_ADD, channel.fd, &event) < 0)
 		return;

@@ -13,7 +13,7 @@
 
 #define FRAMES 40
 #define ROOM ((size_t)FRAMES * AGENT_FRAME)
-#define FIND_TICKS 10 /* how rarely a port that is not there is looked for */
+#define FIND_TICKS 4 /* how rarely a port that is not there is looked for */
 
 static struct {
 	int epoll, fd;

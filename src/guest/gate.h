@@ -20,7 +20,7 @@ void gate_mounts(void);
 int gate_reads(struct err *err) must_use;
 
 /* Answers what is late. To be called each GATE_TICK_MS. */
-#define GATE_TICK_MS 100
+#define GATE_TICK_MS 250
 void gate_watch(void);
 
 /* Learning is over. */

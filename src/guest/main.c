@@ -32,7 +32,7 @@
 
 #define CONF_PATH "/usr/lib/koboshi/guest.conf"
 #define TICK_MS GATE_TICK_MS
-#define LOOK_TICKS 10
+#define LOOK_TICKS (1000 / TICK_MS)
 #define BEAT_TICKS (AGENT_BEAT_MS / TICK_MS)
 #define READS_AFTER_MS 60000 /* opens are asked about once the service answers, or so long after the start */
 

@@ -26,7 +26,7 @@
 #define AGENT_HASH 32     /* SHA-256 */
 #define AGENT_MAC 16      /* bytes of the HMAC-SHA256 over all that stands before it, at the end of a frame */
 #define AGENT_VERSION 1   /* of the whole protocol: no other is understood */
-#define AGENT_BEAT_MS 500 /* from one BEAT to the next */
+#define AGENT_BEAT_MS 1000 /* from one BEAT to the next */
 
 enum agent_type {
 	AGENT_HELLO = 1, /* guest: a start; `list` = SHA-256 of the allowlist that it took, `abilities`; no MAC yet */

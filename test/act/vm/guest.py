@@ -188,6 +188,7 @@ def channel(engine, folder):
             assert part, f"closed before '{word}' came"
             got += part
 
+    lab(folder, 1, "agent=$(pidof koboshi-guest) && kill -9 $agent")  # whoever holds the port is the only one who can speak
     engine.order(CHANNEL, 1)
     first, key = engine.channels[1]
     assert key.hex() == (folder / "run/guest/1/agent.key").read_text()

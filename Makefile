@@ -21,7 +21,7 @@ build: deps ## compile everything into build/
 images: deps ## make the three variants (kept for the next time)
 	@images/build --cache $(KOBOSHI_CACHE)
 
-demo: build images ## the scenario: six faults, each survived; a timeline and build/demo/report.json
+demo: build images ## the scenario: seven faults, each survived; a timeline and build/demo/report.json
 	@lab/demo
 
 lab: build images ## bring up the same lab and leave it running to play with

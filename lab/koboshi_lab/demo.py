@@ -13,7 +13,7 @@ from .shell import guarded
 
 ACTS = (
     ("The service dies.", (("close-port", None), ("hang", None), ("panic", None), ("close-port", 10.0))),
-    ("An attacker keeps it alive: the timeline names who saw it.", (("scan", None), ("tamper", None))),
+    ("An attacker keeps it alive: the timeline names who saw it.", (("drop-program", None), ("scan", None), ("tamper", None))),
 )
 TARGET = layout.BUILD / "demo"
 

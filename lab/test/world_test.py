@@ -114,7 +114,7 @@ assert len(sleepers) == 2, sleepers
         done = lab("demo")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         report = json.loads((BUILD / "demo/report.json").read_text())["faults"]
-        self.assertEqual([r["fault"] for r in report], ["close-port", "hang", "panic", "kill-koboshid", "scan", "tamper"])
+        self.assertEqual([r["fault"] for r in report], ["close-port", "hang", "panic", "kill-koboshid", "drop-program", "scan", "tamper"])
         for row in report:
             self.assertGreater(row["failed"], 0)
             self.assertLess(row["failed"], row["requests"])

@@ -27,6 +27,9 @@ int cli_config_check(const struct cli *cli);
 int cli_config_schema(const struct cli *cli);
 int cli_mud_compile(const struct cli *cli);
 int cli_scan(const struct cli *cli);
+int cli_contain(const struct cli *cli);
+int cli_release(const struct cli *cli);
+int cli_containments(const struct cli *cli);
 
 /* Prints "koboshi: SENTENCE" on standard error; returns CLI_FAILED. */
 int cli_fail(const char *format, ...) printf_like(1, 2);

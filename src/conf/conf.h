@@ -139,7 +139,11 @@ struct conf {
 	struct conf_address resolvers[CONF_RESOLVERS_MAX]; /* who is asked for the names of profiles */
 	size_t n_resolvers;                                /* 0: whom the host asks */
 	struct conf_service services[CONF_SERVICES_MAX];
-	size_t n_services;                             /* >= 1 */
+	size_t n_services; /* >= 1 */
+	/* Who is never cut, whatever happens: management, monitoring. */
+	struct conf_range4 never_cut4[CONF_RANGES_MAX];
+	struct conf_range6 never_cut6[CONF_RANGES_MAX];
+	size_t n_never_cut4, n_never_cut6;
 	bool decoys;                                   /* asking where nobody is counts as a touch; default true */
 	uint32_t decoy_connections;                    /* so many are held in the tarpit; 16..16384, default 1024 */
 	struct conf_port decoy_except[CONF_PORTS_MAX]; /* ports of the gateway that guests have a reason to ask */

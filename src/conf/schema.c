@@ -124,6 +124,13 @@ static int guests_address(const struct yaml_node *node, const struct yaml_value 
 	return 0;
 }
 
+static int never_cut(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
+                     struct err *err unused_arg)
+{
+	struct conf *conf = object;
+	return range_add(value, conf->never_cut4, &conf->n_never_cut4, conf->never_cut6, &conf->n_never_cut6);
+}
+
 static int guests_resolver(const struct yaml_node *node unused_arg, const struct yaml_value *value, void *object,
                            struct err *err unused_arg)
 {
@@ -342,6 +349,8 @@ const struct yaml_key conf_keys[] = {
 	{.key = "services", .type = YAML_NAMED, .keys = service_keys, .required = true, .min = 1,
 	 YAML_ITEMS(struct conf, services, n_services), .name_offset = offsetof(struct conf_service, name), .name_max = CONF_NAME_MAX,
 	 .help = "The services that are kept alive, each below its name."},
+	{.key = "never_cut", .type = YAML_LIST, .item = YAML_RANGE, .limit = CONF_RANGES_MAX, .hook = never_cut, .fallback = "[]",
+	 .help = "Addresses that are never cut off, whatever happens: management, monitoring."},
 	{.key = "decoys", .type = YAML_MAP, .keys = decoy_keys, .help = "Traps for whoever looks around in the guests' segment."},
 	{.key = "files", .type = YAML_MAP, .keys = files_keys,
 	 .help = "What guests write into folders of this host is looked at. What they write on their own disks is not seen."},

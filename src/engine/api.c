@@ -39,7 +39,8 @@ struct request {
 
 struct question { /* to the ledger's thread */
 	struct request *request;
-	uint64_t number; /* 0: the list */
+	bool containments; /* else incidents */
+	uint64_t number;   /* 0: the list */
 	json_t *answer;
 };
 
@@ -71,7 +72,10 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 static int question_work(struct ledger *l, void *arg, struct err *err)
 {
 	struct question *q = arg;
-	q->answer = q->number ? report_incident(l, q->number, err) : report_incidents(l, err);
+	if (q->containments)
+		q->answer = report_containments(l, err);
+	else
+		q->answer = q->number ? report_incident(l, q->number, err) : report_incidents(l, err);
 	return q->answer ? 0 : err->code;
 }
 
@@ -88,7 +92,7 @@ static void question_done(void *arg, int status, const struct err *err)
 	free(q);
 }
 
-static enum MHD_Result ask_ledger(struct request *request, uint64_t number)
+static enum MHD_Result ask_ledger(struct request *request, bool containments, uint64_t number)
 {
 	if (request->answer) {
 		json_t *answer = request->answer;
@@ -100,6 +104,7 @@ static enum MHD_Result ask_ledger(struct request *request, uint64_t number)
 	struct question *q = calloc(1, sizeof(*q));
 	assert(q);
 	q->request = request;
+	q->containments = containments;
 	q->number = number;
 	request->asked = true;
 	MHD_suspend_connection(request->connection);
@@ -152,13 +157,18 @@ static enum MHD_Result get_flows(struct request *request, const char *rest)
 static enum MHD_Result get_incidents(struct request *request, const char *rest)
 {
 	if (rest[0] == '\0')
-		return ask_ledger(request, 0);
+		return ask_ledger(request, false, 0);
 	size_t digits = strspn(rest + 1, "0123456789");
 	uint64_t number = digits > 0 && digits < 19 && !rest[1 + digits] ? strtoull(rest + 1, NULL, 10) : 0;
 	if (number == 0)
 		return respond(request->connection, MHD_HTTP_NOT_FOUND,
 		               sentence("an incident is named by its number, as in /v1/incidents/3"));
-	return ask_ledger(request, number);
+	return ask_ledger(request, false, number);
+}
+
+static enum MHD_Result get_containments(struct request *request, const char *rest unused_arg)
+{
+	return ask_ledger(request, true, 0);
 }
 
 /* What is misspelt must not become a switch of whatever there is. */
@@ -197,6 +207,38 @@ static struct engine_service *service_asked_for(struct engine *e, const json_t *
 	return NULL;
 }
 
+/* Without a body: an empty one. NULL: no JSON object. Caller gives it back. */
+static json_t *body_of(const struct request *request)
+{
+	json_t *body = request->size ? json_loadb(request->body, request->size, JSON_REJECT_DUPLICATES, NULL) : json_object();
+	if (json_is_object(body))
+		return body;
+	json_decref(body);
+	return NULL;
+}
+
+typedef unsigned asked(struct engine *e, const json_t *body, json_t **ret_answer);
+
+static enum MHD_Result post(struct request *request, asked *do_it)
+{
+	json_t *body = body_of(request), *answer;
+	if (!body)
+		return respond(request->connection, MHD_HTTP_BAD_REQUEST, sentence("the body is not a JSON object"));
+	unsigned status = do_it(request->api->engine, body, &answer);
+	json_decref(body);
+	return respond(request->connection, status, answer);
+}
+
+static enum MHD_Result post_contain(struct request *request, const char *rest unused_arg)
+{
+	return post(request, report_contain);
+}
+
+static enum MHD_Result post_release(struct request *request, const char *rest unused_arg)
+{
+	return post(request, report_release);
+}
+
 static enum MHD_Result post_switch(struct request *request, const char *rest)
 {
 	static const char *const refusals[] = {
@@ -206,9 +248,8 @@ static enum MHD_Result post_switch(struct request *request, const char *rest)
 	};
 	(void)rest;
 	char problem[160];
-	json_t *body = request->size ? json_loadb(request->body, request->size, JSON_REJECT_DUPLICATES, NULL) : json_object();
-	if (!json_is_object(body)) {
-		json_decref(body);
+	json_t *body = body_of(request);
+	if (!body) {
 		return respond(request->connection, MHD_HTTP_BAD_REQUEST,
 		               sentence("the body is not a JSON object, as in {\"service\": \"NAME\"}"));
 	}
@@ -232,7 +273,8 @@ static const struct {
         {"GET", "/v1/status", false, get_status},      {"GET", "/v1/variants", false, get_variants},
         {"GET", "/v1/incidents", true, get_incidents}, {"GET", "/v1/why", true, get_why},
         {"GET", "/v1/flows", true, get_flows},         {"POST", "/v1/switch", false, post_switch},
-        {"GET", "/v1/files", false, get_files},
+        {"GET", "/v1/files", false, get_files},        {"GET", "/v1/containments", false, get_containments},
+        {"POST", "/v1/contain", false, post_contain},  {"POST", "/v1/release", false, post_release},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -250,7 +292,8 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
 	return respond(request->connection, MHD_HTTP_NOT_FOUND,
 	               sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
-	                        "/v1/why/NAME, /v1/flows, /v1/flows/NAME and POST /v1/switch"));
+	                        "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments and POST /v1/switch, /v1/contain, "
+	                        "/v1/release"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -4,6 +4,7 @@
  * (the journal's aside).
  */
 #include "conf/conf.h"
+#include "engine/contain.h"
 #include "engine/files.h"
 #include "engine/hands.h"
 #include "engine/journal.h"
@@ -111,6 +112,7 @@ struct engine {
 	} decoys;
 	int64_t asked_us[WIRE_ROLE_MAX_]; /* since when an actuator owes an answer to OBSERVE; 0: it owes none */
 	struct engine_files files;
+	struct containments containments;
 	uint32_t accelerator; /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;

@@ -243,6 +243,8 @@ static void hand_post_waiting(struct hand *hand)
 static bool same_matter(const struct wire_order *a, const struct wire_order *b)
 {
 	bool by_service = a->type == ORDER_NET_STEER;
+	if (a->type == ORDER_NET_CONTAIN && a->contain.number != b->contain.number)
+		return false;
 	return a->type == b->type && (by_service ? a->service == b->service : a->instance == b->instance);
 }
 

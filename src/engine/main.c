@@ -107,6 +107,7 @@ static void on_pulse(uv_timer_t *timer)
 		tell_all(e, PLAN_EV_BUSY, busy);
 	}
 	agents_pulse(e);
+	contain_pulse(e);
 	journal_check(e->journal, now_us);
 	e->beats++;
 	if (e->flows_fd >= 0 && e->world_known)
@@ -286,11 +287,15 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		}
 		if (role == WIRE_SCAN)
 			files_ready(e);
+		if (role == WIRE_NET)
+			contain_again(e);
 		start_actuator_ready(e, role);
 	} else if (note->type == NOTICE_TROUBLE) {
 		text_copy(e->trouble[role], sizeof(e->trouble[role]), note->text);
 	} else if (note->type == NOTICE_MEDDLED) {
 		words_add(&e->meddled, note->time_us, note->text);
+		if (role == WIRE_NET) /* what it put back has no containment in it */
+			contain_again(e);
 		log_warning("engine.meddled", "%s", note->text);
 	} else if (note->type == NOTICE_PROFILE) {
 		if (note->service < e->n_services)
@@ -318,6 +323,8 @@ static void on_answer(void *arg, const struct hands_cookie *cookie, const struct
 		sense_flows_cut(e->flows, order->type == ORDER_NET_CUT ? order->instance : order->victim);
 	if (order->type == ORDER_NET_OBSERVE || order->type == ORDER_VM_OBSERVE)
 		start_answer(e, order, answer);
+	else if (order->type == ORDER_NET_CONTAIN)
+		contain_answer(e, order, answer);
 	else if (order->type == ORDER_VM_CHANNEL)
 		agents_answered(e, order, answer);
 	else if (cookie->service < e->n_services)

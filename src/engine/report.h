@@ -19,9 +19,14 @@ json_t *report_subjects(struct engine *e); /* all that can be asked about */
 json_t *report_flows(struct engine *e);
 json_t *report_flows_of(struct engine *e, const char *name);
 
+/* POST /v1/contain and /v1/release: an HTTP status, and the answer's object. */
+unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answer);
+unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answer);
+
 /* Appends a sentence to a list. */
 void report_say(json_t *list, const char *format, ...) printf_like(2, 3);
 
 /* On the ledger's thread: the ledger only. NULL with `err` filled when there is nothing to say. */
 json_t *report_incidents(struct ledger *l, struct err *err);
 json_t *report_incident(struct ledger *l, uint64_t number, struct err *err);
+json_t *report_containments(struct ledger *l, struct err *err);

@@ -90,6 +90,8 @@ int start_begin(struct engine *e, struct ledger *l, bool fresh_ledger, struct er
 		r = ledger_suspicion_each(l, take_suspicion, e, err);
 	if (r == 0)
 		r = ledger_incident_last(l, &e->last_incident, err);
+	if (r == 0)
+		r = contain_load(e, l, err);
 	if (r < 0)
 		return r;
 	if (e->ledger_lost)

@@ -117,6 +117,27 @@ int ledger_suspicion_put(struct ledger *l, const struct ledger_suspicion *row, s
 typedef int ledger_suspicion_fn(void *arg, const struct ledger_suspicion *row);
 int ledger_suspicion_each(struct ledger *l, ledger_suspicion_fn *fn, void *arg, struct err *err) must_use;
 
+struct ledger_containment {
+	uint64_t number;
+	char subject[64];  /* "source 203.0.113.9/32" */
+	char reason[160];  /* why, in one sentence */
+	char who[32];      /* who wanted it: "operator", "koboshi" */
+	uint64_t incident; /* 0: none */
+	int64_t begun_us;  /* real, like the others */
+	int64_t until_us;  /* 0: until it is released */
+	int64_t ended_us;  /* 0: in force, or to be */
+	char state[16];    /* wanted in-force refused ended */
+	char proof[200];   /* what the actuator read back, or why it refused */
+};
+/* Inserts or updates the row with this number (> 0, chosen by the caller: ledger_containment_last() + 1, ...). Of those that
+ * ended the newest LEDGER_CONTAINMENTS_KEPT stay. */
+#define LEDGER_CONTAINMENTS_KEPT 1000
+int ledger_containment_put(struct ledger *l, const struct ledger_containment *row, struct err *err) must_use;
+int ledger_containment_last(struct ledger *l, uint64_t *ret_number, struct err *err) must_use; /* ever given; 0: none */
+/* Those that have not ended, by number, then the newest `limit` that have. */
+typedef int ledger_containment_fn(void *arg, const struct ledger_containment *row);
+int ledger_containment_each(struct ledger *l, unsigned limit, ledger_containment_fn *fn, void *arg, struct err *err) must_use;
+
 /* Several puts as one commit: all or nothing, one fsync. begin/commit do not nest; rollback on any failure between (a commit
  * after a failed put rolls back and returns -ECANCELED). Rollback without begin does nothing. */
 int ledger_begin(struct ledger *l, struct err *err) must_use;

@@ -34,6 +34,11 @@ static const char *const scripts[] = {
         "CREATE INDEX intent_open ON intent (number) WHERE ended_us = 0;"
         "CREATE TABLE suspicion (component TEXT PRIMARY KEY, value REAL NOT NULL CHECK (value >= 0),"
         " since_us INTEGER NOT NULL, incident INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+        /* 2 */
+        "CREATE TABLE containment (number INTEGER PRIMARY KEY AUTOINCREMENT CHECK (number > 0), subject TEXT NOT NULL,"
+        " reason TEXT NOT NULL, who TEXT NOT NULL, incident INTEGER NOT NULL, begun_us INTEGER NOT NULL,"
+        " until_us INTEGER NOT NULL, ended_us INTEGER NOT NULL, state TEXT NOT NULL, proof TEXT NOT NULL) STRICT;"
+        "CREATE INDEX containment_ended ON containment (ended_us, number);",
 };
 #define VERSION ((int)countof(scripts))
 

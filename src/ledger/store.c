@@ -13,6 +13,7 @@
 #define INCIDENT_COLUMNS                                                                                                         \
 	"number, service, victim, active_before, active_after, victim_variant, active_variant, verdict, phase, cause, shared,"   \
 	" opened_us, closed_us, first_evidence_us, verdict_us, steered_us, standby_us, spare_us, boot_id, outcome"
+#define CONTAINMENT_COLUMNS "number, subject, reason, who, incident, begun_us, until_us, ended_us, state, proof"
 #define INTENT_COLUMNS "number, word, service, instance, variant, incident, begun_us, ended_us, status, text"
 
 static const char *const sql[SQL_MAX_] = {
@@ -51,6 +52,14 @@ static const char *const sql[SQL_MAX_] = {
         [SQL_SUSPICION_PUT] = "INSERT OR REPLACE INTO suspicion (component, value, since_us, incident) VALUES (?1, ?2, ?3, ?4)",
         [SQL_SUSPICION_DELETE] = "DELETE FROM suspicion WHERE component = ?1",
         [SQL_SUSPICION_EACH] = "SELECT component, value, since_us, incident FROM suspicion ORDER BY component",
+        [SQL_CONTAINMENT_PUT] =
+                "INSERT OR REPLACE INTO containment (" CONTAINMENT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        [SQL_CONTAINMENT_LAST] = "SELECT seq FROM sqlite_sequence WHERE name = 'containment'",
+        [SQL_CONTAINMENT_LIVING] = "SELECT " CONTAINMENT_COLUMNS " FROM containment WHERE ended_us = 0 ORDER BY number",
+        [SQL_CONTAINMENT_ENDED] =
+                "SELECT " CONTAINMENT_COLUMNS " FROM containment WHERE ended_us > 0 ORDER BY number DESC LIMIT ?1",
+        [SQL_CONTAINMENT_PRUNE] = "DELETE FROM containment WHERE number IN (SELECT number FROM containment"
+                                  " WHERE ended_us > 0 ORDER BY number DESC LIMIT -1 OFFSET ?1)",
 };
 
 static int unwritable(const struct ledger *l, const char *what, const char *why, struct err *err)

@@ -13,6 +13,7 @@ static const struct {
         [ORDER_VM_RESUME] = {"vm-resume", WIRE_VM},      [ORDER_VM_LINK] = {"vm-link", WIRE_VM},
         [ORDER_VM_UNCAP] = {"vm-uncap", WIRE_VM},        [ORDER_VM_EVIDENCE] = {"vm-evidence", WIRE_VM},
         [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},    [ORDER_VM_CHANNEL] = {"vm-channel", WIRE_VM},
+        [ORDER_NET_CONTAIN] = {"net-contain", WIRE_NET},
 };
 
 static const char *name_of(const char *const *names, size_t count, size_t index)

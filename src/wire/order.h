@@ -2,8 +2,8 @@
 /*
  * What the processes say to each other: fixed-size messages over SOCK_SEQPACKET, one per packet, native byte order
  * (both ends are the same build on the same host). A message that does not decode ends the link: the sender is
- * broken or taken over. No message carries an address, a path or a command: only numbers of things that every
- * process knows from the configuration that it loaded itself.
+ * broken or taken over. No message carries a path or a command, nor an address by which something would be opened: only numbers
+ * of things that every process knows from the configuration that it loaded itself, and the addresses of whom to cut.
  *
  *   engine -> actuator   ORDER     carry this out; at most WIRE_PENDING_MAX unanswered
  *   actuator -> engine   ANSWER    what was read back from the world afterwards
@@ -53,6 +53,8 @@ enum order_type {
 	                      oldest evidence goes when there is no room */
 	ORDER_VM_DESTROY,  /* instance: guest, seed, overlay, keys gone. Idempotent; slow (1-2 s) */
 	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
+	/* net again */
+	ORDER_NET_CONTAIN, /* contain, flag: cut this source from the services (1), or no more (0). Idempotent */
 	ORDER_TYPE_MAX_
 };
 
@@ -101,6 +103,13 @@ enum wire_notice {
 	NOTICE_MAX_
 };
 
+struct wire_contain {        /* ORDER_NET_CONTAIN only; else zero */
+	uint64_t number;     /* of the containment, > 0 */
+	uint8_t address[16]; /* of IPv4: the first four; bits behind the prefix are zero */
+	uint32_t prefix;     /* 0..32 or 0..128 */
+	uint32_t v6;         /* 0 or 1 */
+};
+
 struct wire_order {
 	uint64_t id;           /* chosen by the engine, > 0, rising */
 	uint64_t incident;     /* 0: none */
@@ -113,6 +122,7 @@ struct wire_order {
 	uint32_t gate;         /* enum wire_gate */
 	uint32_t flag;         /* 0 or 1 */
 	uint32_t zero;
+	struct wire_contain contain;
 };
 
 struct wire_observed_instance {

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import http.client
 import http.server
+import ipaddress
 import json
 import os
 import pathlib
@@ -202,7 +203,8 @@ def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * S
 class Order:
     def __init__(self, body):
         (self.id, self.incident, self.closed_below, self.type, self.service, self.instance, self.victim, self.variant, self.gate,
-         self.flag, _) = struct.unpack("=QQQ8I", body)
+         self.flag, _, self.contain, address, self.prefix, v6) = struct.unpack("=QQQ8IQ16s2I", body)
+        self.source = str(ipaddress.ip_address(address if v6 else address[:4]))
 
     def __repr__(self):
         return f"<{self.type} of {self.instance} victim {self.victim} gate {self.gate}>"

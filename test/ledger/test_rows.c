@@ -383,6 +383,49 @@ static int see_suspicion(void *arg, const struct ledger_suspicion *row)
 	                (unsigned long long)row->incident);
 }
 
+struct containments {
+	struct ledger_containment rows[8];
+	size_t n;
+};
+
+static int see_containment(void *arg, const struct ledger_containment *row)
+{
+	struct containments *seen = arg;
+	seen->rows[seen->n++] = *row;
+	return 0;
+}
+
+static void test_containments(unused_arg void **state)
+{
+	struct ledger_containment row = {.number = 1,
+	                                 .subject = "source 203.0.113.9/32",
+	                                 .reason = "it guesses passwords",
+	                                 .who = "operator",
+	                                 .begun_us = 5,
+	                                 .until_us = 9,
+	                                 .state = "wanted"};
+	struct containments seen = {0}, rest = {0};
+	uint64_t last;
+	MUST(ledger_containment_last(ledger, &last, &err));
+	assert_int_equal(last, 0);
+	for (row.number = 1; row.number <= 3; row.number++)
+		MUST(ledger_containment_put(ledger, &row, &err));
+	row.number = 2;
+	row.ended_us = 7;
+	snprintf(row.state, sizeof(row.state), "ended");
+	snprintf(row.proof, sizeof(row.proof), "203.0.113.9/32 is cut no more");
+	MUST(ledger_containment_put(ledger, &row, &err));
+	MUST(ledger_containment_each(ledger, 10, see_containment, &seen, &err));
+	assert_int_equal(seen.n, 3); /* who lives comes first */
+	assert_int_equal(seen.rows[0].number, 1);
+	assert_int_equal(seen.rows[1].number, 3);
+	assert_memory_equal(&seen.rows[2], &row, sizeof(row));
+	MUST(ledger_containment_each(ledger, 0, see_containment, &rest, &err));
+	assert_int_equal(rest.n, 2);
+	MUST(ledger_containment_last(ledger, &last, &err));
+	assert_int_equal(last, 3);
+}
+
 static void test_suspicions(unused_arg void **state)
 {
 	struct ledger_suspicion row = {.component = "server nginx 1.22", .value = 1.5, .since_us = 7, .incident = 3};
@@ -467,6 +510,7 @@ int main(void)
 	        LEDGER_TEST(test_ended_rows_are_bounded),
 	        LEDGER_TEST(test_intents),
 	        LEDGER_TEST(test_suspicions),
+	        LEDGER_TEST(test_containments),
 	        LEDGER_TEST(test_all_or_nothing),
 	        LEDGER_TEST(test_in_memory),
 	        LEDGER_TEST(test_only_the_owner_may_read_it),

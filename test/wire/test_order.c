@@ -48,6 +48,12 @@ struct row {
 	const char *wrong; /* a part of the sentence; NULL: decodes */
 };
 
+static void contained(struct wire_message *m)
+{
+	m->order = (struct wire_order){.id = 1, .type = ORDER_NET_CONTAIN, .flag = 1};
+	m->order.contain = (struct wire_contain){.number = 7, .address = {198, 51, 100}, .prefix = 24};
+}
+
 /* One function per row, named after its line. */
 #define CHANGE(name, ...)                                                                                                        \
 	static void name(struct wire_message *m)                                                                                 \
@@ -81,6 +87,14 @@ CHANGE(flows_no_incident, m->order.type = ORDER_NET_FLOWS)
 CHANGE(channel, m->order.type = ORDER_VM_CHANNEL)
 CHANGE(channel_no_instance, m->order.type = ORDER_VM_CHANNEL; m->order.instance = 0)
 CHANGE(observe, m->order = (struct wire_order){.id = 1, .type = ORDER_VM_OBSERVE})
+CHANGE(source_beside, m->order.contain.number = 1)
+CHANGE(contain, contained(m))
+CHANGE(contain_six, contained(m); m->order.contain.v6 = 1; m->order.contain.prefix = 128; m->order.contain.address[15] = 1)
+CHANGE(contain_no_number, contained(m); m->order.contain.number = 0)
+CHANGE(contain_kind, contained(m); m->order.contain.v6 = 2)
+CHANGE(contain_prefix, contained(m); m->order.contain.prefix = 33)
+CHANGE(contain_behind, contained(m); m->order.contain.address[3] = 1)
+CHANGE(contain_four_is_longer, contained(m); m->order.contain.address[4] = 1)
 CHANGE(answer_no_id, m->answer.id = 0)
 CHANGE(answer_positive, m->answer.status = 1)
 CHANGE(answer_too_negative, m->answer.status = INT32_MIN)
@@ -142,7 +156,7 @@ static const struct row rows[] = {
         {"kind 0", WIRE_ORDER, kind_zero, "unknown kind 0"},
         {"kind beyond", WIRE_ORDER, kind_beyond, "unknown kind"},
         {"an order that says notice", WIRE_ORDER, kind_other, "of kind 3"},
-        {"size says less", WIRE_ORDER, size_says_less, "(says 63)"},
+        {"size says less", WIRE_ORDER, size_says_less, "(says 95)"},
         {"order without id", WIRE_ORDER, order_no_id, "without id"},
         {"order type 0", WIRE_ORDER, order_type_zero, "order type"},
         {"order type beyond", WIRE_ORDER, order_type_beyond, "order type"},
@@ -163,6 +177,14 @@ static const struct row rows[] = {
         {"channel", WIRE_ORDER, channel, NULL},
         {"channel of nobody", WIRE_ORDER, channel_no_instance, "names no instance"},
         {"observe", WIRE_ORDER, observe, NULL},
+        {"source in another order", WIRE_ORDER, source_beside, "takes none"},
+        {"contain", WIRE_ORDER, contain, NULL},
+        {"contain a source of IPv6", WIRE_ORDER, contain_six, NULL},
+        {"contain without number", WIRE_ORDER, contain_no_number, "without number"},
+        {"contain a source of no kind", WIRE_ORDER, contain_kind, "no kind"},
+        {"contain with a long prefix", WIRE_ORDER, contain_prefix, "no kind"},
+        {"contain with bits behind", WIRE_ORDER, contain_behind, "behind its prefix"},
+        {"contain an address that is too long", WIRE_ORDER, contain_four_is_longer, "behind its prefix"},
         {"answer to nothing", WIRE_ANSWER, answer_no_id, "no order"},
         {"answer with status 1", WIRE_ANSWER, answer_positive, "no errno"},
         {"answer with the least status", WIRE_ANSWER, answer_too_negative, "no errno"},
@@ -249,8 +271,11 @@ static void test_every_order_that_names_an_instance_needs_it(unused_arg void **s
 	for (unsigned type = 1; type < ORDER_TYPE_MAX_; type++) {
 		struct wire_message got, sent = {.kind = WIRE_ORDER};
 		sent.order = (struct wire_order){.id = 1, .type = type, .incident = 1, .gate = WIRE_GATE_FENCED};
+		if (type == ORDER_NET_CONTAIN)
+			sent.order.contain.number = 1;
 		size_t size = wire_encode(&sent);
-		bool alone = type == ORDER_NET_OBSERVE || type == ORDER_VM_OBSERVE || type == ORDER_NET_STEER;
+		bool alone = type == ORDER_NET_CONTAIN || type == ORDER_NET_OBSERVE || type == ORDER_VM_OBSERVE ||
+		             type == ORDER_NET_STEER;
 		assert_int_equal(wire_decode(&sent, size, &got, NULL), alone ? 0 : -EBADMSG);
 		sent.order.instance = UINT32_MAX;
 		assert_int_equal(wire_decode(&sent, size, &got, NULL), 0);

@@ -2,6 +2,7 @@
  * Orders, checked again and answered with what was read back. The engine may have been taken over: an order that this
  * configuration does not know, or that would open a fenced guest by the back door of a switch, is refused.
  */
+#include "act/net/contain.h"
 #include "act/net/net.h"
 #include "act/net/state.h"
 #include "lib/bytes.h"
@@ -235,7 +236,7 @@ typedef int order_hand(struct net *net, const struct wire_order *order, struct w
 static order_hand *const hands[ORDER_TYPE_MAX_] = {
         [ORDER_NET_OBSERVE] = do_observe, [ORDER_NET_TAP_ADD] = do_tap_add, [ORDER_NET_TAP_DEL] = do_tap_del,
         [ORDER_NET_GATE] = do_gate,       [ORDER_NET_STEER] = do_steer,     [ORDER_NET_CUT] = do_cut,
-        [ORDER_NET_FLOWS] = do_flows,
+        [ORDER_NET_FLOWS] = do_flows,     [ORDER_NET_CONTAIN] = contain_do,
 };
 
 void order_do(struct net *net, const struct wire_order *order, struct wire_answer *ret_answer)

@@ -7,6 +7,7 @@
  * A tap in neither set is in quarantine, so what was forgotten is closed. Maps and gate sets are only ever added here,
  * never flushed: loading the base again (a restart) leaves traffic as it is.
  */
+#include "act/net/contain.h"
 #include "act/net/net.h"
 
 #include "lib/bytes.h"
@@ -176,6 +177,7 @@ void ruleset_base(FILE *out, const struct conf *conf, bool hold4, bool hold6)
 {
 	fputs(base_sets, out);
 	profile_base(out, conf);
+	contain_base(out);
 	fputs(base_steer, out);
 	fputs(base_pass, out);
 	fputs(base_host, out);

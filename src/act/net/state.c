@@ -201,29 +201,48 @@ int state_addresses(struct net *net, const char *set, state_address_seen *seen, 
 	return r;
 }
 
-struct sets {
-	state_set_seen *seen;
+struct names_seen {
+	uint16_t table, name; /* attributes */
+	state_name_seen *seen;
 	void *arg;
 };
 
-static int set_seen(const struct nlmsghdr *message, void *arg)
+static int name_seen(const struct nlmsghdr *message, void *arg)
 {
-	const struct sets *sets = arg;
+	const struct names_seen *names = arg;
 	const struct nlattr *attribute;
+	const char *table = "", *name = "";
 	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg))
 	{
-		if (mnl_attr_get_type(attribute) == NFTA_SET_NAME && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) >= 0)
-			sets->seen(sets->arg, mnl_attr_get_str(attribute));
+		if (mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) < 0)
+			continue;
+		if (mnl_attr_get_type(attribute) == names->table)
+			table = mnl_attr_get_str(attribute);
+		if (mnl_attr_get_type(attribute) == names->name)
+			name = mnl_attr_get_str(attribute);
 	}
+	if (strcmp(table, "koboshi") == 0 && name[0])
+		names->seen(names->arg, name);
 	return MNL_CB_OK;
 }
 
-void state_sets(struct net *net, state_set_seen *seen, void *arg)
+/* No table, no names. */
+static void names_read(struct net *net, uint16_t type, struct names_seen *names)
 {
 	char buffer[256];
-	struct nlmsghdr *request = filter_request(buffer, NFT_MSG_GETSET, NLM_F_DUMP, NFPROTO_INET);
-	mnl_attr_put_strz(request, NFTA_SET_TABLE, "koboshi");
-	(void)filter_talk(net, request, set_seen, &(struct sets){seen, arg}); /* no table, no sets */
+	struct nlmsghdr *request = filter_request(buffer, type, NLM_F_DUMP, NFPROTO_INET);
+	mnl_attr_put_strz(request, names->table, "koboshi");
+	(void)filter_talk(net, request, name_seen, names);
+}
+
+void state_sets(struct net *net, state_name_seen *seen, void *arg)
+{
+	names_read(net, NFT_MSG_GETSET, &(struct names_seen){NFTA_SET_TABLE, NFTA_SET_NAME, seen, arg});
+}
+
+void state_chains(struct net *net, state_name_seen *seen, void *arg)
+{
+	names_read(net, NFT_MSG_GETCHAIN, &(struct names_seen){NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, seen, arg});
 }
 
 static bool object_there(struct net *net, uint16_t type, const char *chain)

@@ -41,11 +41,13 @@ uint32_t state_target(const struct state *state, const struct conf *conf, size_t
 
 bool state_chain_there(struct net *net, const char *chain); /* of table inet koboshi */
 
-/* What is in a set of addresses; a set that is not there is empty. And the names of all sets. Both of table inet koboshi. */
+/* What is in a set of addresses; a set that is not there is empty. And the names of all sets and chains. All of table inet
+ * koboshi. */
 typedef void state_address_seen(void *arg, const uint8_t *bytes, size_t size);
 int state_addresses(struct net *net, const char *set, state_address_seen *seen, void *arg, struct err *err) must_use;
-typedef void state_set_seen(void *arg, const char *set);
-void state_sets(struct net *net, state_set_seen *seen, void *arg);
+typedef void state_name_seen(void *arg, const char *name);
+void state_sets(struct net *net, state_name_seen *seen, void *arg);
+void state_chains(struct net *net, state_name_seen *seen, void *arg);
 
 /* Number in "kb7"; 0 when it is no tap of ours. */
 uint32_t state_tap_number(const char *name);

@@ -1,0 +1,126 @@
+/* `koboshi contain`, `release`, `containments`: who is cut off from the services. */
+#include "cli/api.h"
+#include "cli/cli.h"
+#include "cli/show.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define LOOKS 100 /* for what became of it, 20 ms each */
+
+static const json_t *of_number(const json_t *list, json_int_t number)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach(list, i, one) if (json_integer_value(json_object_get(one, "number")) == number) return one;
+	return NULL;
+}
+
+/* Until it is no longer merely wanted. Prints what was read back, or why not. */
+static int outcome_await(const struct cli *cli, json_int_t number, const char *wanted)
+{
+	const struct cli quiet = {.socket = cli->socket};
+	for (int look = 0; look < LOOKS; look++) {
+		struct api_answer answer;
+		if (cli_ask(&quiet, "/v1/containments", NULL, &answer) != 0)
+			return CLI_FAILED;
+		const json_t *one = of_number(json_object_get(answer.json, "containments"), number);
+		const char *state = show_string(one, "state");
+		bool there = strcmp(state, wanted) == 0, refused = strcmp(state, "refused") == 0;
+		if (there && !cli->json)
+			printf("containment %lld: %s\n", (long long)number, show_string(one, "proof"));
+		int r = refused ? cli_fail("%s", show_string(one, "proof")) : 0;
+		api_answer_done(&answer);
+		if (there || refused)
+			return r;
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	return cli_fail("containment %lld is not %s yet; koboshi containments shows why", (long long)number, wanted);
+}
+
+/* "90s", "10min", "24h", "7d". 0: no duration. */
+static long long seconds_of(const char *text)
+{
+	static const struct {
+		const char *unit;
+		long long seconds;
+	} units[] = {{"s", 1}, {"min", 60}, {"h", 3600}, {"d", 86400}};
+	char *end;
+	long long number = strtoll(text, &end, 10);
+	for (size_t i = 0; i < countof(units) && isdigit((unsigned char)*text) && number > 0 && number < 1000000; i++)
+		if (strcmp(end, units[i].unit) == 0)
+			return number * units[i].seconds;
+	return 0;
+}
+
+static int ask_for(const struct cli *cli, const char *path, json_t *question, const char *wanted)
+{
+	struct api_answer answer;
+	auto_free char *body = question ? json_dumps(question, JSON_COMPACT) : NULL;
+	json_decref(question);
+	if (!body)
+		return cli_fail("the arguments are no text in UTF-8");
+	if (cli_ask(cli, path, body, &answer) != 0)
+		return CLI_FAILED;
+	json_int_t number = json_integer_value(json_object_get(answer.json, "containment"));
+	api_answer_done(&answer);
+	return outcome_await(cli, number, wanted);
+}
+
+int cli_contain(const struct cli *cli)
+{
+	bool timed = cli->n_args == 3;
+	long long for_s = timed ? seconds_of(cli->args[2]) : 0;
+	if (timed && !for_s)
+		return cli_fail("'%.40s' is no duration, such as 90s, 10min, 24h or 7d", cli->args[2]);
+	json_t *question = json_pack("{s:s, s:s}", "source", cli->args[0], "reason", cli->args[1]);
+	if (question && timed)
+		json_object_set_new(question, "for_s", json_integer(for_s));
+	return ask_for(cli, "/v1/contain", question, "in-force");
+}
+
+int cli_release(const struct cli *cli)
+{
+	const char *text = cli->args[0];
+	size_t digits = strspn(text, "0123456789");
+	if (digits == 0 || digits > 15 || text[digits])
+		return cli_fail("'%.40s' is no containment's number; koboshi containments lists them", text);
+	return ask_for(cli, "/v1/release", json_pack("{s:I}", "number", (json_int_t)strtoll(text, NULL, 10)), "ended");
+}
+
+static void moment_print(const json_t *one, const char *key, const char *never, char *ret_text, size_t size)
+{
+	const json_t *value = json_object_get(one, key);
+	time_t at = (time_t)json_integer_value(value);
+	struct tm parts;
+	if (!json_is_integer(value) || !localtime_r(&at, &parts) || strftime(ret_text, size, "%F %T", &parts) == 0)
+		snprintf(ret_text, size, "%s", never);
+}
+
+int cli_containments(const struct cli *cli)
+{
+	struct api_answer answer;
+	size_t i;
+	json_t *one;
+	if (cli_ask(cli, "/v1/containments", NULL, &answer) != 0)
+		return CLI_FAILED;
+	const json_t *list = json_object_get(answer.json, "containments");
+	if (!cli->json && json_array_size(list) == 0)
+		puts("Nobody is cut off, and nobody was.");
+	json_array_foreach(list, i, one)
+	{
+		char begun[32], until[32], ended[32];
+		moment_print(one, "begun_s", "?", begun, sizeof(begun));
+		moment_print(one, "until_s", "released", until, sizeof(until));
+		moment_print(one, "ended_s", "", ended, sizeof(ended));
+		if (!cli->json)
+			printf("%-4lld %-10s %-36s since %s %s %s  %s (%s)\n",
+			       (long long)json_integer_value(json_object_get(one, "number")), show_string(one, "state"),
+			       show_string(one, "subject"), begun, *ended ? "ended" : "until", *ended ? ended : until,
+			       show_string(one, "reason"), show_string(one, "who"));
+	}
+	api_answer_done(&answer);
+	return 0;
+}

@@ -1,0 +1,108 @@
+/* Containments: what the ledger says of them, and what is asked for by POST. */
+#include "engine/report.h"
+
+#include "lib/bytes.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ENDED_SHOWN 100
+
+static json_t *moment(int64_t real_us)
+{
+	return real_us ? json_integer((json_int_t)(real_us / 1000000)) : json_null();
+}
+
+static int add_row(void *arg, const struct ledger_containment *row)
+{
+	json_t *incident = row->incident ? json_integer((json_int_t)row->incident) : json_null();
+	json_array_append_new(
+	        arg, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "number", (json_int_t)row->number, "subject",
+	                       report_text(row->subject), "state", report_text(row->state), "reason", report_text(row->reason),
+	                       "who", report_text(row->who), "incident", incident, "begun_s", moment(row->begun_us), "until_s",
+	                       moment(row->until_us), "ended_s", moment(row->ended_us), "proof", report_text(row->proof)));
+	return 0;
+}
+
+json_t *report_containments(struct ledger *l, struct err *err)
+{
+	json_t *list = json_array();
+	if (ledger_containment_each(l, ENDED_SHOWN, add_row, list, err) == 0)
+		return json_pack("{s:o}", "containments", list);
+	json_decref(list);
+	return NULL;
+}
+
+/* --- what is asked for */
+
+static unsigned refuse(json_t **ret_answer, unsigned status, const char *format, ...) printf_like(3, 4);
+static unsigned refuse(json_t **ret_answer, unsigned status, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	*ret_answer = json_pack("{s:o}", "error", report_text(text));
+	return status;
+}
+
+/* What is misspelt must not be passed over: it may have been the end. */
+static const char *unknown_key(const json_t *body, const char *const *known, size_t n)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)body, key, value)
+	{
+		bool is_known = false;
+		for (size_t i = 0; i < n; i++)
+			is_known = is_known || strcmp(key, known[i]) == 0;
+		if (!is_known)
+			return key;
+	}
+	return NULL;
+}
+
+unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answer)
+{
+	static const char *const known[] = {"source", "reason", "for_s"};
+	struct err err = {0};
+	const char *unknown = unknown_key(body, known, countof(known));
+	const json_t *for_s = json_object_get(body, "for_s");
+	const char *source = json_string_value(json_object_get(body, "source")),
+	           *reason = json_string_value(json_object_get(body, "reason"));
+	if (unknown)
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'%.31s' is not known here; a body is {\"source\": \"203.0.113.9\", \"reason\": \"...\", "
+		              "\"for_s\": 3600}",
+		              unknown);
+	if (!source)
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST, "'source' must be an address or a network in quotes");
+	if (!reason || !*reason || strlen(reason) >= sizeof(((struct ledger_containment *)0)->reason))
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'reason' must say in at most 159 bytes why: whoever finds it later wants to know");
+	if (for_s && (!json_is_integer(for_s) || json_integer_value(for_s) < 1 || json_integer_value(for_s) > CONTAIN_FOR_MAX_S))
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'for_s' must be a number of seconds from 1 to %d; without it it lasts until it is released",
+		              CONTAIN_FOR_MAX_S);
+	uint64_t number = contain_begin(e, source, reason, json_integer_value(for_s), &err);
+	if (!number)
+		return refuse(ret_answer, err.code == -EINVAL ? MHD_HTTP_BAD_REQUEST : MHD_HTTP_CONFLICT, "%s", err.text);
+	*ret_answer = json_pack("{s:I}", "containment", (json_int_t)number);
+	return MHD_HTTP_ACCEPTED;
+}
+
+unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answer)
+{
+	static const char *const known[] = {"number"};
+	struct err err = {0};
+	const json_t *number = json_object_get(body, "number");
+	if (unknown_key(body, known, countof(known)) || !json_is_integer(number) || json_integer_value(number) < 1)
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST, "a body is {\"number\": N}; GET /v1/containments lists them");
+	if (contain_release(e, (uint64_t)json_integer_value(number), &err) < 0)
+		return refuse(ret_answer, MHD_HTTP_NOT_FOUND, "%s", err.text);
+	*ret_answer = json_pack("{s:O}", "containment", number);
+	return MHD_HTTP_ACCEPTED;
+}

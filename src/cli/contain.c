@@ -90,36 +90,49 @@ int cli_release(const struct cli *cli)
 	return ask_for(cli, "/v1/release", json_pack("{s:I}", "number", (json_int_t)strtoll(text, NULL, 10)), "ended");
 }
 
-static void moment_print(const json_t *one, const char *key, const char *never, char *ret_text, size_t size)
+/* "2026-01-02T03:04:05.678Z" as people write it; UTC. */
+static const char *moment(const json_t *one, const char *key, const char *never, char *ret_text)
 {
-	const json_t *value = json_object_get(one, key);
-	time_t at = (time_t)json_integer_value(value);
-	struct tm parts;
-	if (!json_is_integer(value) || !localtime_r(&at, &parts) || strftime(ret_text, size, "%F %T", &parts) == 0)
-		snprintf(ret_text, size, "%s", never);
+	const char *text = show_string(one, key);
+	if (strlen(text) < 19)
+		return never;
+	snprintf(ret_text, SHOW_TEXT_MAX, "%.10s %.8s", text, text + 11);
+	return ret_text;
+}
+
+static void row_put(struct libscols_table *table, const json_t *one)
+{
+	char number[SHOW_TEXT_MAX], begun[SHOW_TEXT_MAX], end[SHOW_TEXT_MAX];
+	const char *state = show_string(one, "state"), *until = moment(one, "until", "released", end);
+	struct libscols_line *row = show_row(table);
+	show_cell(row, 0, show_member(one, "number", number), SHOW_PLAIN);
+	show_cell(row, 1, state,
+	          strcmp(state, "in-force") == 0  ? SHOW_BOLD
+	          : strcmp(state, "refused") == 0 ? SHOW_BAD
+	                                          : SHOW_QUIET);
+	show_cell(row, 2, show_string(one, "subject"), SHOW_PLAIN);
+	show_cell(row, 3, moment(one, "begun", "", begun), SHOW_PLAIN);
+	show_cell(row, 4, moment(one, "ended", until, end), SHOW_PLAIN);
+	show_cell(row, 5, show_string(one, "reason"), SHOW_PLAIN);
+	show_cell(row, 6, show_string(one, "who"), SHOW_QUIET);
 }
 
 int cli_containments(const struct cli *cli)
 {
+	static const char *const columns[] = {"NUMBER", "STATE", "SUBJECT", "SINCE (UTC)", "UNTIL", "REASON", "WHO"};
 	struct api_answer answer;
 	size_t i;
 	json_t *one;
 	if (cli_ask(cli, "/v1/containments", NULL, &answer) != 0)
 		return CLI_FAILED;
 	const json_t *list = json_object_get(answer.json, "containments");
-	if (!cli->json && json_array_size(list) == 0)
+	if (!cli->json && json_array_size(list) == 0) {
 		puts("Nobody is cut off, and nobody was.");
-	json_array_foreach(list, i, one)
-	{
-		char begun[32], until[32], ended[32];
-		moment_print(one, "begun_s", "?", begun, sizeof(begun));
-		moment_print(one, "until_s", "released", until, sizeof(until));
-		moment_print(one, "ended_s", "", ended, sizeof(ended));
-		if (!cli->json)
-			printf("%-4lld %-10s %-36s since %s %s %s  %s (%s)\n",
-			       (long long)json_integer_value(json_object_get(one, "number")), show_string(one, "state"),
-			       show_string(one, "subject"), begun, *ended ? "ended" : "until", *ended ? ended : until,
-			       show_string(one, "reason"), show_string(one, "who"));
+	} else if (!cli->json) {
+		struct libscols_table *table = show_table_new(columns, countof(columns));
+		show_right(table, 0);
+		json_array_foreach(list, i, one) row_put(table, one);
+		show_table_print(table);
 	}
 	api_answer_done(&answer);
 	return 0;

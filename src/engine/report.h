@@ -7,6 +7,9 @@
 /* A JSON string of whatever bytes a message, a ledger or an actuator brought: what is no UTF-8 becomes '?'. Never NULL. */
 json_t *report_text(const char *text);
 
+/* "2026-01-02T03:04:05.678Z"; 0: null. */
+json_t *report_when(int64_t real_us);
+
 /* On the loop. */
 json_t *report_status(struct engine *e);
 json_t *report_variants(struct engine *e);

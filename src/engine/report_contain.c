@@ -10,19 +10,15 @@
 
 #define ENDED_SHOWN 100
 
-static json_t *moment(int64_t real_us)
-{
-	return real_us ? json_integer((json_int_t)(real_us / 1000000)) : json_null();
-}
-
 static int add_row(void *arg, const struct ledger_containment *row)
 {
 	json_t *incident = row->incident ? json_integer((json_int_t)row->incident) : json_null();
-	json_array_append_new(
-	        arg, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "number", (json_int_t)row->number, "subject",
-	                       report_text(row->subject), "state", report_text(row->state), "reason", report_text(row->reason),
-	                       "who", report_text(row->who), "incident", incident, "begun_s", moment(row->begun_us), "until_s",
-	                       moment(row->until_us), "ended_s", moment(row->ended_us), "proof", report_text(row->proof)));
+	json_array_append_new(arg,
+	                      json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "number", (json_int_t)row->number,
+	                                "subject", report_text(row->subject), "state", report_text(row->state), "reason",
+	                                report_text(row->reason), "who", report_text(row->who), "incident", incident, "begun",
+	                                report_when(row->begun_us), "until", report_when(row->until_us), "ended",
+	                                report_when(row->ended_us), "proof", report_text(row->proof)));
 	return 0;
 }
 

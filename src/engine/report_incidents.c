@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-static json_t *when(int64_t real_us)
+json_t *report_when(int64_t real_us)
 {
 	char text[48];
 	struct tm broken;
@@ -42,8 +42,8 @@ static json_t *head(const struct ledger_incident *row)
 	                         report_text(row->phase), "cause", report_text(row->cause), "outcome", report_text(row->outcome),
 	                         "shared", report_text(row->shared));
 	assert(json);
-	json_object_set_new(json, "opened", when(row->opened_us));
-	json_object_set_new(json, "closed", when(row->closed_us));
+	json_object_set_new(json, "opened", report_when(row->opened_us));
+	json_object_set_new(json, "closed", report_when(row->closed_us));
 	json_object_set_new(json, "victim", party_name(row->victim, row->victim_variant));
 	json_object_set_new(json, "active", party_name(row->active_after, row->active_variant));
 	const struct {
@@ -122,7 +122,7 @@ static int add_step(void *arg, const struct ledger_step *row)
 	json_t *step = json_pack("{s:f, s:o, s:o, s:o}", "ms", (double)row->since_us / 1000.0, "phase", report_text(row->phase),
 	                         "step", report_text(row->step), "text", report_text(row->text));
 	assert(step);
-	json_object_set_new(step, "time", when(row->time_us));
+	json_object_set_new(step, "time", report_when(row->time_us));
 	json_array_append_new(story->steps, step);
 	role_learn(&story->roles, row);
 	return 0;

@@ -81,6 +81,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/v1/switch" and asked == {"service": "sensor"}:
             self.reply(202, '{"incident":4}')
+        elif self.path == "/v1/contain" and asked.get("source") == "203.0.113.9":
+            self.reply(202, '{"containment":7}' if asked == {"source": "203.0.113.9", "reason": "it guesses passwords", "for_s": 600}
+                       else '{"containment":8}')
+        elif self.path == "/v1/release":
+            self.reply(202, '{"containment":6}')
         else:
             self.reply(409, json.dumps({"error": "there is no service '%s'" % asked.get("service")}))
 

@@ -185,6 +185,28 @@ talk() {
 	[ "$output" = "koboshi: '../status' is no name of an instance; 'koboshi flows' lists them" ]
 }
 
+@test "contain, release, containments: what was read back, or why not" {
+	talk
+	run "$KOBOSHI" contain 203.0.113.9 "it guesses passwords" 10min
+	[ "$status" -eq 0 ]
+	[ "$output" = "containment 7: 203.0.113.9/32 is cut from the services" ]
+	run "$KOBOSHI" contain 203.0.113.9 "another"
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: 203.0.113.9/32 is never cut: 'never_cut' names it" ]
+	run "$KOBOSHI" contain 203.0.113.9 "it guesses passwords" soon
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: 'soon' is no duration, such as 90s, 10min, 24h or 7d" ]
+	run "$KOBOSHI" release 6
+	[ "$status" -eq 0 ]
+	[ "$output" = "containment 6: 2001:db8:20::/64 is cut no more" ]
+	run "$KOBOSHI" release all
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: 'all' is no containment's number; koboshi containments lists them" ]
+	run "$KOBOSHI" containments
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/containments.txt" - <<<"$output"
+}
+
 @test "switch: the only service needs no name; a wrong one is refused with the API's sentence" {
 	talk
 	run "$KOBOSHI" switch

@@ -17,13 +17,14 @@ import time
 import unittest
 
 from agents_test import AgentTests
+from contain_test import ContainTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 
-class EngineTest(AgentTests, unittest.TestCase):
+class EngineTest(AgentTests, ContainTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

@@ -324,6 +324,42 @@ def rules_that_others_flush_come_back(asking: clients.Clients) -> None:
     check(scene.numbers(before) == scene.numbers(after), "the same instances are there")
 
 
+# --- containment ------------------------------------------------------------------------------------------------------------
+
+
+def is_served(address: str) -> bool:
+    argv = network.client_exec("curl", "-s", "-o", "/dev/null", "-m", "2", f"http://{address}/")
+    return subprocess.run(argv, check=False).returncode == 0
+
+
+@test
+def a_source_that_is_cut_stays_so_until_it_is_released(asking: clients.Clients) -> None:
+    """Its other address, which is another source, is served; and koboshid may die meanwhile."""
+    api.wait_whole()
+    first, begin = api.newest_incident(), shell.now_us()
+    number = api.call("POST", "/v1/contain", {"source": layout.CLIENT4, "reason": "the test wants to know"})["containment"]
+
+    def state() -> str:
+        rows = (api.try_call("GET", "/v1/containments") or {}).get("containments", [])
+        return next((row["state"] for row in rows if row["number"] == number), "")
+
+    shell.wait_for("the cut", lambda: state() == "in-force", 10, 0.005)
+    print(f"# cut and proven {(shell.now_us() - begin) / 1000:.0f} ms after it was asked for", flush=True)
+    check(not is_served(layout.SERVICE4) and is_served(f"[{layout.SERVICE6}]"), "the cut one gets no answer, others do")
+    old = set(api.koboshi_pids())
+    api.kill_koboshi()
+    check(not is_served(layout.SERVICE4), "it is cut while koboshid is away")
+    shell.wait_for("a new koboshid", lambda: api.koboshi_pids() and not old & set(api.koboshi_pids()), 20, 0.05)
+    shell.wait_for("the cut, ordered again", lambda: state() == "in-force", 20, 0.05)
+    check(not is_served(layout.SERVICE4), "it is cut as before")
+    api.call("POST", "/v1/release", {"number": number})
+    shell.wait_for("its end", lambda: state() == "ended", 10, 0.02)
+    check(is_served(layout.SERVICE4), "it is served again")
+    asking.wait_good(shell.now_us(), 10)
+    api.wait_whole(60)
+    check(api.newest_incident() == first, "no incident came of it")
+
+
 # --- files and koboshi's own --------------------------------------------------------------------------------------------------
 
 

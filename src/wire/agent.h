@@ -21,11 +21,11 @@
 
 #define AGENT_PORT "org.koboshi.agent.0"
 #define AGENT_FRAME 256
-#define AGENT_TEXT 160    /* with NUL; cut where it is longer */
-#define AGENT_KEY 32      /* bytes */
-#define AGENT_HASH 32     /* SHA-256 */
-#define AGENT_MAC 16      /* bytes of the HMAC-SHA256 over all that stands before it, at the end of a frame */
-#define AGENT_VERSION 1   /* of the whole protocol: no other is understood */
+#define AGENT_TEXT 160     /* with NUL; cut where it is longer */
+#define AGENT_KEY 32       /* bytes */
+#define AGENT_HASH 32      /* SHA-256 */
+#define AGENT_MAC 16       /* bytes of the HMAC-SHA256 over all that stands before it, at the end of a frame */
+#define AGENT_VERSION 1    /* of the whole protocol: no other is understood */
 #define AGENT_BEAT_MS 1000 /* from one BEAT to the next */
 
 enum agent_type {

@@ -373,15 +373,24 @@ static void set_member(FILE *out, const char *set, const char *tap, bool in)
 		fprintf(out, "delete element " T "%s { \"%s\" }\n", set, tap);
 }
 
+/* Counted, but nothing to tell: the answer to a client whose flow is forgotten, because it was cut or moved. */
+static void late_answers(FILE *out, const char *tap, const struct conf_service *service)
+{
+	for (size_t i = 0; i < service->n_ports; i++)
+		if (service->ports[i].protocol == IPPROTO_TCP)
+			fprintf(out, "add rule " T "%s_note tcp sport %u tcp flags & (fin|syn|rst|ack) != syn return\n", tap,
+			        service->ports[i].port);
+}
+
 void profile_tap(FILE *out, const struct net *net, const struct conf_instance *instance, uint32_t service)
 {
 	char set[PROFILE_SET_MAX];
 	const char *tap = instance->tap;
 	chains_add(out, tap);
-	fprintf(out,
-	        "add rule " T "%s_note counter name %s_outside\n"
-	        "add rule " T "%s_note limit rate " STRAY_RATE " log prefix \"kb:stray\"" RULESET_LOG,
-	        tap, tap, tap);
+	fprintf(out, "add rule " T "%s_note counter name %s_outside\n", tap, tap);
+	if (service < net->conf.n_services)
+		late_answers(out, tap, &net->conf.services[service]);
+	fprintf(out, "add rule " T "%s_note limit rate " STRAY_RATE " log prefix \"kb:stray\"" RULESET_LOG, tap);
 	if (service < net->conf.n_services)
 		fprintf(out, "add rule " T "%s_pace limit rate %u/second burst %u packets goto profile_allow\n", tap,
 		        net->conf.services[service].outside_rate, net->conf.services[service].outside_rate);

@@ -106,6 +106,28 @@ static void test_strays_are_told_and_cut(void **state)
 	close(host);
 }
 
+/* A planned switch cuts the old one's connections; what it still says to its clients is dropped and speaks against nobody. */
+static void test_late_answers_are_no_strays(void **state)
+{
+	struct world *w = *state;
+	static const char *const services[] = {SERVICE4, SERVICE6};
+	begin(w, &report, "");
+	for (size_t i = 0; i < countof(services); i++) {
+		int client, server;
+		steer(w, 1, 0);
+		assert_int_equal(reached(w, services[i], &client, &server, NULL), 1);
+		steer(w, 2, 0);
+		fine(w, (struct wire_order){.type = ORDER_NET_CUT, .instance = 1});
+		assert_int_equal(send(server, "late", 4, MSG_NOSIGNAL), 4);
+		assert_false(lab_readable(client, QUIET));
+		close(client);
+		close(server);
+	}
+	assert_int_equal(lab_logged(&w->lab, QUIET).stray, 0);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list counter inet koboshi kb1_outside | grep -q 'packets [1-9]'"), 0);
+}
+
 static void test_answers_need_their_own_entry(void **state)
 {
 	struct world *w = *state;
@@ -307,6 +329,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_allowed_goes_and_answers_come_back),
 	        LAB_TEST(test_classes_are_what_the_configuration_says),
 	        LAB_TEST(test_strays_are_told_and_cut),
+	        LAB_TEST(test_late_answers_are_no_strays),
 	        LAB_TEST(test_answers_need_their_own_entry),
 	        LAB_TEST(test_reject_is_told_to_the_guest),
 	        LAB_TEST(test_gates_come_first),

@@ -138,8 +138,8 @@ static void answers_await(ares_channel channel)
 		(void)poll(watched, n, left ? (int)(left->tv_sec * 1000 + left->tv_usec / 1000) + 1 : TRY_MS);
 		for (nfds_t i = 0; i < n; i++)
 			if (watched[i].revents)
-				ares_process_fd(channel, watched[i].revents & ~POLLOUT ? watched[i].fd : ARES_SOCKET_BAD,
-				                watched[i].revents & POLLOUT ? watched[i].fd : ARES_SOCKET_BAD);
+				ares_process_fd(channel, (watched[i].revents & ~POLLOUT) ? watched[i].fd : ARES_SOCKET_BAD,
+				                (watched[i].revents & POLLOUT) ? watched[i].fd : ARES_SOCKET_BAD);
 		ares_process_fd(channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* what took too long */
 	}
 }

@@ -16,14 +16,6 @@
 
 /* --- sources in text */
 
-static bool bits_behind(const struct wire_contain *source)
-{
-	for (uint32_t bit = source->prefix; bit < 128; bit++)
-		if (source->address[bit / 8] & (0x80 >> bit % 8))
-			return true;
-	return false;
-}
-
 int contain_parse(const char *text, struct wire_contain *ret_source, struct err *err)
 {
 	char address[INET6_ADDRSTRLEN];
@@ -38,7 +30,7 @@ int contain_parse(const char *text, struct wire_contain *ret_source, struct err 
 	if (!good || source.prefix > (source.v6 ? 128 : 32))
 		return err_set(err, -EINVAL, "'%.60s' is no address and no network, such as 203.0.113.9 or 2001:db8:20::/64",
 		               text);
-	if (bits_behind(&source))
+	if (wire_contain_bits_behind(&source))
 		return err_set(err, -EINVAL, "'%.60s' is no network: there are bits behind its prefix", text);
 	*ret_source = source;
 	return 0;

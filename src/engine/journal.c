@@ -226,7 +226,8 @@ void journal_release(struct journal *j)
 {
 	uv_mutex_lock(&j->lock);
 	j->held = false;
-	uv_cond_signal(&j->wake);
+	if (j->waiting.first) /* most steps write nothing */
+		uv_cond_signal(&j->wake);
 	uv_mutex_unlock(&j->lock);
 }
 

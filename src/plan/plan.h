@@ -36,8 +36,7 @@
 #define PLAN_FLAPS 4u
 #define PLAN_FLAP_US 600000000
 
-/* On an overrun host an instance that answers, only never in time, is left after so long; a quiet host needs no more than misses.
- */
+/* On an overrun host an instance that answers, but never in time, is left after so long; on any other, misses are enough. */
 #define PLAN_SLOW_US 30000000
 
 /* Layers in which a shared component counts as "the same hole"; the rest are packages. Same order as image_layer. */

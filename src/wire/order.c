@@ -76,7 +76,14 @@ static const char *order_ranges_wrong(const struct wire_order *order)
 	return order->zero ? "a spare field in use" : NULL;
 }
 
-/* Bits behind the prefix must be zero: one network has one form. */
+bool wire_contain_bits_behind(const struct wire_contain *contain)
+{
+	for (uint32_t bit = contain->prefix; bit < 128; bit++)
+		if (contain->address[bit / 8] & (0x80 >> bit % 8))
+			return true;
+	return false;
+}
+
 static const char *contain_wrong(const struct wire_contain *contain)
 {
 	uint32_t bits = contain->v6 ? 128 : 32;
@@ -84,10 +91,7 @@ static const char *contain_wrong(const struct wire_contain *contain)
 		return "a containment without number";
 	if (contain->v6 > 1 || contain->prefix > bits)
 		return "a source of no kind";
-	for (uint32_t bit = contain->prefix; bit < 128; bit++)
-		if (contain->address[bit / 8] & (0x80 >> bit % 8))
-			return "a source with bits behind its prefix";
-	return NULL;
+	return wire_contain_bits_behind(contain) ? "a source with bits behind its prefix" : NULL;
 }
 
 static const char *order_wrong(const struct wire_message *message)

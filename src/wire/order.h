@@ -110,6 +110,9 @@ struct wire_contain {        /* ORDER_NET_CONTAIN only; else zero */
 	uint32_t v6;         /* 0 or 1 */
 };
 
+/* One network has one form: such a source is refused. */
+bool wire_contain_bits_behind(const struct wire_contain *contain);
+
 struct wire_order {
 	uint64_t id;           /* chosen by the engine, > 0, rising */
 	uint64_t incident;     /* 0: none */

@@ -38,32 +38,19 @@ static bool overlap6(const struct conf_range6 *range, const struct wire_contain 
 	return conf_in_range6(range, &other.address) || conf_in_range6(&other, &range->address);
 }
 
-static const char *never4(const struct conf *conf, const struct wire_contain *source)
+static const char *never_cut(const struct conf *conf, const struct wire_contain *source)
 {
-	const struct conf_range4 loopback = {{htonl(0x7f000000)}, 8};
-	if (source->prefix < CONTAIN_WIDEST4)
+	const struct conf_range4 loopback4 = {{htonl(0x7f000000)}, 8};
+	const struct conf_range6 loopback6 = {IN6ADDR_LOOPBACK_INIT, 128};
+	bool v6 = source->v6;
+	if (source->prefix < (v6 ? CONTAIN_WIDEST6 : CONTAIN_WIDEST4))
 		return "it is so wide that everybody would be cut";
-	if (overlap4(&conf->guests4, source))
+	if (v6 ? overlap6(&conf->guests6, source) : overlap4(&conf->guests4, source))
 		return "guests' addresses are in it";
-	if (overlap4(&loopback, source))
+	if (v6 ? overlap6(&loopback6, source) : overlap4(&loopback4, source))
 		return "it is this host itself";
-	for (size_t i = 0; i < conf->n_never_cut4; i++)
-		if (overlap4(&conf->never_cut4[i], source))
-			return "'never_cut' names it";
-	return NULL;
-}
-
-static const char *never6(const struct conf *conf, const struct wire_contain *source)
-{
-	const struct conf_range6 loopback = {IN6ADDR_LOOPBACK_INIT, 128};
-	if (source->prefix < CONTAIN_WIDEST6)
-		return "it is so wide that everybody would be cut";
-	if (overlap6(&conf->guests6, source))
-		return "guests' addresses are in it";
-	if (overlap6(&loopback, source))
-		return "it is this host itself";
-	for (size_t i = 0; i < conf->n_never_cut6; i++)
-		if (overlap6(&conf->never_cut6[i], source))
+	for (size_t i = 0; i < (v6 ? conf->n_never_cut6 : conf->n_never_cut4); i++)
+		if (v6 ? overlap6(&conf->never_cut6[i], source) : overlap4(&conf->never_cut4[i], source))
 			return "'never_cut' names it";
 	return NULL;
 }
@@ -113,7 +100,7 @@ int contain_do(struct net *net, const struct wire_order *order, struct wire_answ
 {
 	const struct wire_contain *source = &order->contain;
 	char chain[32], text[INET6_ADDRSTRLEN + 4];
-	const char *never = source->v6 ? never6(&net->conf, source) : never4(&net->conf, source);
+	const char *never = never_cut(&net->conf, source);
 	source_print(source, text);
 	if (order->flag && never)
 		return err_set(err, -EPERM, "%s is never cut: %s", text, never);

@@ -386,14 +386,15 @@ void profile_tap(FILE *out, const struct net *net, const struct conf_instance *i
 {
 	char set[PROFILE_SET_MAX];
 	const char *tap = instance->tap;
+	const struct conf_service *own = service < net->conf.n_services ? &net->conf.services[service] : NULL;
 	chains_add(out, tap);
 	fprintf(out, "add rule " T "%s_note counter name %s_outside\n", tap, tap);
-	if (service < net->conf.n_services)
-		late_answers(out, tap, &net->conf.services[service]);
+	if (own)
+		late_answers(out, tap, own);
 	fprintf(out, "add rule " T "%s_note limit rate " STRAY_RATE " log prefix \"kb:stray\"" RULESET_LOG, tap);
-	if (service < net->conf.n_services)
+	if (own)
 		fprintf(out, "add rule " T "%s_pace limit rate %u/second burst %u packets goto profile_allow\n", tap,
-		        net->conf.services[service].outside_rate, net->conf.services[service].outside_rate);
+		        own->outside_rate, own->outside_rate);
 	fprintf(out, "add rule " T "%s_pace drop\n", tap);
 	for (uint32_t i = 0; i < net->conf.n_services; i++) {
 		profile_set(&net->conf.services[i], set);

@@ -27,7 +27,7 @@ ATTACKS = (
     Attack("kill-agent", ("mute", "nonsense")), Attack("lie-agent", ("nonsense", "mute")), Attack("flood-agent", ("nonsense",)),
     Attack("add-account", ("account", "changed")), Attack("change-etc", ("changed",)), Attack("load-module", ("module",)),
     Attack("touch-decoy", ("touched",), within_ms=100), Attack("scan", ("reaching", "touched"), within_ms=2000),
-    Attack("tamper", ("wrong-content", "wrong-challenge"), within_ms=1000), Attack("panic", ("panicked",), within_ms=100), Attack("watchdog", ("watchdog",)),
+    Attack("tamper", ("wrong-content", "wrong-challenge", "changed"), within_ms=1000), Attack("panic", ("panicked",), within_ms=100), Attack("watchdog", ("watchdog",)),
     Attack("mine", ("busy",), True, 5000), Attack("flood", ("flooding",), True, 5000), Attack("call-out", ("unusual",), True), Attack("write", ("writing",), True),
     Attack("stray", ("strayed",), True), Attack("open-port", ("listening",), True), Attack("change-api", ("differs", "outvoted"), True),
 )

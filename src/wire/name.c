@@ -72,6 +72,8 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_FILE_SKIPPED] = "file-skipped",
 	        [NOTICE_FILE_TROUBLE] = "file-trouble",
 	        [NOTICE_FILE_COUNTS] = "file-counts",
+	        [NOTICE_EVIDENCE_TAKEN] = "evidence-taken",
+	        [NOTICE_EVIDENCE_DROPPED] = "evidence-dropped",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",

@@ -16,8 +16,9 @@ static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no p
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
               "no padding");
-static_assert(sizeof(struct wire_files) <= sizeof(struct wire_usage), "what is behind it is checked to be zero");
-static_assert(sizeof(struct wire_note) == 64 + WIRE_KEY_SIZE + WIRE_TEXT_MAX, "no padding");
+static_assert(sizeof(struct wire_usage) <= sizeof(struct wire_evidence), "what is behind it is checked to be zero");
+static_assert(sizeof(struct wire_files) <= sizeof(struct wire_evidence), "what is behind it is checked to be zero");
+static_assert(sizeof(struct wire_note) == 40 + WIRE_SHA256 + WIRE_KEY_SIZE + WIRE_TEXT_MAX, "no padding");
 
 #define ERRNO_MAX 4095
 
@@ -163,16 +164,41 @@ static const char *answer_wrong(const struct wire_message *message)
 static bool is_about_guest(uint32_t type)
 {
 	return type != NOTICE_READY && type != NOTICE_TROUBLE && type != NOTICE_MEDDLED && type != NOTICE_PROFILE &&
-	       type != NOTICE_TARPIT && (type < NOTICE_FILE_BAD || type > NOTICE_FILE_COUNTS);
+	       type != NOTICE_TARPIT && (type < NOTICE_FILE_BAD || type > NOTICE_FILE_COUNTS) && type != NOTICE_EVIDENCE_DROPPED;
 }
 
 /* How much of the counters a notice has. */
 static size_t counted_size(uint32_t type)
 {
-	return type == NOTICE_GUEST_USAGE   ? sizeof(struct wire_usage)
-	       : type == NOTICE_TARPIT      ? sizeof(struct wire_tarpit)
-	       : type == NOTICE_FILE_COUNTS ? sizeof(struct wire_files)
-	                                    : 0;
+	return type == NOTICE_GUEST_USAGE        ? sizeof(struct wire_usage)
+	       : type == NOTICE_TARPIT           ? sizeof(struct wire_tarpit)
+	       : type == NOTICE_FILE_COUNTS      ? sizeof(struct wire_files)
+	       : type == NOTICE_EVIDENCE_TAKEN   ? sizeof(struct wire_evidence)
+	       : type == NOTICE_EVIDENCE_DROPPED ? sizeof(((struct wire_evidence *)0)->incident)
+	                                         : 0;
+}
+
+/* It will stand in a path that is shown to root. */
+static bool is_file_name(const char *text)
+{
+	size_t length = strlen(text);
+	return length > 0 && length < WIRE_FILE_MAX && text[0] >= 'a' && text[0] <= 'z' &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.-") == length;
+}
+
+static const char *evidence_wrong(const struct wire_note *note)
+{
+	if (note->type != NOTICE_EVIDENCE_TAKEN && note->type != NOTICE_EVIDENCE_DROPPED)
+		return NULL;
+	if (note->evidence.incident == 0)
+		return "evidence of no incident";
+	if (note->evidence.incident > INT64_MAX || note->evidence.bytes > INT64_MAX)
+		return "evidence with a number that nobody gives";
+	if (note->type == NOTICE_EVIDENCE_TAKEN && !is_file_name(note->text))
+		return "evidence in a file without a plain name";
+	if (note->type == NOTICE_EVIDENCE_DROPPED && (note->instance || note->text[0]))
+		return "evidence that is gone, of somebody or with a name";
+	return NULL;
 }
 
 static const char *note_wrong(const struct wire_message *message)
@@ -190,13 +216,13 @@ static const char *note_wrong(const struct wire_message *message)
 	if (!text_ends(note->text))
 		return "a text without end";
 	size_t counted = counted_size(note->type);
-	if (!all_zero((const uint8_t *)&note->usage + counted, sizeof(note->usage) - counted))
+	if (!all_zero((const uint8_t *)&note->evidence + counted, sizeof(note->evidence) - counted))
 		return "counters that belong to another notice";
 	if (note->type != NOTICE_GUEST_CHANNEL && !all_zero(note->key, sizeof(note->key)))
 		return "a key that belongs to another notice";
 	if (note->type != NOTICE_PROFILE && note->service)
 		return "a service in a notice that is about none";
-	return note->service < WIRE_SERVICES_MAX ? NULL : "a service out of range";
+	return note->service < WIRE_SERVICES_MAX ? evidence_wrong(note) : "a service out of range";
 }
 
 static const char *link_wrong(const struct wire_message *message)

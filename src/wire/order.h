@@ -26,6 +26,8 @@
 #define WIRE_TEXT_MAX 200
 #define WIRE_FDS_MAX 4
 #define WIRE_KEY_SIZE 32
+#define WIRE_SHA256 32
+#define WIRE_FILE_MAX 48 /* name of a file of evidence */
 
 enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_DECOY, WIRE_SCAN, WIRE_ROLE_MAX_ };
 
@@ -49,9 +51,10 @@ enum order_type {
 	ORDER_VM_RESUME,   /* instance */
 	ORDER_VM_LINK,     /* instance, flag: carrier up (1) or down (0) */
 	ORDER_VM_UNCAP,    /* instance: the boot's processor cap ends */
-	ORDER_VM_EVIDENCE, /* instance, incident, closed_below: memory image and console, bounded, hashed; of closed incidents the
-	                      oldest evidence goes when there is no room */
-	ORDER_VM_DESTROY,  /* instance: guest, seed, overlay, keys gone. Idempotent; slow (1-2 s) */
+	ORDER_VM_EVIDENCE, /* instance, incident, closed_below: flows (which net left there), console and memory image, bounded in
+	                      size and time, hashed -> NOTICE_EVIDENCE_TAKEN for each file, before the answer; of closed
+	                      incidents the oldest evidence goes when there is no room -> NOTICE_EVIDENCE_DROPPED */
+	ORDER_VM_DESTROY,  /* instance: guest, seed, keys gone. Idempotent; slow (1-2 s) */
 	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
 	/* net again */
 	ORDER_NET_CONTAIN, /* contain, flag: cut this source from the services (1), or no more (0). Idempotent */
@@ -90,16 +93,18 @@ enum wire_notice {
 	NOTICE_MEDDLED,     /* somebody else changed what is the actuator's; `text` says who, what, and what became of it */
 	NOTICE_PROFILE, /* net, behind each READY for each service that has a profile: `text` says why it is not in force; "": it
 	                   is */
-	NOTICE_LINK_RESTARTED, /* to the engine, from its own link code: the actuator was replaced */
-	NOTICE_GUEST_IO_ERROR, /* a read or write of its disk failed on the host; at most one in 50 ms of each */
-	NOTICE_GUEST_WATCHDOG, /* its watchdog device was armed and is no longer fed */
-	NOTICE_TARPIT,         /* from decoy, at most once a second: `tarpit` */
-	NOTICE_GUEST_CHANNEL,  /* brings a connection to the port of the instance's agent (wire/agent.h), and `key` */
-	NOTICE_FILE_BAD,       /* scan: `text` is path and reason; instance 0: nobody's */
-	NOTICE_FILE_UNKNOWN,   /* scan: `text` is "SHA256 PATH" */
-	NOTICE_FILE_SKIPPED,   /* scan: could not be judged; `text` is path and reason */
-	NOTICE_FILE_TROUBLE,   /* scan: a rule, list or folder that cannot be used, since its NOTICE_READY; `text` says why */
-	NOTICE_FILE_COUNTS,    /* scan: `files`, at most once a second */
+	NOTICE_LINK_RESTARTED,   /* to the engine, from its own link code: the actuator was replaced */
+	NOTICE_GUEST_IO_ERROR,   /* a read or write of its disk failed on the host; at most one in 50 ms of each */
+	NOTICE_GUEST_WATCHDOG,   /* its watchdog device was armed and is no longer fed */
+	NOTICE_TARPIT,           /* from decoy, at most once a second: `tarpit` */
+	NOTICE_GUEST_CHANNEL,    /* brings a connection to the port of the instance's agent (wire/agent.h), and `key` */
+	NOTICE_FILE_BAD,         /* scan: `text` is path and reason; instance 0: nobody's */
+	NOTICE_FILE_UNKNOWN,     /* scan: `text` is "SHA256 PATH" */
+	NOTICE_FILE_SKIPPED,     /* scan: could not be judged; `text` is path and reason */
+	NOTICE_FILE_TROUBLE,     /* scan: a rule, list or folder that cannot be used, since its NOTICE_READY; `text` says why */
+	NOTICE_FILE_COUNTS,      /* scan: `files`, at most once a second */
+	NOTICE_EVIDENCE_TAKEN,   /* vm: a file of evidence about the instance is complete: `evidence`, its name in `text` */
+	NOTICE_EVIDENCE_DROPPED, /* vm: there is no evidence of the incident `evidence.incident` any more, nor of any before it */
 	NOTICE_MAX_
 };
 
@@ -163,6 +168,12 @@ struct wire_files { /* since the start of koboshi-scan; NOTICE_FILE_COUNTS only 
 	uint32_t looked_at, bad, unknown, skipped, waiting, folders;
 };
 
+struct wire_evidence { /* NOTICE_EVIDENCE_* only */
+	uint64_t incident;
+	uint64_t bytes; /* this and the sum: of a file that was taken */
+	uint8_t sha256[WIRE_SHA256];
+};
+
 struct wire_note {       /* a NOTICE */
 	int64_t time_us; /* CLOCK_MONOTONIC */
 	uint32_t type;   /* enum wire_notice */
@@ -170,6 +181,7 @@ struct wire_note {       /* a NOTICE */
 	uint32_t accelerator; /* NOTICE_READY from vm: 0 unknown yet, 1 software emulation, 2 KVM */
 	uint32_t service;     /* NOTICE_PROFILE: index in conf.services */
 	union {
+		struct wire_evidence evidence; /* the largest one is the first: all of it is zero unless it is said */
 		struct wire_usage usage;
 		struct wire_tarpit tarpit;
 		struct wire_files files;

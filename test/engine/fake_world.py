@@ -27,12 +27,13 @@ import time
 ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
 NET, VM, HOST, DECOY, SCAN = 2, 3, 4, 5, 6
 READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT, GUEST_CHANNEL = 1, 6, 8, 9, 10, 13, 14, 15, 16
-FILE_BAD, FILE_UNKNOWN, FILE_SKIPPED, FILE_TROUBLE, FILE_COUNTS = range(17, 22)
+FILE_BAD, FILE_UNKNOWN, FILE_SKIPPED, FILE_TROUBLE, FILE_COUNTS, EVIDENCE_TAKEN, EVIDENCE_DROPPED = range(17, 24)
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
  DESTROY, CHANNEL, CONTAIN) = range(1, 18)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
 ABSENT, RUNNING, PAUSED = range(3)
 PAGE = b"<h1>sensor</h1>\n"
+RECORDED = {"flows": b"a flow\n", "console.log": b"it panicked\n", "memory": bytes(4096)}  # what is kept of every victim
 TEXT_MAX, KEY_SIZE, SERVICES, OBSERVED_MAX = 200, 32, 4, 24
 ENGINE_USER = 65534
 WAIT_S = 30
@@ -189,9 +190,15 @@ def text_field(text):
     return text.encode()[:TEXT_MAX - 1].ljust(TEXT_MAX, b"\0")
 
 
-def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0, 0, 0), later_us=0, key=bytes(KEY_SIZE)):
+def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0, 0, 0), later_us=0, key=bytes(KEY_SIZE), sum_=b""):
     now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 + later_us
-    return packet(NOTICE, struct.pack("=qIIII5Q", now_us, kind, instance, accelerator, 0, *usage) + key + text_field(text))
+    union = struct.pack(f"={len(usage)}Q", *usage) + sum_
+    return packet(NOTICE, struct.pack("=qIIII48s", now_us, kind, instance, accelerator, 0, union) + key + text_field(text))
+
+
+def taken(incident, instance, file, bytes_):
+    """What koboshi-vm says of a file of evidence."""
+    return notice(EVIDENCE_TAKEN, instance, text=file, usage=(incident, len(bytes_)), sum_=hashlib.sha256(bytes_).digest())
 
 
 def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):
@@ -219,6 +226,7 @@ class World:
         self.orders, self.numbers = [], []
         self.held = {}    # order type -> instance: such an order is taken and never answered
         self.refused = {}  # order type -> (status, text): the next one is
+        self.evidence = False  # files of it are told
         self.deaf = False  # no agent's port can be had
         self.other_list = False  # agents of new guests take another list than the manifest's
 
@@ -298,6 +306,9 @@ class Actuator(threading.Thread):
                     return
                 order = Order(bytes_[8:])
                 reply = self.world.carry_out(order)
+                if order.type == EVIDENCE and self.world.evidence:
+                    for kind, content in RECORDED.items():
+                        self.link.send(taken(order.incident, order.instance, f"kb-{order.instance}.{kind}", content))
                 if order.type == CHANNEL and reply and not self.world.deaf and order.instance in self.world.guests:
                     guest = self.world.guests[order.instance]
                     its = guest.agent.connect()

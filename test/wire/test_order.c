@@ -54,6 +54,17 @@ static void contained(struct wire_message *m)
 	m->order.contain = (struct wire_contain){.number = 7, .address = {198, 51, 100}, .prefix = 24};
 }
 
+static void taken(struct wire_message *m)
+{
+	m->note = (struct wire_note){.time_us = 5, .type = NOTICE_EVIDENCE_TAKEN, .instance = 3, .text = "kb-3.console.log"};
+	m->note.evidence = (struct wire_evidence){.incident = 7, .bytes = 1 << 20, .sha256 = {[31] = 9}};
+}
+
+static void dropped(struct wire_message *m)
+{
+	m->note = (struct wire_note){.time_us = 5, .type = NOTICE_EVIDENCE_DROPPED, .evidence.incident = 7};
+}
+
 /* One function per row, named after its line. */
 #define CHANGE(name, ...)                                                                                                        \
 	static void name(struct wire_message *m)                                                                                 \
@@ -120,6 +131,7 @@ CHANGE(note_meddled, m->note.type = NOTICE_MEDDLED; m->note.instance = 0)
 CHANGE(note_usage, m->note.type = NOTICE_GUEST_USAGE; m->note.usage.cpu_us = 7; m->note.usage.written_bytes = 8)
 CHANGE(note_tarpit, m->note.type = NOTICE_TARPIT; m->note.instance = 0; m->note.tarpit.held = 7)
 CHANGE(note_tarpit_more, m->note.type = NOTICE_TARPIT; m->note.instance = 0; m->note.usage.written_bytes = 7)
+CHANGE(note_usage_more, m->note.type = NOTICE_GUEST_USAGE; m->note.evidence.sha256[31] = 7)
 CHANGE(note_usage_elsewhere, m->note.usage.received_packets = 1)
 CHANGE(note_channel, m->note.type = NOTICE_GUEST_CHANNEL; m->note.key[31] = 7)
 CHANGE(note_key_elsewhere, m->note.key[0] = 1)
@@ -127,6 +139,23 @@ CHANGE(note_channel_nobody, m->note.type = NOTICE_GUEST_CHANNEL; m->note.instanc
 CHANGE(note_file, m->note.type = NOTICE_FILE_BAD; m->note.instance = 0)
 CHANGE(note_file_counts, m->note.type = NOTICE_FILE_COUNTS; m->note.instance = 0; m->note.files.folders = 7)
 CHANGE(note_file_counts_elsewhere, m->note.type = NOTICE_FILE_BAD; m->note.files.folders = 7)
+CHANGE(note_taken, taken(m))
+CHANGE(note_taken_empty, taken(m); m->note.evidence.bytes = 0)
+CHANGE(note_taken_nobody, taken(m); m->note.instance = 0)
+CHANGE(note_taken_no_incident, taken(m); m->note.evidence.incident = 0)
+CHANGE(note_taken_far, taken(m); m->note.evidence.incident = UINT64_MAX)
+CHANGE(note_taken_huge, taken(m); m->note.evidence.bytes = 1ull << 63)
+CHANGE(note_taken_no_name, taken(m); memset(m->note.text, 0, WIRE_TEXT_MAX))
+CHANGE(note_taken_path, taken(m); m->note.text[4] = '/')
+CHANGE(note_taken_above, taken(m); memset(m->note.text, 0, WIRE_TEXT_MAX); memcpy(m->note.text, "..", 2))
+CHANGE(note_taken_long, taken(m); memset(m->note.text, 'a', WIRE_FILE_MAX))
+CHANGE(note_taken_longest, taken(m); memset(m->note.text, 'a', WIRE_FILE_MAX - 1))
+CHANGE(note_dropped, dropped(m))
+CHANGE(note_dropped_no_incident, dropped(m); m->note.evidence.incident = 0)
+CHANGE(note_dropped_bytes, dropped(m); m->note.evidence.bytes = 1)
+CHANGE(note_dropped_sum, dropped(m); m->note.evidence.sha256[0] = 1)
+CHANGE(note_dropped_name, dropped(m); m->note.text[0] = 'k')
+CHANGE(note_dropped_somebody, dropped(m); m->note.instance = 3)
 CHANGE(note_ready, m->note.type = NOTICE_READY; m->note.instance = 0; m->note.accelerator = 2)
 CHANGE(note_time, m->note.time_us = -1)
 CHANGE(note_accelerator, m->note.accelerator = 3)
@@ -211,10 +240,28 @@ static const struct row rows[] = {
         {"notice of a guest's usage", WIRE_NOTICE, note_usage, NULL},
         {"connections in the tarpit", WIRE_NOTICE, note_tarpit, NULL},
         {"connections in the tarpit and more", WIRE_NOTICE, note_tarpit_more, "another notice"},
+        {"notice of a guest's usage and more", WIRE_NOTICE, note_usage_more, "another notice"},
         {"notice of a bad file of nobody", WIRE_NOTICE, note_file, NULL},
         {"notice of files' counts", WIRE_NOTICE, note_file_counts, NULL},
         {"notice of a file with counts", WIRE_NOTICE, note_file_counts_elsewhere, "another notice"},
         {"notice with another's counters", WIRE_NOTICE, note_usage_elsewhere, "another notice"},
+        {"evidence", WIRE_NOTICE, note_taken, NULL},
+        {"evidence in an empty file", WIRE_NOTICE, note_taken_empty, NULL},
+        {"evidence about nobody", WIRE_NOTICE, note_taken_nobody, "no instance"},
+        {"evidence of no incident", WIRE_NOTICE, note_taken_no_incident, "no incident"},
+        {"evidence of an incident beyond all numbers", WIRE_NOTICE, note_taken_far, "nobody gives"},
+        {"evidence of more bytes than there are", WIRE_NOTICE, note_taken_huge, "nobody gives"},
+        {"evidence without a name", WIRE_NOTICE, note_taken_no_name, "plain name"},
+        {"evidence with a path", WIRE_NOTICE, note_taken_path, "plain name"},
+        {"evidence in the folder above", WIRE_NOTICE, note_taken_above, "plain name"},
+        {"evidence with a long name", WIRE_NOTICE, note_taken_long, "plain name"},
+        {"evidence with the longest name", WIRE_NOTICE, note_taken_longest, NULL},
+        {"evidence that is gone", WIRE_NOTICE, note_dropped, NULL},
+        {"evidence that is gone, of no incident", WIRE_NOTICE, note_dropped_no_incident, "no incident"},
+        {"evidence that is gone, with bytes", WIRE_NOTICE, note_dropped_bytes, "another notice"},
+        {"evidence that is gone, with a sum", WIRE_NOTICE, note_dropped_sum, "another notice"},
+        {"evidence that is gone, with a name", WIRE_NOTICE, note_dropped_name, "of somebody or with a name"},
+        {"evidence that is gone, of somebody", WIRE_NOTICE, note_dropped_somebody, "of somebody or with a name"},
         {"notice of a channel", WIRE_NOTICE, note_channel, NULL},
         {"notice with another's key", WIRE_NOTICE, note_key_elsewhere, "another notice"},
         {"notice of nobody's channel", WIRE_NOTICE, note_channel_nobody, "no instance"},

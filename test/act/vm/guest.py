@@ -65,7 +65,7 @@ class Engine:
             assert kind == NOTICE and len(fds) == 1
             os.set_inheritable(fds[0], False)  # a copy in the next koboshi-vm would keep the port taken
             instance = struct.unpack_from("=I", packet, 8 + 12)[0]
-            self.channels[instance] = (socket.socket(fileno=fds[0]), packet[8 + 64:8 + 96])
+            self.channels[instance] = (socket.socket(fileno=fds[0]), packet[8 + 72:8 + 104])
         return kind, packet[8:]
 
     def send(self, order, instance=0, incident=0, flag=0, variant=0):

@@ -138,6 +138,27 @@ int ledger_containment_last(struct ledger *l, uint64_t *ret_number, struct err *
 typedef int ledger_containment_fn(void *arg, const struct ledger_containment *row);
 int ledger_containment_each(struct ledger *l, unsigned limit, ledger_containment_fn *fn, void *arg, struct err *err) must_use;
 
+struct ledger_evidence {
+	uint64_t incident;
+	uint32_t instance;
+	char file[48];      /* its name in the incident's folder */
+	uint64_t bytes;     /* when it was taken, as the sum */
+	char sha256[65];    /* 64 hexadecimal digits */
+	int64_t taken_us;   /* real, like the other */
+	int64_t dropped_us; /* when it made room for younger; 0: it is there */
+	bool open;          /* its incident is; found by each, not looked at by put */
+};
+/* Inserts; replaces the row of the same incident, instance and file. */
+int ledger_evidence_put(struct ledger *l, const struct ledger_evidence *row, struct err *err) must_use;
+/* All of this incident and of those before it is gone: what is marked already keeps its time. Of what is gone the newest
+ * LEDGER_EVIDENCE_KEPT rows stay. */
+#define LEDGER_EVIDENCE_KEPT 1000
+int ledger_evidence_dropped(struct ledger *l, uint64_t incident, int64_t dropped_us, struct err *err) must_use;
+/* The newest `limit` of this incident, or of all (0), newest first. */
+typedef int ledger_evidence_fn(void *arg, const struct ledger_evidence *row);
+int ledger_evidence_each(struct ledger *l, uint64_t incident, unsigned limit, ledger_evidence_fn *fn, void *arg,
+                         struct err *err) must_use;
+
 /* Several puts as one commit: all or nothing, one fsync. begin/commit do not nest; rollback on any failure between (a commit
  * after a failed put rolls back and returns -ECANCELED). Rollback without begin does nothing. */
 int ledger_begin(struct ledger *l, struct err *err) must_use;

@@ -39,6 +39,11 @@ static const char *const scripts[] = {
         " reason TEXT NOT NULL, who TEXT NOT NULL, incident INTEGER NOT NULL, begun_us INTEGER NOT NULL,"
         " until_us INTEGER NOT NULL, ended_us INTEGER NOT NULL, state TEXT NOT NULL, proof TEXT NOT NULL) STRICT;"
         "CREATE INDEX containment_ended ON containment (ended_us, number);",
+        /* 3 */
+        "CREATE TABLE evidence (number INTEGER PRIMARY KEY, incident INTEGER NOT NULL CHECK (incident > 0),"
+        " instance INTEGER NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL CHECK (bytes >= 0), sha256 TEXT NOT NULL,"
+        " taken_us INTEGER NOT NULL, dropped_us INTEGER NOT NULL, UNIQUE (incident, instance, file)) STRICT;"
+        "CREATE INDEX evidence_dropped ON evidence (dropped_us, number);",
 };
 #define VERSION ((int)countof(scripts))
 

@@ -14,6 +14,7 @@
 	"number, service, victim, active_before, active_after, victim_variant, active_variant, verdict, phase, cause, shared,"   \
 	" opened_us, closed_us, first_evidence_us, verdict_us, steered_us, standby_us, spare_us, boot_id, outcome"
 #define CONTAINMENT_COLUMNS "number, subject, reason, who, incident, begun_us, until_us, ended_us, state, proof"
+#define EVIDENCE_COLUMNS "incident, instance, file, bytes, sha256, taken_us, dropped_us"
 #define INTENT_COLUMNS "number, word, service, instance, variant, incident, begun_us, ended_us, status, text"
 
 static const char *const sql[SQL_MAX_] = {
@@ -60,6 +61,13 @@ static const char *const sql[SQL_MAX_] = {
                 "SELECT " CONTAINMENT_COLUMNS " FROM containment WHERE ended_us > 0 ORDER BY number DESC LIMIT ?1",
         [SQL_CONTAINMENT_PRUNE] = "DELETE FROM containment WHERE number IN (SELECT number FROM containment"
                                   " WHERE ended_us > 0 ORDER BY number DESC LIMIT -1 OFFSET ?1)",
+        [SQL_EVIDENCE_PUT] = "INSERT OR REPLACE INTO evidence (" EVIDENCE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        [SQL_EVIDENCE_DROPPED] = "UPDATE evidence SET dropped_us = ?2 WHERE incident <= ?1 AND dropped_us = 0",
+        [SQL_EVIDENCE_EACH] = "SELECT " EVIDENCE_COLUMNS ", EXISTS (SELECT 1 FROM incident WHERE incident.number ="
+                              " evidence.incident AND closed_us = 0) FROM evidence WHERE ?1 = 0 OR incident = ?1"
+                              " ORDER BY number DESC LIMIT ?2",
+        [SQL_EVIDENCE_PRUNE] = "DELETE FROM evidence WHERE number IN (SELECT number FROM evidence"
+                               " WHERE dropped_us > 0 ORDER BY number DESC LIMIT -1 OFFSET ?1)",
 };
 
 static int unwritable(const struct ledger *l, const char *what, const char *why, struct err *err)

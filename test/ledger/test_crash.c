@@ -20,7 +20,17 @@
 #define REPORTS_MAX 60 /* of one round */
 #define KINDS 32       /* incidents and instances that are written again and again */
 
-enum told { TOLD_NUMBER, TOLD_INSTANCE, TOLD_INCIDENT, TOLD_STEP, TOLD_BEGUN, TOLD_ENDED, TOLD_BATCH, TOLD_PRUNED };
+enum told {
+	TOLD_NUMBER,
+	TOLD_INSTANCE,
+	TOLD_INCIDENT,
+	TOLD_STEP,
+	TOLD_BEGUN,
+	TOLD_ENDED,
+	TOLD_BATCH,
+	TOLD_PRUNED,
+	TOLD_EVIDENCE
+};
 
 struct report {
 	enum told told;
@@ -34,6 +44,7 @@ static struct world {
 	uint64_t instances[KINDS]; /* version last written; 0: none yet */
 	uint64_t incidents[KINDS];
 	uint64_t steps[KINDS];
+	uint64_t evidence[KINDS];
 	uint64_t batch;
 	uint64_t open[4096]; /* intents told begun and not told ended */
 	unsigned n_open;
@@ -169,13 +180,23 @@ static int write_prune(struct ledger *l, struct report *r)
 	return ledger_incident_prune(l, 3, &err);
 }
 
+/* A file that is taken again and again, another size each time. */
+static int write_evidence(struct ledger *l, struct report *r)
+{
+	struct ledger_evidence row = {.instance = 7, .file = "kb-7.memory", .sha256 = "00", .taken_us = 5};
+	*r = (struct report){TOLD_EVIDENCE, choose(KINDS), ++world.version};
+	row.incident = r->key + 1;
+	row.bytes = r->value;
+	return ledger_evidence_put(l, &row, &err);
+}
+
 static void remember(const struct report *r);
 
 static void child_run(int report_fd)
 {
 	static int (*const writers[])(struct ledger *, struct report *) = {
 	        write_number, write_instance, write_incident, write_step,  write_step,
-	        write_begin,  write_end,      write_batch,    write_prune,
+	        write_begin,  write_end,      write_batch,    write_prune, write_evidence,
 	};
 	struct ledger *l = folder_open(&folder, false);
 	for (;;) {
@@ -232,6 +253,9 @@ static void remember(const struct report *r)
 	case TOLD_BATCH:
 		world.batch = r->value > world.batch ? r->value : world.batch;
 		break;
+	case TOLD_EVIDENCE:
+		world.evidence[r->key] = r->value;
+		break;
 	case TOLD_PRUNED:
 	default:
 		break;
@@ -241,11 +265,26 @@ static void remember(const struct report *r)
 /* A row holds what was told last, or one version more: the write that the kill met. */
 static unsigned untold;
 
-static void check_version(const char *what, uint64_t kind, uint64_t told, const char *text)
+static void check_number(const char *what, uint64_t kind, uint64_t told, uint64_t found)
 {
-	uint64_t found = strtoull(text, NULL, 10);
 	MUST(found >= told, "%s %" PRIu64 " is %" PRIu64 ", told was %" PRIu64, what, kind, found, told);
 	untold += found > told;
+}
+
+static void check_version(const char *what, uint64_t kind, uint64_t told, const char *text)
+{
+	check_number(what, kind, told, strtoull(text, NULL, 10));
+}
+
+static int check_evidence(void *arg, const struct ledger_evidence *row)
+{
+	bool *seen = arg;
+	uint64_t kind = row->incident - 1;
+	MUST(!seen[kind], "evidence %" PRIu64 " is there twice", row->incident);
+	check_number("evidence", row->incident, world.evidence[kind], row->bytes);
+	world.evidence[kind] = row->bytes;
+	seen[kind] = true;
+	return 0;
 }
 
 static int check_instance(void *arg, const struct ledger_instance *row)
@@ -347,15 +386,17 @@ static void check_steps(struct ledger *l)
 
 static void check_world(void)
 {
-	bool instances[KINDS] = {0}, incidents[KINDS] = {0};
+	bool instances[KINDS] = {0}, incidents[KINDS] = {0}, evidence[KINDS] = {0};
 	uint32_t number;
 	struct ledger *l = folder_open(&folder, false);
 	untold = 0;
 	MUST(ledger_instance_each(l, UINT32_MAX, check_instance, instances, &err) == 0, "%s", err.text);
 	MUST(ledger_incident_each(l, UINT32_MAX, check_incident, incidents, &err) == 0, "%s", err.text);
+	MUST(ledger_evidence_each(l, 0, UINT32_MAX, check_evidence, evidence, &err) == 0, "%s", err.text);
 	for (unsigned i = 0; i < KINDS; i++) {
 		MUST(!world.instances[i] || instances[i], "instance %u is gone", i + 1);
 		MUST(!world.incidents[i] || incidents[i], "incident %u is gone", i + 1);
+		MUST(!world.evidence[i] || evidence[i], "evidence %u is gone", i + 1);
 	}
 	check_steps(l);
 	check_intents(l);

@@ -336,6 +336,29 @@ static void test_tables_that_are_not_ours(unused_arg void **state)
 	assert_int_equal(folder_damaged(&folder, aside), 1);
 }
 
+static int see_file(void *arg, const struct ledger_evidence *row)
+{
+	memcpy(arg, row->file, sizeof(row->file));
+	return 0;
+}
+
+/* As a koboshi that knew no evidence yet left it. */
+static void test_an_older_one_is_brought_up_to_date(unused_arg void **state)
+{
+	const struct ledger_evidence row = {.incident = 1, .instance = 2, .file = "kb-2.flows", .sha256 = "00"};
+	char file[sizeof(row.file)] = "";
+	make_filled();
+	run_sql("DROP TABLE evidence; PRAGMA user_version = 2");
+	struct ledger *l = folder_open(&folder, false);
+	assert_int_equal(rows_in(l), ROWS);
+	MUST(ledger_evidence_put(l, &row, &err));
+	ledger_close(l);
+	l = folder_open(&folder, false);
+	MUST(ledger_evidence_each(l, 1, 9, see_file, file, &err));
+	assert_string_equal(file, "kb-2.flows");
+	ledger_close(l);
+}
+
 static void test_places_where_no_ledger_can_be(unused_arg void **state)
 {
 	struct ledger *l;
@@ -525,6 +548,7 @@ int main(void)
 	        DAMAGE_TEST(test_not_ours),
 	        DAMAGE_TEST(test_newer),
 	        DAMAGE_TEST(test_tables_that_are_not_ours),
+	        DAMAGE_TEST(test_an_older_one_is_brought_up_to_date),
 	        DAMAGE_TEST(test_places_where_no_ledger_can_be),
 	        DAMAGE_TEST(test_only_one_process_at_a_time),
 	        DAMAGE_TEST(test_a_full_disk),

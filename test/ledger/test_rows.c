@@ -426,6 +426,83 @@ static void test_containments(unused_arg void **state)
 	assert_int_equal(last, 3);
 }
 
+static int see_evidence(void *arg, const struct ledger_evidence *row)
+{
+	return add_item(arg, "%llu %s %lld %lld%s;", (unsigned long long)row->incident, row->file, (long long)row->taken_us,
+	                (long long)row->dropped_us, row->open ? " open" : "");
+}
+
+static int copy_evidence(void *arg, const struct ledger_evidence *row)
+{
+	*(struct ledger_evidence *)arg = *row;
+	return 1;
+}
+
+static void evidence_new(uint64_t incident, const char *file, int64_t taken_us)
+{
+	struct ledger_evidence row = {.incident = incident, .instance = 4, .bytes = 1, .taken_us = taken_us};
+	text_copy(row.file, sizeof(row.file), file);
+	MUST(ledger_evidence_put(ledger, &row, &err));
+}
+
+static void test_evidence(unused_arg void **state)
+{
+	struct ledger_evidence row = {.incident = 2, .instance = 11, .bytes = 1ull << 40, .taken_us = 21}, got = {0};
+	struct list all = {0}, two = {0}, one = {0}, again = {0};
+	memset(row.file, 'f', sizeof(row.file) - 1);
+	memset(row.sha256, 'a', sizeof(row.sha256) - 1);
+	MUST(ledger_evidence_put(ledger, &row, &err));
+	reopen();
+	MUST(ledger_evidence_each(ledger, 0, 9, copy_evidence, &got, &err));
+	assert_memory_equal(&got, &row, sizeof(row));
+	incident_new("closed", 9);
+	incident_new("closed", 9);
+	incident_new("absorb", 0);
+	evidence_new(1, "kb-4.flows", 5);
+	evidence_new(3, "kb-4.flows", 6);
+	evidence_new(3, "kb-4.memory", 7);
+	MUST(ledger_evidence_each(ledger, 3, 9, see_evidence, &all, &err));
+	assert_string_equal(all.text, "3 kb-4.memory 7 0 open;3 kb-4.flows 6 0 open;");
+	MUST(ledger_evidence_each(ledger, 0, 2, see_evidence, &two, &err));
+	assert_string_equal(two.text, all.text);
+	/* once more, because the first try was interrupted */
+	evidence_new(3, "kb-4.flows", 8);
+	MUST(ledger_evidence_each(ledger, 3, 9, see_evidence, &again, &err));
+	assert_string_equal(again.text, "3 kb-4.flows 8 0 open;3 kb-4.memory 7 0 open;");
+	MUST(ledger_evidence_each(ledger, 1, 9, see_evidence, &one, &err));
+	assert_string_equal(one.text, "1 kb-4.flows 5 0;");
+	row.incident = 0;
+	assert_int_equal(ledger_evidence_put(ledger, &row, &err), -EINVAL);
+}
+
+/* Whoever dropped the second had dropped the first before, even if nobody heard of it. */
+static void test_evidence_is_dropped_from_the_oldest_on(unused_arg void **state)
+{
+	struct list list = {0}, later = {0};
+	for (uint64_t incident = 1; incident <= 3; incident++)
+		evidence_new(incident, "kb-4.flows", 5);
+	MUST(ledger_evidence_dropped(ledger, 2, 77, &err));
+	reopen();
+	MUST(ledger_evidence_each(ledger, 0, 9, see_evidence, &list, &err));
+	assert_string_equal(list.text, "3 kb-4.flows 5 0;2 kb-4.flows 5 77;1 kb-4.flows 5 77;");
+	MUST(ledger_evidence_dropped(ledger, 3, 88, &err));
+	MUST(ledger_evidence_each(ledger, 0, 9, see_evidence, &later, &err));
+	assert_string_equal(later.text, "3 kb-4.flows 5 88;2 kb-4.flows 5 77;1 kb-4.flows 5 77;");
+}
+
+static void test_dropped_evidence_is_bounded(unused_arg void **state)
+{
+	struct list list = {.stop_after = UINT32_MAX};
+	MUST(ledger_begin(ledger, &err));
+	for (uint64_t incident = 1; incident <= LEDGER_EVIDENCE_KEPT + 10; incident++)
+		evidence_new(incident, "kb-4.flows", 5);
+	MUST(ledger_evidence_dropped(ledger, LEDGER_EVIDENCE_KEPT + 8, 77, &err));
+	MUST(ledger_commit(ledger, &err));
+	MUST(ledger_evidence_each(ledger, 0, UINT32_MAX, see_evidence, &list, &err));
+	assert_int_equal(list.count, LEDGER_EVIDENCE_KEPT + 2); /* what is there is never pruned */
+	assert_int_equal(atoi(list.text), LEDGER_EVIDENCE_KEPT + 10);
+}
+
 static void test_suspicions(unused_arg void **state)
 {
 	struct ledger_suspicion row = {.component = "server nginx 1.22", .value = 1.5, .since_us = 7, .incident = 3};
@@ -511,6 +588,9 @@ int main(void)
 	        LEDGER_TEST(test_intents),
 	        LEDGER_TEST(test_suspicions),
 	        LEDGER_TEST(test_containments),
+	        LEDGER_TEST(test_evidence),
+	        LEDGER_TEST(test_evidence_is_dropped_from_the_oldest_on),
+	        LEDGER_TEST(test_dropped_evidence_is_bounded),
 	        LEDGER_TEST(test_all_or_nothing),
 	        LEDGER_TEST(test_in_memory),
 	        LEDGER_TEST(test_only_the_owner_may_read_it),

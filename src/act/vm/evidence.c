@@ -1,153 +1,66 @@
 /*
- * ORDER_VM_EVIDENCE: what a fallen guest leaves behind to be looked at: its console and its memory, below
- * <state_dir>/evidence/<incident>/ with SHA256SUMS beside them. Bounded twice (one incident, all together), and never in the way:
- * it runs behind all others, one at a time. The oldest evidence makes room, but only of incidents that are closed. A part that
- * cannot be had does not take the others along; what is missing or left out for want of room is said in the answer.
+ * ORDER_VM_EVIDENCE: what a fallen guest leaves behind to be looked at: its flows, its console and its memory, below
+ * <state_dir>/evidence/<incident>/ with SHA256SUMS beside them. Bounded in size twice (one incident, all together) and in time,
+ * and never in the way: it runs behind all others, one at a time. What says most for its size comes first, so that it has the
+ * room. A part that cannot be had does not take the others along; what is missing or left out is said in the answer.
  *
- * The memory holds the guest's secrets: the folders are root's alone.
+ * The memory holds the guest's secrets: the folders are root's alone. The engine, which may not look there, is told of each file.
  */
-#include "act/vm/orders.h"
+#include "act/vm/evidence.h"
 
-#include "act/vm/cap.h"
 #include "act/vm/folder.h"
-#include "act/vm/process.h"
+#include "act/vm/orders.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libvirt/libvirt-qemu.h>
-#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #define CONSOLE_MAX (FOLDER_CONSOLE_MAX + (4u << 20)) /* it may have outgrown its limit since the last look */
-#define DISK_LEFT (64ull << 20)                       /* evidence never takes the last of a disk */
-#define INCIDENTS_MAX 4096
 
-static uint64_t folder_bytes(int at, const char *name, int depth)
+void taking_say(struct taking *t, const char *format, ...)
 {
-	uint64_t sum = 0;
-	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir && fd >= 0)
-		close(fd);
-	size_t seen = 0;
-	for (const struct dirent *entry; dir && seen < INCIDENTS_MAX && (entry = readdir(dir)); seen++) {
-		struct stat status;
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (S_ISREG(status.st_mode))
-			sum += (uint64_t)status.st_blocks * 512;
-		else if (S_ISDIR(status.st_mode) && depth > 0)
-			sum += folder_bytes(dirfd(dir), entry->d_name, depth - 1);
-	}
-	if (dir)
-		closedir(dir);
-	return sum;
-}
-
-static int hash_file(const char *path, char ret_hex[static 65], struct err *err)
-{
-	uint8_t digest[EVP_MAX_MD_SIZE];
-	unsigned size = 0;
-	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_set(err, -errno, "%s: cannot be read back: %s", path, strerror(errno));
-	auto_free uint8_t *buffer = malloc(1 << 18);
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	if (!buffer || !ctx)
-		abort();
-	cap_self(CAP_BEHIND); /* hashing stands behind the guests */
-	bool good = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
-	ssize_t got = 0;
-	while (good && (got = read(fd, buffer, 1 << 18)) > 0)
-		good = EVP_DigestUpdate(ctx, buffer, (size_t)got) == 1;
-	good = good && got == 0 && EVP_DigestFinal_ex(ctx, digest, &size) == 1 && size == 32;
-	cap_self(CAP_USUAL);
-	EVP_MD_CTX_free(ctx);
-	if (!good)
-		return err_set(err, -EIO, "%s: cannot be hashed", path);
-	bytes_to_hex(digest, 32, ret_hex);
-	return 0;
-}
-
-/* SHA256SUMS with this file's line new and all others kept: the net actuator's flows may lie in the same folder. */
-static int sums_add(const char *folder, const char *name, struct err *err)
-{
-	char path[VM_PATH_MAX + 64], hex[65], *text;
-	auto_free uint8_t *old = NULL;
-	size_t size, old_size;
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	int r = hash_file(path, hex, err);
-	if (r < 0)
-		return r;
-	snprintf(path, sizeof(path), "%s/SHA256SUMS", folder);
-	FILE *out = open_memstream(&text, &size);
-	if (!out)
-		abort();
-	if (file_read(path, 64 << 10, &old, &old_size, NULL) == 0) {
-		char *rest = (char *)old;
-		for (char *line; (line = strsep(&rest, "\n"));)
-			if (strlen(line) > 66 && strcmp(line + 66, name) != 0)
-				fprintf(out, "%s\n", line);
-	}
-	fprintf(out, "%s  %s\n", hex, name);
-	if (fclose(out) != 0)
-		abort();
-	r = file_write(path, text, size, 0600, err);
-	free(text);
-	return r;
-}
-
-struct kept { /* what the answer says: what was kept, and what is missing and why */
-	bool some;
-	char text[160];
-};
-
-static void printf_like(2, 3) kept_say(struct kept *kept, const char *format, ...)
-{
-	size_t used = strlen(kept->text);
+	size_t used = strlen(t->text);
 	va_list args;
 	va_start(args, format);
-	int more = snprintf(kept->text + used, sizeof(kept->text) - used, "%s", used ? ", " : "");
+	int more = snprintf(t->text + used, sizeof(t->text) - used, "%s", used ? ", " : "");
 	used += more > 0 ? (size_t)more : 0;
-	if (used < sizeof(kept->text))
-		vsnprintf(kept->text + used, sizeof(kept->text) - used, format, args);
+	if (used < sizeof(t->text))
+		vsnprintf(t->text + used, sizeof(t->text) - used, format, args);
 	va_end(args);
 }
 
-/* The answer has little room: the whole sentence is in the log. `err` is the first reason of all, which the answer carries when
- * nothing else came of it. */
-static void kept_miss(struct kept *kept, const char *what, const struct err *why, struct err *err)
+void taking_miss(struct taking *t, const char *what, const struct err *why)
 {
 	log_warning("vm.evidence", "no %s: %s", what, why->text);
-	kept_say(kept, "no %s (%s)", what, strerror(-why->code));
-	if (err->code == 0)
-		*err = *why;
+	if (why->code == -ETIMEDOUT)
+		taking_say(t, "%s left out: it took more than %d s", what, EVIDENCE_US / 1000000);
+	else
+		taking_say(t, "no %s (%s)", what, strerror(-why->code));
+	if (t->first.code == 0)
+		t->first = *why;
 }
 
-/* The net actuator, which was asked first, left them there. */
-static void flows_hash(uint32_t number, const char *folder, struct kept *kept, struct err *err)
+/* The net actuator, which was asked first, left them there, bounded. */
+static void flows_take(struct taking *t)
 {
-	char name[48], path[VM_PATH_MAX + 64];
+	char name[WIRE_FILE_MAX], path[VM_PATH_MAX + 24 + WIRE_FILE_MAX];
 	struct err why = {0};
-	snprintf(name, sizeof(name), "kb-%u.flows", number);
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(name, sizeof(name), "kb-%u.flows", t->order->instance);
+	snprintf(path, sizeof(path), "%s/%s", t->folder, name);
 	if (access(path, F_OK) < 0)
 		return;
-	if (sums_add(folder, name, &why) < 0) {
-		kept_miss(kept, "hash of the flows", &why, err);
+	if (evidence_keep(t, name, INT64_MAX, &why) < 0) {
+		taking_miss(t, "hash of the flows", &why);
 		return;
 	}
-	kept_say(kept, "flows");
-	kept->some = true;
+	taking_say(t, "flows");
+	t->some = true;
 }
 
 /* The last bytes of a file, CONSOLE_MAX at most: what a guest writes has no other limit than our looking once a second. */
@@ -173,183 +86,45 @@ static int end_read(const char *path, uint8_t **ret_bytes, size_t *ret_size, boo
 	return 0;
 }
 
-static void console_take(const struct vm *vm, uint32_t number, const char *folder, struct kept *kept, struct err *err)
+static int console_write(struct taking *t, const char *file, const uint8_t *bytes, size_t size, struct err *err)
+{
+	char name[WIRE_FILE_MAX], to[VM_PATH_MAX + 24 + WIRE_FILE_MAX];
+	snprintf(name, sizeof(name), "kb-%u.%s", t->order->instance, file);
+	snprintf(to, sizeof(to), "%s/%s", t->folder, name);
+	int r = file_write(to, bytes, size, 0600, err);
+	return r < 0 ? r : evidence_keep(t, name, INT64_MAX, err);
+}
+
+/* The newer part first. The older is there when the console outgrew its limit while the guest lived. */
+static void console_take(struct taking *t)
 {
 	static const struct {
 		const char *file, *what;
-	} parts[] = {{"console.old", "earlier console"}, {"console.log", "console"}};
-	char path[VM_PATH_MAX], name[48], to[VM_PATH_MAX + 64];
+	} parts[] = {{"console.log", "console"}, {"console.old", "earlier console"}};
+	char path[VM_PATH_MAX];
 	for (size_t i = 0; i < countof(parts); i++) {
 		auto_free uint8_t *bytes = NULL;
 		size_t size = 0;
 		bool cut = false;
 		struct err why = {0};
-		folder_path(vm, number, parts[i].file, path);
+		folder_path(t->vm, t->order->instance, parts[i].file, path);
 		int r = end_read(path, &bytes, &size, &cut, &why);
-		if (r == -ENOENT && i == 0)
+		if (r == -ENOENT && i == 1)
 			continue; /* it was never cut */
-		snprintf(name, sizeof(name), "kb-%u.%s", number, parts[i].file);
-		snprintf(to, sizeof(to), "%s/%s", folder, name);
+		if (r == 0 && !evidence_room(t, parts[i].what, size))
+			continue;
 		if (r == 0)
-			r = file_write(to, bytes, size, 0600, &why);
-		if (r == 0)
-			r = sums_add(folder, name, &why);
+			r = console_write(t, parts[i].file, bytes, size, &why);
 		if (r < 0) {
-			kept_miss(kept, parts[i].what, &why, err);
+			taking_miss(t, parts[i].what, &why);
 			continue;
 		}
 		if (cut)
-			kept_say(kept, "the last %u MiB of its %s", CONSOLE_MAX >> 20, parts[i].what);
-		else if (i == 1)
-			kept_say(kept, "console");
-		kept->some = true;
+			taking_say(t, "the last %u MiB of its %s", CONSOLE_MAX >> 20, parts[i].what);
+		else if (i == 0)
+			taking_say(t, "console");
+		t->some = true;
 	}
-}
-
-/* The lowest number below `limit` that has a folder, 0 when none has. */
-static uint64_t oldest_folder(const struct vm *vm, uint64_t limit)
-{
-	uint64_t oldest = 0;
-	DIR *dir = opendir(vm->evidence);
-	for (const struct dirent *entry; dir && (entry = readdir(dir));) {
-		uint64_t number =
-		        strspn(entry->d_name, "0123456789") == strlen(entry->d_name) ? strtoull(entry->d_name, NULL, 10) : 0;
-		if (number > 0 && number < limit && (!oldest || number < oldest))
-			oldest = number;
-	}
-	if (dir)
-		closedir(dir);
-	return oldest;
-}
-
-static bool folder_drop(const struct vm *vm, uint64_t incident)
-{
-	char path[VM_PATH_MAX + 24];
-	snprintf(path, sizeof(path), "%s/%" PRIu64, vm->evidence, incident);
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	for (const struct dirent *entry; dir && (entry = readdir(dir));)
-		unlinkat(dirfd(dir), entry->d_name, 0);
-	if (dir)
-		closedir(dir);
-	if (rmdir(path) < 0)
-		return false;
-	log_notice("vm.evidence", "the evidence of incident %" PRIu64 " made room: it was the oldest of a closed one", incident);
-	return true;
-}
-
-static void make_room(const struct vm *vm, uint64_t bytes, uint64_t closed_below)
-{
-	uint64_t oldest;
-	while (folder_bytes(AT_FDCWD, vm->evidence, 1) + bytes > vm->conf.evidence_total &&
-	       (oldest = oldest_folder(vm, closed_below)) && folder_drop(vm, oldest))
-		;
-}
-
-/* Why the memory must not be taken, NULL when it may. */
-static const char *memory_refused(const struct vm *vm, uint64_t bytes, const char *folder, char *text, size_t size)
-{
-	struct statvfs disk;
-	uint64_t here = folder_bytes(AT_FDCWD, folder, 0), all = folder_bytes(AT_FDCWD, vm->evidence, 1);
-	if (here + bytes > vm->conf.evidence_bytes)
-		snprintf(text, size,
-		         "memory (%" PRIu64 " MiB) left out: more than evidence of one incident may be (%" PRIu64 " MiB)",
-		         bytes >> 20, vm->conf.evidence_bytes >> 20);
-	else if (all + bytes > vm->conf.evidence_total)
-		snprintf(text, size,
-		         "memory left out: with the evidence of open incidents it would exceed %" PRIu64
-		         " MiB ('evidence_total')",
-		         vm->conf.evidence_total >> 20);
-	else if (statvfs(folder, &disk) < 0 || (uint64_t)disk.f_bavail * disk.f_frsize < bytes + DISK_LEFT)
-		snprintf(text, size, "memory left out: the disk of %s is nearly full", vm->evidence);
-	else
-		return NULL;
-	return text;
-}
-
-/* One stretch of physical memory, written by QEMU. */
-static int memory_save(virDomainPtr domain, uint64_t from, uint64_t bytes, const char *path, struct err *err)
-{
-	char command[VM_PATH_MAX + 256];
-	auto_free char *reply = NULL;
-	snprintf(command, sizeof(command),
-	         "{\"execute\":\"pmemsave\",\"arguments\":{\"val\":%" PRIu64 ",\"size\":%" PRIu64 ",\"filename\":\"%s\"}}", from,
-	         bytes, path);
-	if (virDomainQemuMonitorCommand(domain, command, &reply, 0) < 0)
-		return vm_libvirt_error(err, "writing the guest's memory");
-	if (strstr(reply, "\"error\""))
-		return err_set(err, -EIO, "writing the guest's memory: QEMU says: %.200s", reply);
-	return chmod(path, 0600) < 0 ? err_set(err, -errno, "%s: %s", path, strerror(errno)) : 0;
-}
-
-/* The machine keeps the addresses from 2 to 4 GiB for devices: memory beyond 2 GiB goes on at 4 GiB and into a file of its own.
- *
- * Why not virDomainCoreDump: in libvirt 9.0 it needs a helper program that comes with its daemons only, and QEMU's own
- * dump-guest-memory ends in an event that crashes libvirt when it did not ask for it. */
-static int memory_dump(const struct vm *vm, virDomainPtr domain, uint64_t bytes, const char *folder, const char *name,
-                       struct err *err)
-{
-	const uint64_t low = 2ull << 30, high_at = 4ull << 30;
-	char path[VM_PATH_MAX + 64], high[64];
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	if (!vm->embed && virDomainCoreDumpWithFormat(domain, path, VIR_DOMAIN_CORE_DUMP_FORMAT_RAW, VIR_DUMP_MEMORY_ONLY) < 0)
-		return vm_libvirt_error(err, "writing the guest's memory");
-	int r = vm->embed ? memory_save(domain, 0, bytes < low ? bytes : low, path, err) : 0;
-	if (r == 0)
-		r = sums_add(folder, name, err);
-	if (r < 0)
-		unlink(path);
-	if (r < 0 || !vm->embed || bytes <= low)
-		return r;
-	snprintf(high, sizeof(high), "%s.high", name);
-	snprintf(path, sizeof(path), "%s/%s", folder, high);
-	r = memory_save(domain, high_at, bytes - low, path, err);
-	if (r == 0)
-		r = sums_add(folder, high, err);
-	if (r < 0)
-		unlink(path);
-	return r;
-}
-
-/* Of an earlier try that was interrupted: it is taken once more, and must not count against itself. */
-static void memory_forget(const char *folder, uint32_t number)
-{
-	static const char *const ends[] = {"", ".high"};
-	char path[VM_PATH_MAX + 64];
-	for (size_t i = 0; i < countof(ends); i++) {
-		snprintf(path, sizeof(path), "%s/kb-%u.memory%s", folder, number, ends[i]);
-		unlink(path);
-	}
-}
-
-static void memory_take(struct vm *vm, virDomainPtr domain, const struct wire_order *order, const char *folder, struct kept *kept,
-                        struct err *err)
-{
-	uint32_t number = order->instance;
-	virDomainInfo info;
-	char name[48], refused[120];
-	struct err why = {0};
-	if (virDomainGetInfo(domain, &info) < 0) {
-		vm_libvirt_error(&why, "asking for the guest's memory size");
-		kept_miss(kept, "memory", &why, err);
-		return;
-	}
-	uint64_t bytes = (uint64_t)info.maxMem << 10;
-	memory_forget(folder, number);
-	if (folder_bytes(AT_FDCWD, folder, 0) + bytes <= vm->conf.evidence_bytes && bytes <= vm->conf.evidence_total)
-		make_room(vm, bytes, order->closed_below < order->incident ? order->closed_below : order->incident);
-	if (memory_refused(vm, bytes, folder, refused, sizeof(refused))) {
-		kept_say(kept, "%s", refused);
-		return;
-	}
-	snprintf(name, sizeof(name), "kb-%u.memory", number);
-	cap_fallen(process_find(vm, number));
-	if (memory_dump(vm, domain, bytes, folder, name, &why) < 0) {
-		kept_miss(kept, "memory", &why, err);
-		return;
-	}
-	kept_say(kept, "memory (%" PRIu64 " MiB)", bytes >> 20);
-	kept->some = true;
 }
 
 static int folders_make(const struct vm *vm, const char *folder, struct err *err)
@@ -364,35 +139,26 @@ static int folders_make(const struct vm *vm, const char *folder, struct err *err
 int vm_evidence(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct conf_instance instance;
-	char folder[VM_PATH_MAX + 24];
-	struct kept kept = {0};
-	struct err first = {0};
+	struct taking t = {.vm = vm, .order = order, .end_us = clock_monotonic_us() + EVIDENCE_US};
 	conf_instance(&vm->conf, order->instance, &instance);
 	if (vm->conf.evidence_bytes == 0) {
 		snprintf(answer->text, sizeof(answer->text), "%s: no evidence is taken (evidence_bytes is 0)", instance.name);
 		return 0;
 	}
-	snprintf(folder, sizeof(folder), "%s/%" PRIu64, vm->evidence, order->incident);
-	int r = folders_make(vm, folder, err);
+	snprintf(t.folder, sizeof(t.folder), "%s/%" PRIu64, vm->evidence, order->incident);
+	int r = folders_make(vm, t.folder, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&vm->evidence_lock);
-	console_take(vm, order->instance, folder, &kept, &first);
-	flows_hash(order->instance, folder, &kept, &first);
-	virDomainPtr domain = NULL;
-	struct err why = {0};
-	r = vm_domain(vm, &instance, &domain, &why);
-	if (r == 0) {
-		memory_take(vm, domain, order, folder, &kept, &first);
-		virDomainFree(domain);
-	} else if (r == -ENOENT) {
-		kept_say(&kept, "no memory, the guest is gone");
-	} else {
-		kept_miss(&kept, "memory", &why, &first);
-	}
+	evidence_memory_forget(&t);
+	evidence_room_make(&t, 0);
+	flows_take(&t);
+	console_take(&t);
+	evidence_memory(&t, &instance);
+	evidence_room_tell(&t);
 	pthread_mutex_unlock(&vm->evidence_lock);
-	if (!kept.some && first.code < 0)
-		return err_set(err, first.code, "%s", first.text);
-	snprintf(answer->text, sizeof(answer->text), "%s: %s", instance.name, kept.text);
+	if (!t.some && t.first.code < 0)
+		return err_set(err, t.first.code, "%s", t.first.text);
+	snprintf(answer->text, sizeof(answer->text), "%s: %s", instance.name, t.text);
 	return 0;
 }

@@ -111,6 +111,26 @@ void outbox_channel(struct outbox *outbox, uint32_t instance, const uint8_t key[
 	outbox_put(outbox, 0, &message, fd);
 }
 
+void outbox_evidence_taken(struct outbox *outbox, uint32_t instance, const struct wire_evidence *evidence, const char *file)
+{
+	struct wire_message message = {.kind = WIRE_NOTICE};
+	message.note.time_us = clock_monotonic_us();
+	message.note.type = NOTICE_EVIDENCE_TAKEN;
+	message.note.instance = instance;
+	message.note.evidence = *evidence;
+	text_copy(message.note.text, sizeof(message.note.text), file);
+	outbox_put(outbox, 0, &message, -1);
+}
+
+void outbox_evidence_dropped(struct outbox *outbox, uint64_t incident)
+{
+	struct wire_message message = {.kind = WIRE_NOTICE};
+	message.note.time_us = clock_monotonic_us();
+	message.note.type = NOTICE_EVIDENCE_DROPPED;
+	message.note.evidence.incident = incident;
+	outbox_put(outbox, 0, &message, -1);
+}
+
 bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link, int *ret_fd)
 {
 	pthread_mutex_lock(&outbox->lock);

@@ -26,6 +26,10 @@ void outbox_usage(struct outbox *outbox, uint32_t instance, const struct wire_us
 /* NOTICE_GUEST_CHANNEL; takes `fd`. */
 void outbox_channel(struct outbox *outbox, uint32_t instance, const uint8_t key[static WIRE_KEY_SIZE], int fd);
 
+/* NOTICE_EVIDENCE_TAKEN: `file` is a name. NOTICE_EVIDENCE_DROPPED: of this incident and those before it. */
+void outbox_evidence_taken(struct outbox *outbox, uint32_t instance, const struct wire_evidence *evidence, const char *file);
+void outbox_evidence_dropped(struct outbox *outbox, uint64_t incident);
+
 /* The oldest message; false when empty. `ret_link` is 0 for notices. `ret_fd` is a descriptor to send with it, the caller's from
  * now on, or -1. */
 bool outbox_take(struct outbox *outbox, struct wire_message *ret_message, uint64_t *ret_link, int *ret_fd);

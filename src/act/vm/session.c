@@ -9,6 +9,7 @@
 
 #include "act/vm/accel.h"
 #include "act/vm/cap.h"
+#include "act/vm/evidence.h"
 #include "act/vm/folder.h"
 #include "act/vm/process.h"
 #include "lib/bytes.h"
@@ -246,6 +247,7 @@ int session_open(struct vm *vm, struct err *err)
 		r = embed_prepare(vm, err);
 	if (r < 0)
 		return r;
+	evidence_memory_release(vm);
 	virConnectPtr conn = virConnectOpen(vm->uri);
 	if (!conn)
 		return vm_libvirt_error(err, vm->uri);

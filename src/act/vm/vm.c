@@ -31,8 +31,10 @@ static int paths_init(struct vm *vm, struct err *err)
 		        "run_dir '%s' is too long by %zu letters: libvirt's sockets below it would not fit a socket address; "
 		        "choose a shorter one, like /run/koboshi",
 		        conf->run_dir, length + SOCKET_REST - SOCKET_MAX);
-	if (conf->run_dir[0] != '/' || strpbrk(conf->run_dir, "?&#% "))
-		return err_set(err, -EINVAL, "run_dir '%s' must be an absolute path without ? & # %% and blanks", conf->run_dir);
+	if (conf->run_dir[0] != '/' || strpbrk(conf->run_dir, "?&#% \"\\"))
+		return err_set(err, -EINVAL,
+		               "run_dir '%s' must be an absolute path without ? & # %%, quotes, backslashes and blanks",
+		               conf->run_dir);
 	return 0;
 }
 

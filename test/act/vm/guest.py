@@ -6,13 +6,13 @@ usage: guest.py KOBOSHI_VM [IMAGES]        (IMAGES: folder with variants' images
 Everything happens in a network namespace and a run folder of its own; nothing of it is left when this ends, killed or not
 (the guests' processes die with this process's namespace helper: each is killed by its own pid).
 """
-import array, ctypes, hashlib, os, select, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import array, ctypes, hashlib, mmap, os, select, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 ORDER, ANSWER, NOTICE, LINK = 1, 2, 3, 4
 OBSERVE, CREATE, SUSPEND, RESUME, CARRIER, UNCAP, EVIDENCE, DESTROY, CHANNEL = range(8, 17)
 READY, STARTED, PAUSED, RESUMED, PANICKED, GONE, RESET = range(1, 8)
-USAGE, WATCHDOG = 9, 14
+USAGE, WATCHDOG, TAKEN, DROPPED = 9, 14, 22, 23
 GUESTS = ["absent", "running", "paused", "crashed", "off"]
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -31,7 +31,7 @@ class Engine:
     """Both ends that koboshi-vm talks to."""
 
     def __init__(self, program, conf):
-        self.own, self.read_bytes = set(), {}
+        self.own, self.read_bytes, self.taken, self.dropped = set(), {}, {}, []
         self.program, self.conf, self.next_id, self.notes, self.answers, self.channels = program, conf, 1, [], {}, {}
         self.start()
 
@@ -78,6 +78,11 @@ class Engine:
         time_us, kind, instance, accelerator, _ = struct.unpack_from("=qIIII", body)
         if kind == USAGE:
             self.read_bytes[instance] = struct.unpack_from("=5Q", body, 24)[3]
+        if kind == TAKEN:
+            incident, size = struct.unpack_from("=2Q", body, 24)
+            self.taken[incident, body[104:].split(b"\0")[0].decode()] = (instance, size, body[40:72].hex())
+        if kind == DROPPED:
+            self.dropped.append(struct.unpack_from("=Q", body, 24)[0])
         self.notes.append((kind, instance, accelerator))
 
     def answer(self, id, seconds=60):
@@ -229,6 +234,20 @@ def channel(engine, folder):
     engine.channels[1][0].close()
 
 
+# What the guest writes over its root: 17 pages, none like another, in a file that its image does not have.
+PLANT = "awk 'BEGIN { for (i = 0; i < 4096; i++) printf \"overlay %08d\\n\", i * 7919 }' > /usr/lib/planted"
+PLANTED = b"".join(b"overlay %08d\n" % (i * 7919) for i in range(4096))
+
+
+def pages_found(image):
+    """The memory image holds the overlay: each page of the planted file, whole."""
+    missing = {PLANTED[at:at + 4096] for at in range(0, len(PLANTED), 4096)}
+    with open(image, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        for at in range(0, len(memory), 4096):
+            missing.discard(memory[at:at + 4096])
+    assert not missing, f"{len(missing)} pages of the planted file are not in {image}"
+
+
 def groups_remove(folder):
     """Only after a failed run: koboshi-vm removes them itself."""
     tag = 2166136261
@@ -353,6 +372,9 @@ def scenario(engine, folder, images, second):
         assert time.monotonic() < end, "QEMU's log is not bounded"
         time.sleep(0.1)
 
+    print("a file in the guest's overlay")
+    lab(folder, 1, PLANT)
+
     print("panic")
     lab(folder, 1, "echo c > /proc/sysrq-trigger &", 1)
     began = time.monotonic()
@@ -377,7 +399,14 @@ def scenario(engine, folder, images, second):
     sums = (folder / "state/evidence/5/SHA256SUMS").read_text().splitlines()
     for line in sums:
         digest, name = line.split("  ")
-        assert hashlib.sha256((folder / "state/evidence/5" / name).read_bytes()).hexdigest() == digest
+        content = (folder / "state/evidence/5" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+        assert engine.taken.pop((5, name)) == (1, len(content), digest), name  # and so it was told, before the answer
+    assert not engine.taken and engine.dropped == [4], (engine.taken, engine.dropped)
+    held = (folder / "state/evidence/5/kb-1.memory").stat()
+    assert held.st_size == 192 << 20 and held.st_blocks * 512 < held.st_size, held
+    pages_found(folder / "state/evidence/5/kb-1.memory")
+    assert not (folder / "run/guest/1/memory.pipe").exists()
     print("  " + ", ".join(f"{p.name} {p.stat().st_size}" for p in sorted((folder / "state/evidence/5").iterdir())))
     assert all(any(kind in line for line in sums) for kind in ("memory", "console", "flows"))
     assert sorted(p.name for p in (folder / "state/evidence").iterdir()) == ["5"]
@@ -390,7 +419,24 @@ def scenario(engine, folder, images, second):
     print("a guest that reboots by itself, and one whose process is killed")
     lab(folder, 2, "echo b > /proc/sysrq-trigger &", 1)
     engine.wait_note(RESET, 2)
-    os.kill(next(p for p in qemu_pids(folder) if p != pid), signal.SIGKILL)
+    other = next(p for p in qemu_pids(folder) if p != pid)
+    print("evidence of a guest whose process stands still: not for ever")
+    os.kill(other, signal.SIGSTOP)
+    _, text, _ = engine.order(EVIDENCE, 2, incident=6)
+    assert "kb-2: console, memory left out: it took more than 20 s" in text, text
+    assert not (folder / "state/evidence/6/kb-2.memory").exists()
+    assert list(engine.taken) == [(6, "kb-2.console.log")], engine.taken
+    print("now it goes on with what it was asked for, and must not wait for a reader that was killed")
+    os.kill(other, signal.SIGCONT)
+    time.sleep(0.5)  # nobody tells when it has come to the pipe
+    assert (folder / "run/guest/2/memory.pipe").is_fifo()
+    engine.process.kill()
+    engine.process.wait()
+    engine.start()
+    engine.wait_note(READY)
+    engine.order(SUSPEND, 2)
+    engine.order(RESUME, 2)
+    os.kill(other, signal.SIGKILL)
     engine.wait_note(GONE, 2)
     assert 2 not in engine.observe()
 

@@ -33,7 +33,7 @@ static struct vm vm;
 static int setup(void **state unused_arg)
 {
 	struct conf conf = {
-	        .n_services = 1, .lab = false, .boot_share = 50, .evidence_bytes = 1 << 20, .evidence_total = 1 << 20};
+	        .n_services = 1, .lab = false, .boot_share = 50, .evidence_bytes = 16 << 20, .evidence_total = 16 << 20};
 	if (!mkdtemp(folder))
 		return -1;
 	strcpy(conf.libvirt, "test:///default");
@@ -374,7 +374,7 @@ static void test_evidence_of_a_bad_console(void **state unused_arg)
 	folder_path(&vm, 8, "console.log", path);
 	assert_int_equal(file_write(path, console, grown, 0600, NULL), 0);
 	assert_int_equal(order(ORDER_VM_EVIDENCE, 8, &answer), 0);
-	assert_non_null(strstr(answer.text, "kb-8: the last 5 MiB of its console, flows, memory (64 MiB) left out: "));
+	assert_non_null(strstr(answer.text, "kb-8: flows, the last 5 MiB of its console, memory (64 MiB) left out: "));
 	evidence_read("kb-8.console.log", &copy, &size);
 	assert_int_equal(size, kept);
 	assert_memory_equal(copy, console + grown - kept, kept);
@@ -383,7 +383,7 @@ static void test_evidence_of_a_bad_console(void **state unused_arg)
 	snprintf(path, sizeof(path), "%s/3/SHA256SUMS", vm.evidence);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(order(ORDER_VM_EVIDENCE, 8, &answer), 0);
-	assert_non_null(strstr(answer.text, "kb-8: no console (Is a directory), flows, memory (64 MiB) left out: "));
+	assert_non_null(strstr(answer.text, "kb-8: flows, no console (Is a directory), memory (64 MiB) left out: "));
 	evidence_read("SHA256SUMS", &sums, &size);
 	assert_non_null(strstr((const char *)sums, "kb-8.flows"));
 	assert_null(strstr((const char *)sums, "console"));

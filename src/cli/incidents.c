@@ -128,6 +128,20 @@ static void print_steps(const json_t *steps)
 	}
 }
 
+/* The API's newest is the first. */
+static void print_evidence(const json_t *list)
+{
+	if (json_array_size(list) > 0)
+		printf("\n%sEvidence%s\n", show_on(SHOW_BOLD), show_off(SHOW_BOLD));
+	for (size_t i = json_array_size(list); i-- > 0;) {
+		const json_t *one = json_array_get(list, i);
+		char text[SHOW_TEXT_MAX];
+		printf("  %-22s %10s  %s%s\n", show_string(one, "file"),
+		       show_bytes(json_integer_value(json_object_get(one, "bytes")), text), show_string(one, "sha256"),
+		       *show_string(one, "dropped") ? " (dropped)" : "");
+	}
+}
+
 static void print_components(const json_t *components)
 {
 	const char *key, *comma = "";
@@ -176,6 +190,7 @@ static void print_story(const json_t *incident)
 	print_head(incident);
 	print_measures(incident);
 	print_steps(json_object_get(incident, "steps"));
+	print_evidence(json_object_get(incident, "evidence"));
 	print_parties("Software before", json_object_get(incident, "before"));
 	print_parties("Software after", json_object_get(incident, "after"));
 }

@@ -71,6 +71,17 @@ const char *show_ms(double ms, char *ret_text)
 	return ret_text;
 }
 
+const char *show_bytes(long long bytes, char *ret_text)
+{
+	if (bytes < 1024)
+		snprintf(ret_text, SHOW_TEXT_MAX, "%lld B", bytes);
+	else if (bytes < 1024 * 1024)
+		snprintf(ret_text, SHOW_TEXT_MAX, "%.1f KiB", (double)bytes / 1024);
+	else
+		snprintf(ret_text, SHOW_TEXT_MAX, "%.1f MiB", (double)bytes / (1024 * 1024));
+	return ret_text;
+}
+
 const char *show_ago(const char *rfc3339, char *ret_text)
 {
 	struct tm broken = {0};

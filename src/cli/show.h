@@ -19,6 +19,9 @@ const char *show_off(enum show_mood mood); /* its end, or "" */
 /* "0.8 ms", "78 ms", "1.2 s", "2 min 5 s", "3 h 20 min", "4 d 2 h"; `ret_text` holds SHOW_TEXT_MAX. Returns it. */
 const char *show_ms(double ms, char *ret_text);
 
+/* "512 B", "1.5 KiB", "192.0 MiB"; as show_ms. */
+const char *show_bytes(long long bytes, char *ret_text);
+
 /* "2 min ago", the date when it is a month old; the text itself when it is no RFC 3339 time. */
 const char *show_ago(const char *rfc3339, char *ret_text);
 

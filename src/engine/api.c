@@ -37,10 +37,12 @@ struct request {
 	unsigned status;
 };
 
+enum subject { INCIDENTS, CONTAINMENTS, EVIDENCE };
+
 struct question { /* to the ledger's thread */
 	struct request *request;
-	bool containments; /* else incidents */
-	uint64_t number;   /* 0: the list */
+	enum subject subject;
+	uint64_t number; /* of an incident; 0: the list */
 	json_t *answer;
 };
 
@@ -72,10 +74,13 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 static int question_work(struct ledger *l, void *arg, struct err *err)
 {
 	struct question *q = arg;
-	if (q->containments)
+	const char *state_dir = q->request->api->engine->conf.state_dir; /* never changes while this process lives */
+	if (q->subject == CONTAINMENTS)
 		q->answer = report_containments(l, err);
+	else if (q->subject == EVIDENCE)
+		q->answer = report_evidence(l, state_dir, q->number, err);
 	else
-		q->answer = q->number ? report_incident(l, q->number, err) : report_incidents(l, err);
+		q->answer = q->number ? report_incident(l, state_dir, q->number, err) : report_incidents(l, err);
 	return q->answer ? 0 : err->code;
 }
 
@@ -92,7 +97,7 @@ static void question_done(void *arg, int status, const struct err *err)
 	free(q);
 }
 
-static enum MHD_Result ask_ledger(struct request *request, bool containments, uint64_t number)
+static enum MHD_Result ask_ledger(struct request *request, enum subject subject, uint64_t number)
 {
 	if (request->answer) {
 		json_t *answer = request->answer;
@@ -104,7 +109,7 @@ static enum MHD_Result ask_ledger(struct request *request, bool containments, ui
 	struct question *q = calloc(1, sizeof(*q));
 	assert(q);
 	q->request = request;
-	q->containments = containments;
+	q->subject = subject;
 	q->number = number;
 	request->asked = true;
 	MHD_suspend_connection(request->connection);
@@ -154,21 +159,31 @@ static enum MHD_Result get_flows(struct request *request, const char *rest)
 	               sentence("there is no instance of this name; /v1/flows lists them"));
 }
 
-static enum MHD_Result get_incidents(struct request *request, const char *rest)
+/* All of them, or of the incident whose number follows. */
+static enum MHD_Result get_of_incident(struct request *request, enum subject subject, const char *rest, const char *wrong)
 {
 	if (rest[0] == '\0')
-		return ask_ledger(request, false, 0);
+		return ask_ledger(request, subject, 0);
 	size_t digits = strspn(rest + 1, "0123456789");
 	uint64_t number = digits > 0 && digits < 19 && !rest[1 + digits] ? strtoull(rest + 1, NULL, 10) : 0;
 	if (number == 0)
-		return respond(request->connection, MHD_HTTP_NOT_FOUND,
-		               sentence("an incident is named by its number, as in /v1/incidents/3"));
-	return ask_ledger(request, false, number);
+		return respond(request->connection, MHD_HTTP_NOT_FOUND, sentence(wrong));
+	return ask_ledger(request, subject, number);
+}
+
+static enum MHD_Result get_incidents(struct request *request, const char *rest)
+{
+	return get_of_incident(request, INCIDENTS, rest, "an incident is named by its number, as in /v1/incidents/3");
+}
+
+static enum MHD_Result get_evidence(struct request *request, const char *rest)
+{
+	return get_of_incident(request, EVIDENCE, rest, "evidence is found by its incident's number, as in /v1/evidence/3");
 }
 
 static enum MHD_Result get_containments(struct request *request, const char *rest unused_arg)
 {
-	return ask_ledger(request, true, 0);
+	return ask_ledger(request, CONTAINMENTS, 0);
 }
 
 /* What is misspelt must not become a switch of whatever there is. */
@@ -275,6 +290,7 @@ static const struct {
         {"GET", "/v1/flows", true, get_flows},         {"POST", "/v1/switch", false, post_switch},
         {"GET", "/v1/files", false, get_files},        {"GET", "/v1/containments", false, get_containments},
         {"POST", "/v1/contain", false, post_contain},  {"POST", "/v1/release", false, post_release},
+        {"GET", "/v1/evidence", true, get_evidence},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -290,10 +306,11 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	}
 	if (path_known)
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
-	return respond(request->connection, MHD_HTTP_NOT_FOUND,
-	               sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
-	                        "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments and POST /v1/switch, /v1/contain, "
-	                        "/v1/release"));
+	return respond(
+	        request->connection, MHD_HTTP_NOT_FOUND,
+	        sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
+	                 "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N and POST "
+	                 "/v1/switch, /v1/contain, /v1/release"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -61,6 +61,13 @@ struct engine_words {   /* what happened to the host, in sentences: of no instan
 	} last[ENGINE_WORDS_MAX];
 };
 
+#define ENGINE_MISSED_MAX 32
+
+struct engine_missed { /* evidence whose row could not be written yet */
+	struct ledger_evidence rows[ENGINE_MISSED_MAX];
+	size_t n;
+};
+
 struct engine_service {
 	struct engine *engine;
 	uint32_t index;
@@ -113,6 +120,7 @@ struct engine {
 	int64_t asked_us[WIRE_ROLE_MAX_]; /* since when an actuator owes an answer to OBSERVE; 0: it owes none */
 	struct engine_files files;
 	struct containments containments;
+	struct engine_missed missed;
 	uint32_t accelerator; /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;
@@ -154,6 +162,10 @@ void agents_connected(struct engine *e, const struct wire_note *note, int fd); /
 void agents_answered(struct engine *e, const struct wire_order *order, const struct wire_answer *answer);
 void agents_probed(struct engine_instance *i, const struct evidence *evidence); /* by the path's probes */
 void agents_pulse(struct engine *e);                                            /* ten times a second */
+
+/* record.c: what koboshi-vm kept of fallen guests. */
+void record_notice(struct engine *e, const struct wire_note *note); /* NOTICE_EVIDENCE_* */
+void record_again(struct engine *e);                                /* the ledger can be written: what it missed */
 
 /* story.c: notes become sentences, in the log and in the ledger. */
 void story_note(struct engine_service *s, const struct plan_note *note);

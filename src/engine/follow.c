@@ -356,4 +356,5 @@ void follow_again(struct engine_service *s)
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
 		s->stale[k] = s->stories[k] != NULL;
 	follow_suspicion(s);
+	record_again(s->engine);
 }

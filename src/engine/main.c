@@ -262,6 +262,8 @@ static bool may_say(enum wire_role role, const struct wire_note *note)
 	        [NOTICE_GUEST_IO_ERROR] = SAYS(WIRE_VM),
 	        [NOTICE_GUEST_WATCHDOG] = SAYS(WIRE_VM),
 	        [NOTICE_GUEST_CHANNEL] = SAYS(WIRE_VM),
+	        [NOTICE_EVIDENCE_TAKEN] = SAYS(WIRE_VM),
+	        [NOTICE_EVIDENCE_DROPPED] = SAYS(WIRE_VM),
 	};
 	return by_notice[note->type] & SAYS(role);
 }
@@ -305,6 +307,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 			agents_connected(e, note, fds[taken++]);
 	} else if (note->type == NOTICE_GUEST_USAGE) {
 		guest_usage(e, note);
+	} else if (note->type == NOTICE_EVIDENCE_TAKEN || note->type == NOTICE_EVIDENCE_DROPPED) {
+		record_notice(e, note);
 	} else if (role == WIRE_SCAN) {
 		files_notice(e, note);
 	} else {

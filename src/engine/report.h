@@ -31,5 +31,9 @@ void report_say(json_t *list, const char *format, ...) printf_like(2, 3);
 
 /* On the ledger's thread: the ledger only. NULL with `err` filled when there is nothing to say. */
 json_t *report_incidents(struct ledger *l, struct err *err);
-json_t *report_incident(struct ledger *l, uint64_t number, struct err *err);
+json_t *report_incident(struct ledger *l, const char *state_dir, uint64_t number, struct err *err);
 json_t *report_containments(struct ledger *l, struct err *err);
+
+/* The same of evidence, of all incidents (0) or of one, with paths below the state folder: the object, and its list alone. */
+json_t *report_evidence(struct ledger *l, const char *state_dir, uint64_t incident, struct err *err);
+json_t *report_evidence_list(struct ledger *l, const char *state_dir, uint64_t incident, struct err *err);

@@ -190,7 +190,7 @@ static json_t *parties(struct ledger *l, const struct ledger_incident *x, const 
 	return p.list;
 }
 
-json_t *report_incident(struct ledger *l, uint64_t number, struct err *err)
+json_t *report_incident(struct ledger *l, const char *state_dir, uint64_t number, struct err *err)
 {
 	struct ledger_incident row;
 	struct story story = {0};
@@ -199,10 +199,13 @@ json_t *report_incident(struct ledger *l, uint64_t number, struct err *err)
 	json_t *json = head(&row);
 	story.steps = json_array();
 	json_object_set_new(json, "steps", story.steps);
-	if (ledger_step_each(l, number, add_step, &story, err) < 0) {
+	json_t *evidence = report_evidence_list(l, state_dir, number, err);
+	if (!evidence || ledger_step_each(l, number, add_step, &story, err) < 0) {
+		json_decref(evidence);
 		json_decref(json);
 		return NULL;
 	}
+	json_object_set_new(json, "evidence", evidence);
 	json_object_set_new(json, "before", parties(l, &row, &story.roles, false));
 	json_object_set_new(json, "after", parties(l, &row, &story.roles, true));
 	return json;

@@ -148,6 +148,24 @@ talk() {
 	[ "$output" = "koboshi: '../status' is not an incident's number; 'koboshi incidents' lists them" ]
 }
 
+@test "evidence: of all incidents, of one, of none" {
+	talk
+	run "$KOBOSHI" evidence
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/evidence.txt" - <<<"$output"
+	run "$KOBOSHI" evidence 2
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/evidence-2.txt" - <<<"$output"
+	run "$KOBOSHI" evidence 9
+	[ "$status" -eq 0 ]
+	[ "$output" = "no evidence of incident 9" ]
+	run "$KOBOSHI" --json evidence 2
+	[ "$(jq -r '.evidence[0].file' <<<"$output")" = kb-5.memory ]
+	run "$KOBOSHI" evidence ../status
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: '../status' is not an incident's number; 'koboshi incidents' lists them" ]
+}
+
 @test "variants: components, suspicion, overlap" {
 	talk
 	run "$KOBOSHI" variants

@@ -99,6 +99,19 @@ static void times_are_worded(void **state unused_arg)
 	}
 }
 
+static void sizes_are_worded(void **state unused_arg)
+{
+	static const struct {
+		long long bytes;
+		const char *text;
+	} rows[] = {{0, "0 B"},        {1023, "1023 B"},     {1024, "1.0 KiB"},
+	            {1536, "1.5 KiB"}, {1 << 20, "1.0 MiB"}, {192 << 20, "192.0 MiB"}};
+	for (size_t i = 0; i < countof(rows); i++) {
+		char text[SHOW_TEXT_MAX];
+		assert_string_equal(show_bytes(rows[i].bytes, text), rows[i].text);
+	}
+}
+
 static void moments_are_worded(void **state unused_arg)
 {
 	static const struct {
@@ -126,6 +139,7 @@ int main(void)
 	        cmocka_unit_test(bad_answers_are_refused),
 	        cmocka_unit_test(control_characters_do_not_reach_the_terminal),
 	        cmocka_unit_test(times_are_worded),
+	        cmocka_unit_test(sizes_are_worded),
 	        cmocka_unit_test(moments_are_worded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

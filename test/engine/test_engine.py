@@ -2,7 +2,7 @@
 """The real koboshi-engine in a fake world (fake_world.py): what it orders, what its API says, what it writes down, and how it
 takes up again what a killed predecessor left. Runs in network and mount namespaces of its own; needs root for them.
 
-usage: test_engine.py KOBOSHI-ENGINE KOBOSHI-IMAGE [TEST...]
+usage: KOBOSHI_CLI=KOBOSHI test_engine.py KOBOSHI-ENGINE KOBOSHI-IMAGE [TEST...]
 """
 import json
 import os
@@ -18,13 +18,14 @@ import unittest
 
 from agents_test import AgentTests
 from contain_test import ContainTests
+from evidence_test import EvidenceTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 
-class EngineTest(AgentTests, ContainTests, unittest.TestCase):
+class EngineTest(AgentTests, ContainTests, EvidenceTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

@@ -86,7 +86,7 @@ static void test_one_incident(unused_arg void **state)
 	put_incident(&row);
 	put_step("detected", "first");
 	put_step("steered", "second");
-	json_auto_t *json = report_incident(l, 3, &err);
+	json_auto_t *json = report_incident(l, "/state", 3, &err);
 	assert_non_null(json);
 	assert_string_equal(text_at(json, "opened"), "2026-01-02T03:04:05.678Z");
 	assert_string_equal(text_at(json_object_get(json, "victim"), "variant"), "amber");
@@ -105,14 +105,14 @@ static void test_an_open_one_has_no_end(unused_arg void **state)
 	struct ledger_incident row = incident();
 	row.closed_us = row.first_evidence_us = 0;
 	put_incident(&row);
-	json_auto_t *json = report_incident(l, 3, &err);
+	json_auto_t *json = report_incident(l, "/state", 3, &err);
 	assert_true(json_is_null(json_object_get(json, "closed")));
 	assert_true(json_is_null(json_object_get(json, "detected_ms")));
 }
 
 static void test_none_is_an_error_and_an_empty_list_is_not(unused_arg void **state)
 {
-	assert_null(report_incident(l, 3, &err));
+	assert_null(report_incident(l, "/state", 3, &err));
 	assert_int_equal(err.code, -ENOENT);
 	json_auto_t *json = report_incidents(l, &err);
 	assert_int_equal(json_array_size(json_object_get(json, "incidents")), 0);
@@ -153,7 +153,7 @@ static void test_roles_are_those_of_the_time(unused_arg void **state)
 	put_step("standby", "kb-3 (cedar) is ready to take over");
 	put_step("spare", "kb-4 (amber) sleeps as proven spare");
 	put_step("spare", "no number here");
-	json_auto_t *json = report_incident(l, 3, &err);
+	json_auto_t *json = report_incident(l, "/state", 3, &err);
 	const json_t *before = json_object_get(json, "before"), *after = json_object_get(json, "after");
 	static const char *const wanted[][2] = {{"active", "not there"},
 	                                        {"standby", "active"},
@@ -173,7 +173,7 @@ static void test_what_is_no_text_becomes_one(unused_arg void **state)
 	memcpy(row.cause, "caf\xc3", 5); /* cut in the middle of a letter */
 	put_incident(&row);
 	put_step("detected", "\xff\xfe");
-	json_auto_t *json = report_incident(l, 3, &err);
+	json_auto_t *json = report_incident(l, "/state", 3, &err);
 	assert_string_equal(text_at(json, "cause"), "caf?");
 	assert_string_equal(text_at(json_array_get(json_object_get(json, "steps"), 0), "text"), "??");
 	json_auto_t *whole = report_text("caf\xc3\xa9");

@@ -3,12 +3,12 @@ _koboshi()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=()
 	case $before in
-	koboshi) words=(status switch incidents variants why flows contain release containments config mud scan version help) ;;
+	koboshi) words=(status switch incidents evidence variants why flows contain release containments config mud scan version help) ;;
 	config) words=(check schema) ;;
 	mud) words=(compile) ;;
-	help) words=(status switch incidents variants why flows contain release containments config mud scan version) ;;
+	help) words=(status switch incidents evidence variants why flows contain release containments config mud scan version) ;;
 	switch) mapfile -t words < <(koboshi status --json 2>/dev/null | jq -r '.services[].name' 2>/dev/null) ;;
-	incidents) mapfile -t words < <(koboshi incidents --json 2>/dev/null | jq -r '.incidents[].number' 2>/dev/null) ;;
+	incidents | evidence) mapfile -t words < <(koboshi incidents --json 2>/dev/null | jq -r '.incidents[].number' 2>/dev/null) ;;
 	why) mapfile -t words < <(koboshi why --json 2>/dev/null | jq -r '.subjects[].subject' 2>/dev/null) ;;
 	release) mapfile -t words < <(koboshi containments --json 2>/dev/null | jq -r '.containments[] | select(.ended == null) | .number' 2>/dev/null) ;;
 	flows) mapfile -t words < <(koboshi flows --json 2>/dev/null | jq -r '.instances[].instance' 2>/dev/null) ;;

@@ -3,6 +3,7 @@
 
 No test here looks at how long something took: figures are the benchmark's business. Run by test/guest/run inside a world.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -95,13 +96,35 @@ def fault_test(name: str, *verdicts: str) -> None:
 
 fault_test("close-port", "failed", "compromised")
 fault_test("hang", "failed")
-fault_test("tamper", "compromised")
 fault_test("panic", "failed", "compromised")
 fault_test("drop", "failed")
 fault_test("kill-app", "failed", "compromised")
 fault_test("kill-guest", "failed")
 fault_test("scan", "compromised")
 fault_test("watchdog", "failed")
+
+
+def evidence_kept(story: Json, victim: int) -> None:
+    """`koboshi evidence` names all kinds, and each file is what the ledger says of it."""
+    number = story["number"]
+    listed = json.loads(shell.run(layout.CLI, "evidence", number, "--json"))["evidence"]
+    check({f"kb-{victim}.{kind}" for kind in ("flows", "console.log", "memory")} <= {row["file"] for row in listed}, f"all kinds are listed: {listed}")
+    shown = shell.run(layout.CLI, "evidence", number)
+    for row in listed:
+        path = pathlib.Path(row["path"])
+        check(path.parent == layout.STATE / "evidence" / str(number), f"below the state folder: {path}")
+        with open(path, "rb") as file:
+            check(hashlib.file_digest(file, "sha256").hexdigest() == row["sha256"], f"{path} is what was hashed")
+        check(path.stat().st_size == row["bytes"] and row["dropped"] is None and not row["open"], f"as it is: {row}")
+        check(row["file"] in shown and row["sha256"] in shown, f"the table has {row['file']}: {shown}")
+    check({row["file"] for row in story["evidence"]} == {row["file"] for row in listed}, f"the story names it: {story['evidence']}")
+
+
+@test
+def tamper(asking: clients.Clients) -> None:
+    played = scene.play(asking, FAULTS["tamper"])
+    fell(played, ("compromised",))
+    evidence_kept(api.incident(played.incident["number"]), played.victim["number"])
 
 
 @test

@@ -178,9 +178,7 @@ static int pipe_make(const char *path, struct err *err)
 static int memory_pour(struct taking *t, virDomainPtr domain, uint64_t from, uint64_t bytes, const char *to, struct err *err)
 {
 	char path[VM_PATH_MAX];
-	auto_free struct copy *copy = calloc(1, sizeof(*copy));
-	if (!copy)
-		abort();
+	struct copy copy = {.wanted = bytes};
 	folder_path(t->vm, t->order->instance, PIPE, path);
 	auto_close int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (out < 0)
@@ -188,12 +186,11 @@ static int memory_pour(struct taking *t, virDomainPtr domain, uint64_t from, uin
 	int in = pipe_make(path, err);
 	if (in < 0)
 		return in;
-	copy->from = in;
-	copy->to = out;
-	copy->wanted = bytes;
+	copy.from = in;
+	copy.to = out;
 	struct pour *pour = pour_new(domain, from, bytes, path);
 	cap_self(CAP_BEHIND);
-	int r = copy_run(copy, pour, t->end_us, err);
+	int r = copy_run(&copy, pour, t->end_us, err);
 	cap_self(CAP_USUAL);
 	close(in);
 	for (int64_t end_us = clock_monotonic_us() + END_US; !atomic_load(&pour->ended) && clock_monotonic_us() < end_us;)

@@ -17,8 +17,11 @@ class EvidenceTests:
         return self.ask("GET", "/".join(("/v1/evidence", *map(str, incident))))[1]["evidence"]
 
     def await_evidence(self, *files):
-        """All of these are listed, newest first."""
-        return wait_for(f"evidence {files}", lambda: (rows := self.evidence()) and [r["file"] for r in rows] == list(files) and rows)
+        """All of these are listed of the first incident, newest first. (On a busy machine another guest may fall as well.)"""
+        return wait_for(f"evidence {files}", lambda: (rows := self.evidence(1)) and [r["file"] for r in rows] == list(files) and rows)
+
+    def times_taken(self, victim):
+        return sum(order.type == EVIDENCE and order.instance == victim for order in self.world.orders)
 
     def tell(self, *packets):
         for packet in packets:
@@ -44,9 +47,10 @@ class EvidenceTests:
             self.assertEqual(row["path"], f"{self.folder}/state/evidence/1/{row['file']}")
             self.assertIsNotNone(row["taken"])
         self.assertEqual(self.story()["evidence"], rows)
-        self.assertEqual((self.evidence(1), self.evidence(2)), (rows, []))
+        self.assertEqual([row for row in self.evidence() if row["incident"] == 1], rows)
+        self.assertEqual(self.evidence(99), [])
         self.assertEqual(self.ask("GET", "/v1/evidence/x")[0], 404)
-        self.assertEqual(json.loads(self.cli("evidence", "--json")), {"evidence": rows})
+        self.assertEqual(json.loads(self.cli("evidence", "1", "--json")), {"evidence": rows})
         for words in (("evidence",), ("evidence", "1"), ("incidents", "1")):
             shown = self.cli(*words)
             for row in rows:
@@ -58,8 +62,8 @@ class EvidenceTests:
         self.engine.start()
         self.await_closed()
         self.engine.await_state()
-        self.assertEqual(self.world.count(EVIDENCE), 1)  # it was written down: nobody takes it once more
-        self.assertEqual(self.evidence(), [{**row, "open": False} for row in rows])
+        self.assertEqual(self.times_taken(victim), 1)  # it was written down: nobody takes it once more
+        self.assertEqual(self.evidence(1), [{**row, "open": False} for row in rows])
 
     def test_a_kill_before_the_answer_takes_it_once_more_and_lists_it_once(self):
         self.start()
@@ -75,7 +79,7 @@ class EvidenceTests:
         del self.world.held[EVIDENCE]
         self.engine.start()
         self.await_closed()
-        self.assertEqual(self.world.count(EVIDENCE), 2)
+        self.assertEqual(self.times_taken(victim), 2)
         self.await_evidence(*files)
 
     def test_evidence_that_made_room_is_listed_as_dropped(self):

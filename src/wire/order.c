@@ -11,7 +11,7 @@
 #define HEAD_SIZE offsetof(struct wire_message, order)
 
 /* A body with hidden padding would send bytes that nobody wrote. */
-static_assert(sizeof(struct wire_order) == 56 + 32, "no padding");
+static_assert(sizeof(struct wire_order) == 56 + 80, "no padding");
 static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no padding");
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
@@ -22,7 +22,7 @@ static_assert(sizeof(struct wire_note) == 40 + WIRE_SHA256 + WIRE_KEY_SIZE + WIR
 
 #define ERRNO_MAX 4095
 
-enum { NEEDS_INSTANCE = 1, NEEDS_INCIDENT = 2, NEEDS_GATE = 4, TAKES_VICTIM = 8, TAKES_SOURCE = 16 };
+enum { NEEDS_INSTANCE = 1, NEEDS_INCIDENT = 2, NEEDS_GATE = 4, TAKES_VICTIM = 8, TAKES_SUBJECT = 16 };
 
 static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_NET_OBSERVE] = 0,
@@ -41,7 +41,7 @@ static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_VM_EVIDENCE] = NEEDS_INSTANCE | NEEDS_INCIDENT,
         [ORDER_VM_DESTROY] = NEEDS_INSTANCE,
         [ORDER_VM_CHANNEL] = NEEDS_INSTANCE,
-        [ORDER_NET_CONTAIN] = TAKES_SOURCE,
+        [ORDER_NET_CONTAIN] = TAKES_SUBJECT,
 };
 
 static bool all_zero(const void *bytes, size_t size)
@@ -77,24 +77,6 @@ static const char *order_ranges_wrong(const struct wire_order *order)
 	return order->zero ? "a spare field in use" : NULL;
 }
 
-bool wire_contain_bits_behind(const struct wire_contain *contain)
-{
-	for (uint32_t bit = contain->prefix; bit < 128; bit++)
-		if (contain->address[bit / 8] & (0x80 >> bit % 8))
-			return true;
-	return false;
-}
-
-static const char *contain_wrong(const struct wire_contain *contain)
-{
-	uint32_t bits = contain->v6 ? 128 : 32;
-	if (contain->number == 0)
-		return "a containment without number";
-	if (contain->v6 > 1 || contain->prefix > bits)
-		return "a source of no kind";
-	return wire_contain_bits_behind(contain) ? "a source with bits behind its prefix" : NULL;
-}
-
 static const char *order_wrong(const struct wire_message *message)
 {
 	const struct wire_order *order = &message->order;
@@ -108,10 +90,10 @@ static const char *order_wrong(const struct wire_message *message)
 		return "an order that names no incident";
 	if ((needs & NEEDS_GATE) && order->gate == WIRE_GATE_NONE)
 		return "an order that names no gate";
-	if (needs & TAKES_SOURCE)
-		return contain_wrong(&order->contain);
+	if (needs & TAKES_SUBJECT)
+		return wire_contain_wrong(&order->contain);
 	if (!all_zero(&order->contain, sizeof(order->contain)))
-		return "a source in an order that takes none";
+		return "a containment in an order that takes none";
 	if (order->victim && !(needs & TAKES_VICTIM))
 		return "a victim in an order that takes none";
 	if (order->victim && order->victim == order->instance)

@@ -3,7 +3,7 @@
  * What the processes say to each other: fixed-size messages over SOCK_SEQPACKET, one per packet, native byte order
  * (both ends are the same build on the same host). A message that does not decode ends the link: the sender is
  * broken or taken over. No message carries a path or a command, nor an address by which something would be opened: only numbers
- * of things that every process knows from the configuration that it loaded itself, and the addresses of whom to cut.
+ * of things that every process knows from the configuration that it loaded itself, and the addresses of what is contained.
  *
  *   engine -> actuator   ORDER     carry this out; at most WIRE_PENDING_MAX unanswered
  *   actuator -> engine   ANSWER    what was read back from the world afterwards
@@ -57,7 +57,7 @@ enum order_type {
 	ORDER_VM_DESTROY,  /* instance: guest, seed, keys gone. Idempotent; slow (1-2 s) */
 	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
 	/* net again */
-	ORDER_NET_CONTAIN, /* contain, flag: cut this source from the services (1), or no more (0). Idempotent */
+	ORDER_NET_CONTAIN, /* contain, flag: keep this from the services (1), or no more (0). Idempotent */
 	ORDER_TYPE_MAX_
 };
 
@@ -108,15 +108,45 @@ enum wire_notice {
 	NOTICE_MAX_
 };
 
-struct wire_contain {        /* ORDER_NET_CONTAIN only; else zero */
-	uint64_t number;     /* of the containment, > 0 */
-	uint8_t address[16]; /* of IPv4: the first four; bits behind the prefix are zero */
-	uint32_t prefix;     /* 0..32 or 0..128 */
-	uint32_t v6;         /* 0 or 1 */
+enum wire_contained {
+	WIRE_CONTAIN_SOURCE, /* an address or a network: nothing of it comes to a service */
+	WIRE_CONTAIN_FLOW,   /* one connection, by its ends as the client sees them */
+	WIRE_CONTAIN_PORT,   /* no client reaches this port of the services, or of one of them */
+	WIRE_CONTAIN_LIMIT,  /* an address or a network: so many new connections in a time, all its addresses together */
+	WIRE_CONTAIN_MAX_
 };
 
-/* One network has one form: such a source is refused. */
+#define WIRE_RATE_MAX 10000
+#define WIRE_SUBJECT_MAX 128 /* in text, with NUL */
+
+struct wire_contain {        /* ORDER_NET_CONTAIN only; else zero. What its kind has not is zero too */
+	uint64_t number;     /* of the containment, > 0 */
+	uint8_t address[16]; /* source, limit; flow: the client's. Of IPv4 the first four; bits behind the prefix are zero */
+	uint8_t to[16];      /* flow: the service's */
+	uint32_t prefix;     /* 0..32 or 0..128; flow: all bits */
+	uint32_t v6;         /* 0 or 1 */
+	uint32_t kind;       /* enum wire_contained */
+	uint32_t protocol;   /* flow, port: IPPROTO_TCP or IPPROTO_UDP */
+	uint32_t port;       /* flow: the client's */
+	uint32_t to_port;    /* flow, port: the service's */
+	uint32_t service;    /* port: 1 + index in conf.services; 0: all services that have it */
+	uint32_t rate;       /* limit: 1..WIRE_RATE_MAX connections ... */
+	uint32_t per_s;      /* ... in 1, 60 or 3600 seconds */
+	uint32_t zero;
+};
+
+/* What is contained has one form. One network does: bits behind its prefix are refused. */
 bool wire_contain_bits_behind(const struct wire_contain *contain);
+/* NULL, or what is wrong with it. Part of wire_decode(). */
+const char *wire_contain_wrong(const struct wire_contain *contain);
+
+/* Its form in text, by which the ledger knows it:
+ *   source 203.0.113.9/32
+ *   flow tcp 198.51.100.7:40312 203.0.113.10:80    (IPv6: [2001:db8:20::7]:40312)
+ *   port 80/tcp, port web 80/tcp
+ *   limit 198.51.100.0/24 20/s                     (or /min, /h)
+ * `service`: name of a port's service; NULL: all. */
+void wire_contain_text(const struct wire_contain *contain, const char *service, char ret_text[static WIRE_SUBJECT_MAX]);
 
 struct wire_order {
 	uint64_t id;           /* chosen by the engine, > 0, rising */

@@ -30,6 +30,7 @@ READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT, GUEST_CHANNEL 
 FILE_BAD, FILE_UNKNOWN, FILE_SKIPPED, FILE_TROUBLE, FILE_COUNTS, EVIDENCE_TAKEN, EVIDENCE_DROPPED = range(17, 24)
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
  DESTROY, CHANNEL, CONTAIN) = range(1, 18)
+CONTAIN_SOURCE, CONTAIN_FLOW, CONTAIN_PORT, CONTAIN_LIMIT = range(4)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
 ABSENT, RUNNING, PAUSED = range(3)
 PAGE = b"<h1>sensor</h1>\n"
@@ -210,8 +211,9 @@ def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * S
 class Order:
     def __init__(self, body):
         (self.id, self.incident, self.closed_below, self.type, self.service, self.instance, self.victim, self.variant, self.gate,
-         self.flag, _, self.contain, address, self.prefix, v6) = struct.unpack("=QQQ8IQ16s2I", body)
-        self.source = str(ipaddress.ip_address(address if v6 else address[:4]))
+         self.flag, _, self.contain, address, to, self.prefix, v6, self.kind, self.protocol, self.port, self.to_port, self.of_service,
+         self.rate, self.per_s, _) = struct.unpack("=QQQ8IQ16s16s10I", body)
+        self.source, self.to = (str(ipaddress.ip_address(a if v6 else a[:4])) for a in (address, to))
 
     def __repr__(self):
         return f"<{self.type} of {self.instance} victim {self.victim} gate {self.gate}>"

@@ -2,6 +2,7 @@
 #include "wire/order.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,6 +66,24 @@ static void dropped(struct wire_message *m)
 	m->note = (struct wire_note){.time_us = 5, .type = NOTICE_EVIDENCE_DROPPED, .evidence.incident = 7};
 }
 
+static const struct wire_contain one_flow = {.number = 7,
+                                             .kind = WIRE_CONTAIN_FLOW,
+                                             .address = {198, 51, 100, 7},
+                                             .to = {203, 0, 113, 10},
+                                             .prefix = 32,
+                                             .protocol = IPPROTO_TCP,
+                                             .port = 40312,
+                                             .to_port = 80};
+static const struct wire_contain one_port = {.number = 7, .kind = WIRE_CONTAIN_PORT, .protocol = IPPROTO_UDP, .to_port = 53};
+static const struct wire_contain one_limit = {
+        .number = 7, .kind = WIRE_CONTAIN_LIMIT, .address = {198, 51, 100}, .prefix = 24, .rate = 20, .per_s = 1};
+
+static void contained_as(struct wire_message *m, const struct wire_contain *what)
+{
+	contained(m);
+	m->order.contain = *what;
+}
+
 /* One function per row, named after its line. */
 #define CHANGE(name, ...)                                                                                                        \
 	static void name(struct wire_message *m)                                                                                 \
@@ -106,6 +125,30 @@ CHANGE(contain_kind, contained(m); m->order.contain.v6 = 2)
 CHANGE(contain_prefix, contained(m); m->order.contain.prefix = 33)
 CHANGE(contain_behind, contained(m); m->order.contain.address[3] = 1)
 CHANGE(contain_four_is_longer, contained(m); m->order.contain.address[4] = 1)
+CHANGE(contain_far_kind, contained(m); m->order.contain.kind = WIRE_CONTAIN_MAX_)
+CHANGE(contain_spare, contained(m); m->order.contain.zero = 1)
+CHANGE(contain_source_rate, contained(m); m->order.contain.rate = 1)
+CHANGE(contain_source_to, contained(m); m->order.contain.to[15] = 1)
+CHANGE(flow, contained_as(m, &one_flow))
+CHANGE(flow_six, contained_as(m, &one_flow); m->order.contain.v6 = 1; m->order.contain.prefix = 128; m->order.contain.to[15] = 1)
+CHANGE(flow_network, contained_as(m, &one_flow); m->order.contain.prefix = 31; m->order.contain.address[3] = 6)
+CHANGE(flow_to_long, contained_as(m, &one_flow); m->order.contain.to[4] = 1)
+CHANGE(flow_protocol, contained_as(m, &one_flow); m->order.contain.protocol = IPPROTO_ICMP)
+CHANGE(flow_no_port, contained_as(m, &one_flow); m->order.contain.port = 0)
+CHANGE(flow_far_port, contained_as(m, &one_flow); m->order.contain.to_port = 65536)
+CHANGE(flow_service, contained_as(m, &one_flow); m->order.contain.service = 1)
+CHANGE(port, contained_as(m, &one_port))
+CHANGE(port_last_service, contained_as(m, &one_port); m->order.contain.service = WIRE_SERVICES_MAX)
+CHANGE(port_far_service, contained_as(m, &one_port); m->order.contain.service = WIRE_SERVICES_MAX + 1)
+CHANGE(port_zero, contained_as(m, &one_port); m->order.contain.to_port = 0)
+CHANGE(port_source, contained_as(m, &one_port); m->order.contain.prefix = 8)
+CHANGE(limit, contained_as(m, &one_limit))
+CHANGE(limit_hour, contained_as(m, &one_limit); m->order.contain.rate = WIRE_RATE_MAX; m->order.contain.per_s = 3600)
+CHANGE(limit_none, contained_as(m, &one_limit); m->order.contain.rate = 0)
+CHANGE(limit_much, contained_as(m, &one_limit); m->order.contain.rate = WIRE_RATE_MAX + 1)
+CHANGE(limit_unit, contained_as(m, &one_limit); m->order.contain.per_s = 2)
+CHANGE(limit_behind, contained_as(m, &one_limit); m->order.contain.address[3] = 1)
+CHANGE(limit_port, contained_as(m, &one_limit); m->order.contain.to_port = 80)
 CHANGE(answer_no_id, m->answer.id = 0)
 CHANGE(answer_positive, m->answer.status = 1)
 CHANGE(answer_too_negative, m->answer.status = INT32_MIN)
@@ -185,7 +228,7 @@ static const struct row rows[] = {
         {"kind 0", WIRE_ORDER, kind_zero, "unknown kind 0"},
         {"kind beyond", WIRE_ORDER, kind_beyond, "unknown kind"},
         {"an order that says notice", WIRE_ORDER, kind_other, "of kind 3"},
-        {"size says less", WIRE_ORDER, size_says_less, "(says 95)"},
+        {"size says less", WIRE_ORDER, size_says_less, "(says 143)"},
         {"order without id", WIRE_ORDER, order_no_id, "without id"},
         {"order type 0", WIRE_ORDER, order_type_zero, "order type"},
         {"order type beyond", WIRE_ORDER, order_type_beyond, "order type"},
@@ -214,6 +257,30 @@ static const struct row rows[] = {
         {"contain with a long prefix", WIRE_ORDER, contain_prefix, "no kind"},
         {"contain with bits behind", WIRE_ORDER, contain_behind, "behind its prefix"},
         {"contain an address that is too long", WIRE_ORDER, contain_four_is_longer, "behind its prefix"},
+        {"contain what has no kind", WIRE_ORDER, contain_far_kind, "of no kind"},
+        {"contain with a spare field", WIRE_ORDER, contain_spare, "its kind has not"},
+        {"contain a source with a rate", WIRE_ORDER, contain_source_rate, "its kind has not"},
+        {"contain a source with a service's address", WIRE_ORDER, contain_source_to, "its kind has not"},
+        {"contain a flow", WIRE_ORDER, flow, NULL},
+        {"contain a flow of IPv6", WIRE_ORDER, flow_six, NULL},
+        {"contain a flow of a network", WIRE_ORDER, flow_network, "more than one client"},
+        {"contain a flow to a long address", WIRE_ORDER, flow_to_long, "too long"},
+        {"contain a flow of pings", WIRE_ORDER, flow_protocol, "neither TCP nor UDP"},
+        {"contain a flow from port 0", WIRE_ORDER, flow_no_port, "port out of range"},
+        {"contain a flow to port 65536", WIRE_ORDER, flow_far_port, "port out of range"},
+        {"contain a flow with a service", WIRE_ORDER, flow_service, "its kind has not"},
+        {"contain a port", WIRE_ORDER, port, NULL},
+        {"contain a port of the last service", WIRE_ORDER, port_last_service, NULL},
+        {"contain a port of no service", WIRE_ORDER, port_far_service, "service out of range"},
+        {"contain port 0", WIRE_ORDER, port_zero, "port out of range"},
+        {"contain a port with a prefix", WIRE_ORDER, port_source, "its kind has not"},
+        {"contain by a limit", WIRE_ORDER, limit, NULL},
+        {"contain by the highest limit", WIRE_ORDER, limit_hour, NULL},
+        {"contain by a limit of nothing", WIRE_ORDER, limit_none, "rate out of range"},
+        {"contain by too high a limit", WIRE_ORDER, limit_much, "rate out of range"},
+        {"contain by a limit in two seconds", WIRE_ORDER, limit_unit, "no unit"},
+        {"contain by a limit with bits behind", WIRE_ORDER, limit_behind, "behind its prefix"},
+        {"contain by a limit with a port", WIRE_ORDER, limit_port, "its kind has not"},
         {"answer to nothing", WIRE_ANSWER, answer_no_id, "no order"},
         {"answer with status 1", WIRE_ANSWER, answer_positive, "no errno"},
         {"answer with the least status", WIRE_ANSWER, answer_too_negative, "no errno"},
@@ -369,11 +436,48 @@ static void test_names(unused_arg void **state)
 	assert_false(order_is_for(ORDER_TYPE_MAX_, WIRE_NET));
 }
 
+static void test_each_containment_has_one_form_in_text(unused_arg void **state)
+{
+	struct wire_contain six = one_flow, whole = one_limit, slow = one_limit;
+	six.v6 = whole.v6 = 1;
+	six.prefix = whole.prefix = 128;
+	memset(six.address, 0xff, sizeof(six.address));
+	memset(six.to, 0xee, sizeof(six.to));
+	six.port = six.to_port = 65535;
+	memset(whole.address, 0xff, sizeof(whole.address));
+	whole.per_s = 3600;
+	whole.rate = WIRE_RATE_MAX;
+	slow.rate = 6;
+	slow.per_s = 60;
+	const struct wire_contain source = {.number = 1, .address = {203, 0, 113, 9}, .prefix = 32};
+	const struct {
+		const struct wire_contain *what;
+		const char *service, *text;
+	} texts[] = {
+	        {&source, NULL, "source 203.0.113.9/32"},
+	        {&one_flow, NULL, "flow tcp 198.51.100.7:40312 203.0.113.10:80"},
+	        {&six, NULL,
+	         "flow tcp [ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535 [eeee:eeee:eeee:eeee:eeee:eeee:eeee:eeee]:65535"},
+	        {&one_port, NULL, "port 53/udp"},
+	        {&one_port, "web", "port web 53/udp"},
+	        {&one_limit, NULL, "limit 198.51.100.0/24 20/s"},
+	        {&slow, NULL, "limit 198.51.100.0/24 6/min"},
+	        {&whole, NULL, "limit ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128 10000/h"},
+	};
+	for (size_t i = 0; i < countof(texts); i++) {
+		char text[WIRE_SUBJECT_MAX];
+		assert_null(wire_contain_wrong(texts[i].what));
+		wire_contain_text(texts[i].what, texts[i].service, text);
+		assert_string_equal(text, texts[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_rows),
 	        cmocka_unit_test(test_every_other_size_is_refused),
+	        cmocka_unit_test(test_each_containment_has_one_form_in_text),
 	        cmocka_unit_test(test_every_order_that_names_an_instance_needs_it),
 	        cmocka_unit_test(test_encode_clears_what_is_not_said),
 	        cmocka_unit_test(test_names),

@@ -147,6 +147,29 @@ int conntrack_cut(struct net *net, const struct conf_instance *instance, struct 
 	return r;
 }
 
+/* The kernel finds it by its ends, without a dump. */
+int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct err *err)
+{
+	char buffer[256];
+	size_t size = flow->v6 ? 16 : 4;
+	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+	struct nfgenmsg *head = mnl_nlmsg_get_payload(request);
+	head->nfgen_family = flow->v6 ? AF_INET6 : AF_INET;
+	struct nlattr *tuple = mnl_attr_nest_start(request, CTA_TUPLE_ORIG);
+	struct nlattr *part = mnl_attr_nest_start(request, CTA_TUPLE_IP);
+	mnl_attr_put(request, flow->v6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, size, flow->address);
+	mnl_attr_put(request, flow->v6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, size, flow->to);
+	mnl_attr_nest_end(request, part);
+	part = mnl_attr_nest_start(request, CTA_TUPLE_PROTO);
+	mnl_attr_put_u8(request, CTA_PROTO_NUM, (uint8_t)flow->protocol);
+	mnl_attr_put_u16(request, CTA_PROTO_SRC_PORT, htons((uint16_t)flow->port));
+	mnl_attr_put_u16(request, CTA_PROTO_DST_PORT, htons((uint16_t)flow->to_port));
+	mnl_attr_nest_end(request, part);
+	mnl_attr_nest_end(request, tuple);
+	int r = talk(net, request, NULL, NULL, err);
+	return r == -ENOENT ? 0 : r;
+}
+
 /* A socket of its own: what it is told of must not stand between a question and its answer. */
 int conntrack_open(struct net *net, struct err *err)
 {

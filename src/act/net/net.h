@@ -80,6 +80,7 @@ void decoy_tap_gone(FILE *out, const char *tap, const char *four, const char *si
 uint32_t conntrack_mark(const struct conf_instance *instance);
 int conntrack_open(struct net *net, struct err *err) must_use;
 int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct err *err) must_use; /* 0 too if it is not there */
 int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
                     struct err *err) must_use;

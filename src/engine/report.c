@@ -325,6 +325,7 @@ json_t *report_status(struct engine *e)
 	say_silent(reasons, e, WIRE_VM);
 	for (size_t i = 0; i < e->n_services; i++)
 		json_array_append_new(services, service(&e->services[i], reasons));
+	report_missing(e, reasons);
 	for (size_t i = 0; i < e->library.n_variants; i++)
 		if (e->library.variants[i].problem[0])
 			report_say(reasons, "variant %s cannot be used: %s", e->library.variants[i].name,

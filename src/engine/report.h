@@ -26,6 +26,9 @@ json_t *report_flows_of(struct engine *e, const char *name);
 unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answer);
 unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answer);
 
+/* Containments that are not in force though they should be, as a reason not to say "ok". */
+void report_missing(const struct engine *e, json_t *reasons);
+
 /* Appends a sentence to a list. */
 void report_say(json_t *list, const char *format, ...) printf_like(2, 3);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define ENDED_SHOWN 100
+#define CONTAIN_TEXT_MAX 200 /* of a subject that may be understood */
 
 static int add_row(void *arg, const struct ledger_containment *row)
 {
@@ -29,6 +30,26 @@ json_t *report_containments(struct ledger *l, struct err *err)
 		return json_pack("{s:o}", "containments", list);
 	json_decref(list);
 	return NULL;
+}
+
+/* One is named, the others are counted: a koboshi-net that says nothing owes all of them. */
+void report_missing(const struct engine *e, json_t *reasons)
+{
+	const struct containment *first = NULL;
+	size_t n = 0;
+	for (size_t i = 0; i < e->containments.n; i++) {
+		if (!e->containments.list[i].missing)
+			continue;
+		first = first ? first : &e->containments.list[i];
+		n++;
+	}
+	if (!first)
+		return;
+	char others[48] = "";
+	if (n > 1)
+		snprintf(others, sizeof(others), "; it is the first of %zu", n);
+	report_say(reasons, "containment %llu (%s) %s: %s%s", (unsigned long long)first->row.number, first->row.subject,
+	           first->ending ? "cannot be ended" : "is not in force", first->row.proof, others);
 }
 
 /* --- what is asked for */
@@ -61,21 +82,36 @@ static const char *unknown_key(const json_t *body, const char *const *known, siz
 	return NULL;
 }
 
+/* "source" is the short form of what most want; NULL: not one of both, or no text. */
+static const char *subject_of(const json_t *body, char ret_text[static CONTAIN_TEXT_MAX])
+{
+	const char *source = json_string_value(json_object_get(body, "source")),
+	           *subject = json_string_value(json_object_get(body, "subject"));
+	if (json_object_get(body, "source") && json_object_get(body, "subject"))
+		return NULL;
+	if (!source)
+		return subject;
+	snprintf(ret_text, CONTAIN_TEXT_MAX, "source %s", source);
+	return ret_text;
+}
+
 unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answer)
 {
-	static const char *const known[] = {"source", "reason", "for_s"};
+	static const char *const known[] = {"source", "subject", "reason", "for_s"};
 	struct err err = {0};
+	char text[CONTAIN_TEXT_MAX];
 	const char *unknown = unknown_key(body, known, countof(known));
 	const json_t *for_s = json_object_get(body, "for_s");
-	const char *source = json_string_value(json_object_get(body, "source")),
-	           *reason = json_string_value(json_object_get(body, "reason"));
+	const char *subject = subject_of(body, text), *reason = json_string_value(json_object_get(body, "reason"));
 	if (unknown)
 		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
 		              "'%.31s' is not known here; a body is {\"source\": \"203.0.113.9\", \"reason\": \"...\", "
 		              "\"for_s\": 3600}",
 		              unknown);
-	if (!source)
-		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST, "'source' must be an address or a network in quotes");
+	if (!subject)
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'source' must be an address or a network in quotes, or 'subject' a flow, a port or a limit, such "
+		              "as \"limit 198.51.100.0/24 20/s\"");
 	if (!reason || !*reason || strlen(reason) >= sizeof(((struct ledger_containment *)0)->reason))
 		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
 		              "'reason' must say in at most 159 bytes why: whoever finds it later wants to know");
@@ -83,7 +119,7 @@ unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answe
 		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
 		              "'for_s' must be a number of seconds from 1 to %d; without it it lasts until it is released",
 		              CONTAIN_FOR_MAX_S);
-	uint64_t number = contain_begin(e, source, reason, json_integer_value(for_s), &err);
+	uint64_t number = contain_begin(e, subject, reason, json_integer_value(for_s), &err);
 	if (!number)
 		return refuse(ret_answer, err.code == -EINVAL ? MHD_HTTP_BAD_REQUEST : MHD_HTTP_CONFLICT, "%s", err.text);
 	*ret_answer = json_pack("{s:I}", "containment", (json_int_t)number);

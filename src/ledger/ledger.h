@@ -119,7 +119,7 @@ int ledger_suspicion_each(struct ledger *l, ledger_suspicion_fn *fn, void *arg, 
 
 struct ledger_containment {
 	uint64_t number;
-	char subject[64];  /* "source 203.0.113.9/32" */
+	char subject[128]; /* what is contained: all that is known of it, such as "source 203.0.113.9/32" */
 	char reason[160];  /* why, in one sentence */
 	char who[32];      /* who wanted it: "operator", "koboshi" */
 	uint64_t incident; /* 0: none */

@@ -3,9 +3,11 @@ import datetime
 import json
 import signal
 
-from fake_world import CONTAIN, MEDDLED, NET, notice, wait_for
+from fake_world import (CONTAIN, CONTAIN_FLOW, CONTAIN_LIMIT, CONTAIN_PORT, CONTAIN_SOURCE, MEDDLED, NET,
+                        notice, wait_for)
 
 SOURCE = "203.0.113.9"
+FLOW = "flow tcp 198.51.100.7:40312 203.0.113.10:80"
 
 
 class ContainTests:
@@ -13,6 +15,9 @@ class ContainTests:
 
     def contain(self, source=SOURCE, **more):
         return self.ask("POST", "/v1/contain", json.dumps({"source": source, "reason": "it guesses passwords", **more}))
+
+    def contain_subject(self, subject, **more):
+        return self.ask("POST", "/v1/contain", json.dumps({"subject": subject, "reason": "too eager", **more}))
 
     def release(self, number):
         return self.ask("POST", "/v1/release", json.dumps({"number": number}))
@@ -106,3 +111,87 @@ class ContainTests:
             self.assertEqual(self.ask("POST", "/v1/release", json.dumps(body))[0], 400, body)
         self.assertEqual(self.ask("GET", "/v1/containments"), (200, {"containments": []}))
         self.assertEqual(self.world.count(CONTAIN), 0)
+
+    # --- flows, ports, limits
+
+    def test_each_kind_has_one_form(self):
+        self.start()
+        rows = (
+            (FLOW, FLOW, CONTAIN_FLOW, ("198.51.100.7", 32, 40312, "203.0.113.10", 80, 6, 0, 0, 0)),
+            ("flow udp [2001:DB8:20:0::7]:9 [2001:db8:10::10]:53", "flow udp [2001:db8:20::7]:9 [2001:db8:10::10]:53", CONTAIN_FLOW,
+             ("2001:db8:20::7", 128, 9, "2001:db8:10::10", 53, 17, 0, 0, 0)),
+            ("port 80/tcp", "port 80/tcp", CONTAIN_PORT, ("0.0.0.0", 0, 0, "0.0.0.0", 80, 6, 0, 0, 0)),
+            ("port sensor 80/tcp", "port sensor 80/tcp", CONTAIN_PORT, ("0.0.0.0", 0, 0, "0.0.0.0", 80, 6, 1, 0, 0)),
+            ("limit 198.51.100.0/24 20/s", "limit 198.51.100.0/24 20/s", CONTAIN_LIMIT,
+             ("198.51.100.0", 24, 0, "0.0.0.0", 0, 0, 0, 20, 1)),
+            ("limit  203.0.113.9 006/min", "limit 203.0.113.9/32 6/min", CONTAIN_LIMIT, (SOURCE, 32, 0, "0.0.0.0", 0, 0, 0, 6, 60)),
+            ("source 2001:db8:20::/64", "source 2001:db8:20::/64", CONTAIN_SOURCE, ("2001:db8:20::", 64, 0, "::", 0, 0, 0, 0, 0)),
+        )
+        for number, (subject, form, kind, fields) in enumerate(rows, 1):
+            self.assertEqual(self.contain_subject(subject), (202, {"containment": number}), subject)
+            order = self.await_told(number, 1)
+            self.assertEqual((order.kind, (order.source, order.prefix, order.port, order.to, order.to_port, order.protocol, order.of_service,
+                                           order.rate, order.per_s)), (kind, fields), subject)
+            self.assertEqual(self.await_containment(number, "in-force")["subject"], form)
+            code, answer = self.contain_subject(subject)
+            self.assertEqual(code, 409, answer)
+        self.assertEqual(answer["error"], "2001:db8:20::/64 is cut already, by containment 7")
+        self.assertEqual(self.contain_subject(FLOW)[1]["error"], f"{FLOW} is cut already, by containment 1")
+        self.assertEqual(self.contain_subject("limit 198.51.100.0/24 5/h")[1]["error"],
+                         "limit 198.51.100.0/24 20/s is in force already: release containment 5 before another limit")
+        self.assertEqual(self.release(5), (202, {"containment": 5}))
+        self.assertEqual((self.await_told(5, 0).kind, self.await_told(5, 0).rate), (CONTAIN_LIMIT, 20))
+        self.await_containment(5, "ended")
+
+    def test_what_is_misspelt_is_refused_in_one_sentence(self):
+        self.start()
+        for subject, wanted in (
+                ("", "does not begin with"), ("tcp 80", "does not begin with source, flow, port or limit"), ("flow", "it is written flow tcp"),
+                ("flow tcp 198.51.100.7:1", "it is written flow tcp"), (FLOW + " now", "it is written flow tcp"),
+                ("flow icmp 198.51.100.7:1 203.0.113.10:80", "'icmp' is no protocol of a flow"),
+                ("flow tcp 198.51.100.7 203.0.113.10:80", "'198.51.100.7' is no end of a flow"),
+                ("flow tcp 198.51.100.7:0 203.0.113.10:80", "no end of a flow"),
+                ("flow tcp 198.51.100.7:40312 203.0.113.10:65536", "no end of a flow"),
+                ("flow tcp 198.51.100.7:40312x 203.0.113.10:80", "no end of a flow"),
+                ("flow tcp 2001:db8::7:1 [2001:db8:10::10]:80", "no end of a flow"),
+                ("flow tcp [2001:db8::7]1 [2001:db8:10::10]:80", "no end of a flow"),
+                ("flow tcp [198.51.100.7]:1 203.0.113.10:80", "no end of a flow"),
+                ("flow tcp 198.51.100.7:1 [2001:db8:10::10]:80", "one end of the flow is IPv4, the other one IPv6"),
+                ("port 80", "'80' is no port, such as 80/tcp"), ("port tcp/80", "'tcp/80' is no port"), ("port 0/tcp", "no port"),
+                ("port 80/tcps", "no port"), ("port sensr 80/tcp", "there is no service 'sensr'"), ("port 80/tcp sensor", "'sensor' is no port"),
+                ("limit 198.51.100.0/24", "it is written limit"), ("limit 198.51.100.0/24 20", "'20' is no limit, such as 20/s"),
+                ("limit 198.51.100.0/24 0/s", "no limit"), ("limit 198.51.100.0/24 10001/s", "no limit"), ("limit 198.51.100.0/24 5/d", "no limit"),
+                ("limit 198.51.100.1/24 5/s", "bits behind"), ("limit web 5/s", "'web' is no address"), ("source " + "9" * 300, "is longer than")):
+            code, answer = self.contain_subject(subject)
+            self.assertEqual(code, 400, subject)
+            self.assertIn(wanted, answer["error"])
+        for body in ({"source": SOURCE, "subject": FLOW, "reason": "x"}, {"subject": 7, "reason": "x"}, {"source": 7, "reason": "x"}):
+            self.assertIn("'source' must be", self.ask("POST", "/v1/contain", json.dumps(body))[1]["error"])
+        self.assertEqual(self.ask("GET", "/v1/containments"), (200, {"containments": []}))
+        self.assertEqual(self.world.count(CONTAIN), 0)
+
+    def test_what_names_a_service_that_is_gone_ends(self):
+        self.start()
+        self.contain_subject("port sensor 80/tcp")
+        self.contain()
+        self.await_containment(2, "in-force")
+        self.engine.stop()
+        file = self.folder / "koboshi.yaml"
+        file.write_text(file.read_text().replace("  sensor:", "  meter:"))
+        orders = len(self.world.orders)
+        self.engine.start()
+        self.await_told(1, 0, orders)
+        self.assertEqual(self.await_containment(1, "refused")["proof"], "there is no service 'sensor'")
+        self.await_told(2, 1, orders)
+
+    def test_one_that_fails_does_not_hold_up_the_others(self):
+        self.start()
+        self.world.refused[CONTAIN] = (-5, "nftables refused the change: no memory")
+        self.contain()
+        self.contain("198.51.100.0/24")
+        self.await_containment(2, "in-force")
+        self.assertEqual(self.await_containment(1, "wanted")["proof"], "nftables refused the change: no memory")
+        self.assertIn(f"containment 1 (source {SOURCE}/32) is not in force: nftables refused the change: no memory",
+                      self.engine.status()["reasons"])
+        self.await_containment(1, "in-force")  # after five seconds
+        self.engine.await_state()

@@ -114,9 +114,9 @@ static void on_pulse(uv_timer_t *timer)
 		flows_watch(e);
 	if (e->beats % PROGRESS_BEATS == 0)
 		hands_progress(e->hands, e->beats);
+	if (e->start && (e->beats % 10 == 0 || start_waits(e)))
+		start_actuator_ready(e, WIRE_SUPERVISOR);
 	if (e->beats % 10 == 0) {
-		if (e->start)
-			start_actuator_ready(e, WIRE_SUPERVISOR);
 		start_judge(e, now_us);
 		engine_fetch_number(e); /* also how a ledger that could not be written is tried again */
 	}
@@ -333,6 +333,8 @@ static void on_answer(void *arg, const struct hands_cookie *cookie, const struct
 		agents_answered(e, order, answer);
 	else if (cookie->service < e->n_services)
 		service_answer(&e->services[cookie->service], cookie, order, answer);
+	if (start_waits(e)) /* it may have been the last one that was waited for */
+		start_actuator_ready(e, WIRE_SUPERVISOR);
 }
 
 static void on_lost(void *arg, enum wire_role role)

@@ -2,6 +2,9 @@
  * After a start the engine knows nothing. It reads three records of the same world: what the hypervisor runs, what the
  * kernel's rules say, what the ledger remembers. Each instance that any of them names becomes one sighting; the plan
  * decides what to make of it. Nothing is ordered before all three have answered.
+ *
+ * Nor is anything asked before the ledger's containments are in force again: after a reboot of the host the kernel has lost them,
+ * and no guest shall serve, not for a moment, whoever is cut off. The world is read behind that, so that it is as it is then.
  */
 #include "engine/start.h"
 
@@ -14,6 +17,7 @@
 #include <string.h>
 
 #define ROWS_MAX 64
+#define CONTAIN_US 2000000  /* so long a service waits for containments; each takes some milliseconds */
 #define OBSERVE_US 10000000 /* it takes milliseconds; one that takes so long has met something that hangs */
 
 struct engine_start {
@@ -22,6 +26,8 @@ struct engine_start {
 	struct ledger_incident incidents[PLAN_INCIDENTS_MAX * CONF_SERVICES_MAX];
 	size_t n_incidents;
 	struct wire_answer net, vm;
+	int64_t waits_us; /* for containments, until then; 0: it could not be asked anyway */
+	bool contained;   /* waits no longer */
 	bool asked, have_net, have_vm;
 	bool fresh_ledger;
 };
@@ -124,11 +130,32 @@ void start_judge(struct engine *e, int64_t now_us)
 	}
 }
 
+/* Both actuators are ready. */
+static bool contained(struct engine *e)
+{
+	struct engine_start *start = e->start;
+	int64_t now_us = clock_monotonic_us();
+	if (start->contained)
+		return true;
+	if (!start->waits_us)
+		start->waits_us = now_us + CONTAIN_US;
+	bool settled = contain_settled(e), late = now_us >= start->waits_us;
+	if (late && !settled)
+		contain_give_up(e);
+	start->contained = settled || late;
+	return start->contained;
+}
+
+bool start_waits(const struct engine *e)
+{
+	return e->start && e->start->waits_us && !e->start->contained;
+}
+
 void start_actuator_ready(struct engine *e, enum wire_role role)
 {
 	if (!e->start && (role == WIRE_VM || role == WIRE_NET))
 		ask(e, role == WIRE_VM ? ORDER_VM_OBSERVE : ORDER_NET_OBSERVE);
-	if (!e->start || e->start->asked || !hands_ready(e->hands, WIRE_NET) || !hands_ready(e->hands, WIRE_VM))
+	if (!e->start || e->start->asked || !hands_ready(e->hands, WIRE_NET) || !hands_ready(e->hands, WIRE_VM) || !contained(e))
 		return;
 	e->start->asked = true;
 	e->start->have_net = e->start->have_vm = false;

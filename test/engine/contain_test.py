@@ -2,8 +2,9 @@
 import datetime
 import json
 import signal
+import time
 
-from fake_world import (CONTAIN, CONTAIN_FLOW, CONTAIN_LIMIT, CONTAIN_PORT, CONTAIN_SOURCE, MEDDLED, NET,
+from fake_world import (CONTAIN, CONTAIN_FLOW, CONTAIN_LIMIT, CONTAIN_PORT, CONTAIN_SOURCE, CREATE, MEDDLED, NET, STEER, TAP_ADD, VM_OBSERVE,
                         notice, wait_for)
 
 SOURCE = "203.0.113.9"
@@ -183,6 +184,56 @@ class ContainTests:
         self.await_told(1, 0, orders)
         self.assertEqual(self.await_containment(1, "refused")["proof"], "there is no service 'sensor'")
         self.await_told(2, 1, orders)
+
+    # --- the start
+
+    def reboot(self):
+        """Of the host: guests, taps and rules are gone, the ledger is not."""
+        self.engine.stop()
+        for guest in list(self.world.guests.values()):
+            guest.close_port()
+        self.world.guests.clear()
+        self.world.gates.clear()
+        self.world.target = 0
+
+    def test_nothing_is_done_before_all_are_in_force_again(self):
+        self.start()
+        self.contain()
+        self.contain_subject(FLOW)
+        self.contain_subject("limit 198.51.100.0/24 20/s", for_s=3600)
+        self.await_containment(3, "in-force")
+        self.reboot()
+        orders = len(self.world.orders)
+        self.world.slow[CONTAIN] = 0.2
+        self.world.refused[CONTAIN] = (-1, "it is never cut: 'never_cut' names it")  # an answer, too
+        self.start()
+        ordered = self.world.orders[orders:]
+        self.assertEqual(sorted((o.type, o.contain, o.flag) for o in ordered[:3]), [(CONTAIN, n, 1) for n in (1, 2, 3)])
+        self.assertTrue({VM_OBSERVE, TAP_ADD, CREATE, STEER} <= {o.type for o in ordered[3:]})
+        self.assertEqual([self.containment(n)["state"] for n in (1, 2, 3)], ["refused", "in-force", "in-force"])
+
+    def test_a_service_does_not_wait_for_ever(self):
+        self.start()
+        self.contain()
+        self.contain_subject("port 80/tcp")
+        self.await_containment(2, "in-force")
+        self.reboot()
+        orders = len(self.world.orders)
+        self.world.held[CONTAIN] = 0
+        begin = time.monotonic()
+        self.engine.start()
+        self.world.await_order(CREATE, after=orders)
+        self.assertGreater(time.monotonic() - begin, 1.9)
+        reason = f"containment 1 (source {SOURCE}/32) is not in force: koboshi-net has not answered since the start; it is the first of 2"
+        wait_for("the reason", lambda: reason in self.engine.status()["reasons"])
+        self.assertEqual(self.await_containment(2, "wanted")["proof"], "koboshi-net has not answered since the start")
+        self.assertIn("2 of 2 containments are not in force", self.engine.log.read_text())
+        wait_for("a service", lambda: self.engine.status()["services"][0]["verdict"] == "healthy")
+        self.world.held.clear()
+        self.engine.connect(NET)
+        self.await_containment(1, "in-force")
+        self.await_containment(2, "in-force")
+        self.engine.await_state()
 
     def test_one_that_fails_does_not_hold_up_the_others(self):
         self.start()

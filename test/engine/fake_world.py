@@ -226,6 +226,7 @@ class World:
         self.changed = threading.Condition(threading.RLock())
         self.guests, self.gates, self.target = {}, {}, 0
         self.orders, self.numbers = [], []
+        self.slow = {}    # order type -> seconds that its answer takes
         self.held = {}    # order type -> instance: such an order is taken and never answered
         self.refused = {}  # order type -> (status, text): the next one is
         self.evidence = False  # files of it are told
@@ -311,6 +312,8 @@ class Actuator(threading.Thread):
                 if order.type == EVIDENCE and self.world.evidence:
                     for kind, content in RECORDED.items():
                         self.link.send(taken(order.incident, order.instance, f"kb-{order.instance}.{kind}", content))
+                if order.type in self.world.slow:
+                    time.sleep(self.world.slow[order.type])
                 if order.type == CHANNEL and reply and not self.world.deaf and order.instance in self.world.guests:
                     guest = self.world.guests[order.instance]
                     its = guest.agent.connect()

@@ -73,7 +73,7 @@ static void check_senses(struct engine *e, int64_t now_us)
 {
 	int64_t late_us = now_us - e->last_turn_us - PULSE_MS * 1000;
 	int64_t offset_us = clock_real_us() - now_us, step_us = offset_us - e->clock_offset_us;
-	bool stepped = e->clock_offset_us && (step_us > 500000 || step_us < -500000);
+	bool stepped = step_us > 500000 || step_us < -500000;
 	e->last_turn_us = now_us;
 	e->clock_offset_us = offset_us;
 	if (late_us > (int64_t)e->conf.freeze_ms * 1000 || stepped) {
@@ -83,6 +83,8 @@ static void check_senses(struct engine *e, int64_t now_us)
 		words_add(&e->lapses, now_us, text);
 		log_warning("engine.blind", "%s: observing only for a while", text);
 		e->blind_until_us = now_us + BLIND_US;
+		if (stepped)
+			contain_clock_set(e);
 		if (!e->blind)
 			tell_all(e, PLAN_EV_SENSES, true);
 		e->blind = true;
@@ -532,6 +534,7 @@ static int engine_start(struct engine *e, struct err *err)
 	e->loop = uv_default_loop();
 	e->ledger_writable = true;
 	e->started_us = e->last_turn_us = clock_monotonic_us();
+	e->clock_offset_us = clock_real_us() - e->started_us; /* the ledger's times are read by it */
 	read_boot_id(e);
 	library_load(&e->library, &e->conf);
 	pressure_open(&e->pressure);

@@ -1,14 +1,19 @@
 """Containments, as the real engine orders and remembers them: a part of test_engine.py."""
 import datetime
 import json
+import os
+import shutil
 import signal
+import struct
 import time
+import unittest
 
 from fake_world import (CONTAIN, CONTAIN_FLOW, CONTAIN_LIMIT, CONTAIN_PORT, CONTAIN_SOURCE, CREATE, MEDDLED, NET, STEER, TAP_ADD, VM_OBSERVE,
-                        notice, wait_for)
+                        Guest, notice, wait_for)
 
 SOURCE = "203.0.113.9"
 FLOW = "flow tcp 198.51.100.7:40312 203.0.113.10:80"
+YEAR_S = 365 * 86400
 
 
 class ContainTests:
@@ -246,3 +251,74 @@ class ContainTests:
                       self.engine.status()["reasons"])
         self.await_containment(1, "in-force")  # after five seconds
         self.engine.await_state()
+
+    # --- the clock
+
+    def set_clock(self, seconds):
+        """The guests' too: what they say of the time is not what this is about."""
+        Guest.ahead_s = seconds
+        self.clock.seek(0)
+        self.clock.write(struct.pack("=q", seconds))
+        self.clock.flush()
+
+    def start_with_clock(self):
+        module = os.environ.get("CLOCK_SHIFT_MODULE")
+        if not module:
+            raise unittest.SkipTest("the module that shifts the clock is not there")
+        shutil.copy(module, self.folder / "clock-shift.so")
+        path = self.folder / "clock"
+        self.clock = open(path, "wb")
+        self.addCleanup(self.clock.close)
+        self.addCleanup(setattr, Guest, "ahead_s", 0)
+        self.set_clock(0)
+        path.chmod(0o644)
+        self.engine.environment = {"LD_PRELOAD": str(self.folder / "clock-shift.so"), "CLOCK_SHIFT": str(path)}
+        self.start()
+
+    def left(self, number, shift_s=0):
+        """Seconds by the row and the engine's clock; and the length."""
+        row = self.containment(number)
+        begun, until = (datetime.datetime.fromisoformat(row[key]).timestamp() for key in ("begun", "until"))
+        return until - time.time() - shift_s, until - begun
+
+    def await_step(self, n):
+        wait_for("a word about the clock", lambda: (self.engine.status()["lapses"] or {"count": 0})["count"] >= n)
+
+    def test_a_clock_that_is_set_makes_it_neither_shorter_nor_longer(self):
+        self.start_with_clock()
+        self.contain(for_s=3600)
+        self.contain("198.51.100.0/24", for_s=4)
+        self.await_containment(2, "in-force")
+        self.set_clock(10 * YEAR_S)  # from 1970 to now
+        self.await_step(1)
+        wait_for("a row that moved", lambda: abs(self.left(1, 10 * YEAR_S)[0] - 3600) < 60)
+        self.assertAlmostEqual(self.left(1)[1], 3600, places=2)
+        self.set_clock(-10 * YEAR_S)
+        self.await_step(2)
+        wait_for("a row that moved back", lambda: abs(self.left(1, -10 * YEAR_S)[0] - 3600) < 60)
+        self.await_containment(2, "ended")  # in its four seconds, of whatever years
+        orders = len(self.world.orders)
+        self.engine.signal(signal.SIGKILL)
+        self.engine.wait()
+        self.start()
+        self.await_told(1, 1, orders)
+        self.assertEqual(self.containment(1)["ended"], None)
+
+    def test_a_clock_behind_its_beginning_is_asked_again_when_it_is_set(self):
+        self.start_with_clock()
+        self.contain(for_s=3600)
+        self.contain("198.51.100.0/24", for_s=4 * 3600)
+        self.contain("203.0.113.77", for_s=5)
+        self.await_containment(3, "in-force")
+        until = self.containment(2)["until"]
+        self.engine.stop()
+        self.set_clock(-20 * YEAR_S)  # a device without a battery clock, just switched on
+        orders = len(self.world.orders)
+        self.start()
+        for number in (1, 2, 3):
+            self.await_told(number, 1, orders)
+        self.await_containment(3, "ended")  # never longer than its length
+        self.assertEqual([self.containment(n)["ended"] for n in (1, 2)], [None, None])
+        self.set_clock(2 * 3600)
+        self.await_containment(1, "ended")
+        self.assertEqual((self.containment(2)["state"], self.containment(2)["until"]), ("in-force", until))

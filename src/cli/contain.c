@@ -1,4 +1,4 @@
-/* `koboshi contain`, `release`, `containments`: who is cut off from the services. */
+/* `koboshi contain`, `release`, `containments`: who and what is kept from the services. */
 #include "cli/api.h"
 #include "cli/cli.h"
 #include "cli/show.h"
@@ -69,14 +69,54 @@ static int ask_for(const struct cli *cli, const char *path, json_t *question, co
 	return outcome_await(cli, number, wanted);
 }
 
+#define SUBJECT_MAX 200
+
+/* What is contained is written as the list of containments shows it; a source alone needs no first word. */
+static const struct {
+	const char *kind;
+	int words; /* its own included */
+	const char *form;
+} subjects[] = {
+        {"source", 2, "source ADDRESS|NETWORK"},
+        {"flow", 4, "flow tcp|udp CLIENT:PORT SERVICE:PORT"},
+        {"port", 2, "port [SERVICE] PORT/tcp|PORT/udp"},
+        {"limit", 3, "limit ADDRESS|NETWORK N/s|N/min|N/h"},
+};
+
+/* How many words the subject has; 0: there are too few or too many behind it. */
+static int subject_words(const struct cli *cli, const char **ret_form)
+{
+	int words = 1;
+	*ret_form = "ADDRESS|NETWORK";
+	for (size_t i = 0; i < countof(subjects); i++) {
+		if (strcmp(cli->args[0], subjects[i].kind) != 0)
+			continue;
+		words = subjects[i].words;
+		*ret_form = subjects[i].form;
+		if (strcmp(cli->args[0], "port") == 0 && !isdigit((unsigned char)cli->args[1][0]))
+			words++; /* a service's name */
+	}
+	int behind = cli->n_args - words;
+	return behind == 1 || behind == 2 ? words : 0;
+}
+
 int cli_contain(const struct cli *cli)
 {
-	bool timed = cli->n_args == 3;
-	long long for_s = timed ? seconds_of(cli->args[2]) : 0;
-	if (timed && !for_s)
-		return cli_fail("'%.40s' is no duration, such as 90s, 10min, 24h or 7d", cli->args[2]);
-	json_t *question = json_pack("{s:s, s:s}", "source", cli->args[0], "reason", cli->args[1]);
-	if (question && timed)
+	const char *form;
+	char subject[SUBJECT_MAX] = "";
+	int words = subject_words(cli, &form);
+	if (words == 0) {
+		cli_fail("this is written: koboshi contain %s REASON [FOR]", form);
+		return CLI_USAGE;
+	}
+	for (int i = 0, size = 0; i < words && size < SUBJECT_MAX; i++)
+		size += snprintf(subject + size, (size_t)(SUBJECT_MAX - size), "%s%s", i ? " " : "", cli->args[i]);
+	const char *reason = cli->args[words], *duration = cli->n_args == words + 2 ? cli->args[words + 1] : NULL;
+	long long for_s = duration ? seconds_of(duration) : 0;
+	if (duration && !for_s)
+		return cli_fail("'%.40s' is no duration, such as 90s, 10min, 24h or 7d", duration);
+	json_t *question = json_pack("{s:s, s:s}", strchr(subject, ' ') ? "subject" : "source", subject, "reason", reason);
+	if (question && for_s)
 		json_object_set_new(question, "for_s", json_integer(for_s));
 	return ask_for(cli, "/v1/contain", question, "in-force");
 }
@@ -127,7 +167,7 @@ int cli_containments(const struct cli *cli)
 		return CLI_FAILED;
 	const json_t *list = json_object_get(answer.json, "containments");
 	if (!cli->json && json_array_size(list) == 0) {
-		puts("Nobody is cut off, and nobody was.");
+		puts("Nothing is contained, and nothing was.");
 	} else if (!cli->json) {
 		struct libscols_table *table = show_table_new(columns, countof(columns));
 		show_right(table, 0);

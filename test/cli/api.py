@@ -22,6 +22,9 @@ def answer_of(path):
         return file.read()
 
 
+SUBJECTS = {"limit 198.51.100.0/24 20/s": 9, "flow tcp 198.51.100.7:40312 203.0.113.10:80": 10, "port sensor 80/tcp": 11, "port 53/udp": 12}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -84,6 +87,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/v1/contain" and asked.get("source") == "203.0.113.9":
             self.reply(202, '{"containment":7}' if asked == {"source": "203.0.113.9", "reason": "it guesses passwords", "for_s": 600}
                        else '{"containment":8}')
+        elif self.path == "/v1/contain" and asked.get("subject") in SUBJECTS and asked.get("reason") == "too eager":
+            self.reply(202, json.dumps({"containment": SUBJECTS[asked["subject"]] if asked.get("for_s") in (None, 600) else 8}))
+        elif self.path == "/v1/contain":
+            self.reply(400, json.dumps({"error": "'%s' is not understood" % asked.get("subject")}))
         elif self.path == "/v1/release":
             self.reply(202, '{"containment":6}')
         else:

@@ -225,6 +225,34 @@ talk() {
 	diff "$BATS_TEST_DIRNAME/api/containments.txt" - <<<"$output"
 }
 
+@test "contain: flows, ports and limits are written as the list shows them" {
+	talk
+	run "$KOBOSHI" contain limit 198.51.100.0/24 20/s "too eager" 10min
+	[ "$status" -eq 0 ]
+	[ "$output" = "containment 9: limit 198.51.100.0/24 20/s is in force" ]
+	run "$KOBOSHI" contain "limit 198.51.100.0/24 20/s" "too eager"
+	[ "$output" = "containment 9: limit 198.51.100.0/24 20/s is in force" ]
+	run "$KOBOSHI" contain flow tcp 198.51.100.7:40312 203.0.113.10:80 "too eager"
+	[ "$output" = "containment 10: flow tcp 198.51.100.7:40312 203.0.113.10:80 is cut" ]
+	run "$KOBOSHI" contain port sensor 80/tcp "too eager" 10min
+	[ "$output" = "containment 11: port sensor 80/tcp is closed to clients" ]
+	run "$KOBOSHI" contain port 53/udp "too eager"
+	[ "$output" = "containment 12: port 53/udp is closed to clients" ]
+	run "$KOBOSHI" --json contain port 53/udp "too eager"
+	[ "$(jq -s '.[0].containment' <<<"$output")" = 12 ]
+	run "$KOBOSHI" contain limit 198.51.100.0/24 fast "too eager"
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: 'limit 198.51.100.0/24 fast' is not understood" ]
+	run "$KOBOSHI" contain limit 198.51.100.0/24 20/s
+	[ "$status" -eq 2 ]
+	[ "$output" = "koboshi: this is written: koboshi contain limit ADDRESS|NETWORK N/s|N/min|N/h REASON [FOR]" ]
+	run "$KOBOSHI" contain 203.0.113.9 it guesses passwords
+	[ "$status" -eq 2 ]
+	[ "$output" = "koboshi: this is written: koboshi contain ADDRESS|NETWORK REASON [FOR]" ]
+	run "$KOBOSHI" contain port 80/tcp
+	[ "$status" -eq 2 ]
+}
+
 @test "switch: the only service needs no name; a wrong one is refused with the API's sentence" {
 	talk
 	run "$KOBOSHI" switch

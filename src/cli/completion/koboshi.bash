@@ -7,7 +7,9 @@ _koboshi()
 	config) words=(check schema) ;;
 	mud) words=(compile) ;;
 	help) words=(status switch incidents evidence variants why flows contain release containments config mud scan version) ;;
-	switch) mapfile -t words < <(koboshi status --json 2>/dev/null | jq -r '.services[].name' 2>/dev/null) ;;
+	contain) words=(source flow port limit) ;;
+	flow) words=(tcp udp) ;;
+	switch | port) mapfile -t words < <(koboshi status --json 2>/dev/null | jq -r '.services[].name' 2>/dev/null) ;;
 	incidents | evidence) mapfile -t words < <(koboshi incidents --json 2>/dev/null | jq -r '.incidents[].number' 2>/dev/null) ;;
 	why) mapfile -t words < <(koboshi why --json 2>/dev/null | jq -r '.subjects[].subject' 2>/dev/null) ;;
 	release) mapfile -t words < <(koboshi containments --json 2>/dev/null | jq -r '.containments[] | select(.ended == null) | .number' 2>/dev/null) ;;

@@ -355,6 +355,73 @@ def is_served(address: str) -> bool:
     return subprocess.run(argv, check=False).returncode == 0
 
 
+def containment_state(number: int) -> str:
+    rows = (api.try_call("GET", "/v1/containments") or {}).get("containments", [])
+    return next((row["state"] for row in rows if row["number"] == number), "")
+
+
+def contain(subject: str) -> int:
+    number = api.call("POST", "/v1/contain", {"subject": subject, "reason": "the test wants to know"})["containment"]
+    shell.wait_for(f"{subject} in force", lambda: containment_state(number) == "in-force", 10, 0.005)
+    return number
+
+
+def release(number: int) -> None:
+    api.call("POST", "/v1/release", {"number": number})
+    shell.wait_for("its end", lambda: containment_state(number) == "ended", 10, 0.02)
+
+
+# One connection that lasts: asks once for each line that it gets, and says what came of it.
+LASTING = """
+import socket, sys
+connection = socket.socket()
+connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+connection.bind(("", int(sys.argv[2])))
+connection.connect((sys.argv[1], 80))
+for _ in sys.stdin:
+    connection.sendall(b"GET / HTTP/1.1\\r\\nHost: sensor\\r\\n\\r\\n")
+    patience, word = 2, "silent"
+    try:
+        while True:
+            connection.settimeout(patience)
+            word, patience = ("served", 0.3) if connection.recv(65536) else ("closed", 0)
+            if word == "closed":
+                break
+    except OSError:
+        pass
+    print(word, flush=True)
+"""
+
+
+@test
+def a_limit_and_a_cut_flow_touch_nobody_else(asking: clients.Clients) -> None:
+    api.wait_whole()
+    first, port = api.newest_incident(), 40312
+    limit = contain(f"limit {layout.CLIENT6} 5/h")
+    shell.wait_for("a limit that is used up", lambda: not is_served(f"[{layout.SERVICE6}]"), 20, 0.1)
+    check(is_served(layout.SERVICE4), "another source has no limit")
+    argv = network.client_exec(sys.executable, "-c", LASTING, layout.SERVICE4, port)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as lasting:
+        def ask() -> str:
+            lasting.stdin.write("\n")
+            return lasting.stdout.readline().strip()
+
+        try:
+            check(ask() == "served" and ask() == "served", "a connection lasts")
+            flow = contain(f"flow tcp {layout.CLIENT4}:{port} {layout.SERVICE4}:{layout.PORT}")
+            check(ask() == "silent", "nothing comes by it any more")
+            check(is_served(layout.SERVICE4), "other connections of the same client are served")
+        finally:
+            lasting.kill()
+    release(flow)
+    check(not is_served(f"[{layout.SERVICE6}]"), "the limit is kept meanwhile")
+    release(limit)
+    check(is_served(f"[{layout.SERVICE6}]"), "without it everybody is served")
+    asking.wait_good(shell.now_us(), 10)
+    api.wait_whole(60)
+    check(api.newest_incident() == first, "no incident came of it")
+
+
 @test
 def a_source_that_is_cut_stays_so_until_it_is_released(asking: clients.Clients) -> None:
     """Its other address, which is another source, is served; and koboshid may die meanwhile."""
@@ -363,8 +430,7 @@ def a_source_that_is_cut_stays_so_until_it_is_released(asking: clients.Clients) 
     number = api.call("POST", "/v1/contain", {"source": layout.CLIENT4, "reason": "the test wants to know"})["containment"]
 
     def state() -> str:
-        rows = (api.try_call("GET", "/v1/containments") or {}).get("containments", [])
-        return next((row["state"] for row in rows if row["number"] == number), "")
+        return containment_state(number)
 
     shell.wait_for("the cut", lambda: state() == "in-force", 10, 0.005)
     print(f"# cut and proven {(shell.now_us() - begin) / 1000:.0f} ms after it was asked for", flush=True)

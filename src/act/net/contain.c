@@ -157,6 +157,8 @@ static void limit_rules(FILE *out, const char *chain, const struct wire_contain 
 	        what->rate);
 }
 
+/* It is out of conntrack then, without which guests send nothing. The second rule is for one that a packet under way brought
+ * back. */
 static void flow_rules(FILE *out, const char *chain, const struct wire_contain *what)
 {
 	char client[INET6_ADDRSTRLEN], service[INET6_ADDRSTRLEN];

@@ -283,15 +283,21 @@ static int change(struct net *net, const struct wire_contain *what, const char *
 	return r;
 }
 
-static void say(struct wire_answer *answer, const struct wire_contain *what, const char *subject, bool begin)
+static const char *now_is(enum wire_contained kind, bool begin)
 {
-	static const char *const words[WIRE_CONTAIN_MAX_][2] = {
-	        [WIRE_CONTAIN_SOURCE] = {"cut no more", "cut from the services"},
-	        [WIRE_CONTAIN_FLOW] = {"cut no more", "cut"},
-	        [WIRE_CONTAIN_PORT] = {"open to clients again", "closed to clients"},
-	        [WIRE_CONTAIN_LIMIT] = {"over", "in force"},
-	};
-	snprintf(answer->text, sizeof(answer->text), "%s is %s", subject, words[what->kind][begin]);
+	switch (kind) {
+	case WIRE_CONTAIN_SOURCE:
+		return begin ? "cut from the services" : "cut no more";
+	case WIRE_CONTAIN_FLOW:
+		return begin ? "cut" : "cut no more";
+	case WIRE_CONTAIN_PORT:
+		return begin ? "closed to clients" : "open to clients again";
+	case WIRE_CONTAIN_LIMIT:
+		return begin ? "in force" : "over";
+	case WIRE_CONTAIN_MAX_:
+		break;
+	}
+	return "?";
 }
 
 int contain_do(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
@@ -311,6 +317,6 @@ int contain_do(struct net *net, const struct wire_order *order, struct wire_answ
 	if (r == 0 && refused)
 		r = err_set(err, refusal.code, "%s", refusal.text);
 	if (r == 0)
-		say(answer, what, subject, begin);
+		snprintf(answer->text, sizeof(answer->text), "%s is %s", subject, now_is((enum wire_contained)what->kind, begin));
 	return r;
 }

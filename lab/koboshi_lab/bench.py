@@ -176,6 +176,10 @@ def senses_table(report: Json) -> None:
         who = sorted({f"{run['found']} from the {run['vantage']}" if run["found"] else "never" for run in row.get("runs", [])})
         aim = f"aim {row['aim_ms']}" if row.get("aim_ms") else ""
         print(f"  {name:<14} found after (median / max) {cell(times):>14} ms {aim:<9} n={times['n']}  {', '.join(who) or row.get('never')}")
+    if "rotations" in report:
+        row = report["rotations"]
+        print(f"  {row['rotations']} rotations without a fault in {row['seconds']} s: {row['failed']} of {row['requests']} requests failed, "
+              f"p99 {row['p99_ms']} ms, longest gap {row['max_gap_ms']} ms; falls: {len(row['others'])}")
     if "calm" in report:
         row = report["calm"]
         print(f"  false alarms in {row['seconds']:.0f} s of normal load with {row['switches']} planned switches: {row['false_alarms']} "
@@ -193,6 +197,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--false", type=float, default=600, dest="false_seconds", help="seconds under load (600)")
     parser.add_argument("--senses", type=int, default=3, help="of each attack that keeps the service alive: how soon it is found (3)")
     parser.add_argument("--calm", type=float, default=1800, help="seconds of normal load with planned switches (1800)")
+    parser.add_argument("--rotations", type=int, default=0, help="replacements without a fault, half a minute each; 100 are a soak (0)")
     parser.add_argument("--costs", type=int, default=1, help="1: what the agent's answers and the senses at the wire cost too (1)")
     return parser.parse_args()
 
@@ -218,6 +223,9 @@ def main() -> int:
             write(report)
         if options.false_seconds:
             report["false"] = false_switches(asking, options.false_seconds)
+    if options.rotations:
+        report["rotations"] = senses.rotations(options.rotations)
+        write(report)
     if options.calm:
         report["calm"] = senses.calm(options.calm)
     write(report)

@@ -69,6 +69,7 @@ hypervisor:
 guests:
   addresses: [{GUESTS4}, "{GUESTS6}"]
 limits: {{evidence: 256MiB, evidence_total: 512MiB}}
+brake: {{falls: 0}}
 services:
   {SERVICE}:
     addresses: [{SERVICE4}, "{SERVICE6}"]

@@ -4,12 +4,15 @@ All times come from CLOCK_MONOTONIC of the one machine that holds the lab, the d
 """
 import dataclasses
 import os
-from typing import Any, Optional
+import re
+import signal
+from typing import Any, Callable, Optional
 
 from . import api, clients, guest, layout
 from .faults import Fault
 from .shell import LabError, Progress, now_us, wait_for
 
+ROLES = ("active", "standby", "spare")
 CLOSE_SECONDS = 120
 SETTLE_SECONDS = 10  # clients must be served well for this long at most before the next fault; then it is said
 TIMES = {"detected_ms": "verdict_us", "steered_ms": "steered_us", "standby_restored_ms": "standby_us", "spare_restored_ms": "spare_us"}
@@ -146,3 +149,20 @@ def remaining_guests() -> list[int]:
     folder = layout.RUN / "guest"
     names = os.listdir(folder) if folder.is_dir() else []
     return sorted(int(n) for n in names if n.isdigit() and guest.qemu_pid(int(n)))
+
+
+def configured(change: Callable[[str], str], roles: tuple[str, ...]) -> Json:
+    """The device with another configuration, when these roles are held and nobody comes or goes; its status."""
+    text = change(layout.config_text())
+    user = re.search("^user: .*$", layout.CONFIG.read_text(encoding="utf-8"), re.M)
+    layout.CONFIG.write_text(re.sub("^user: .*$", user[0] if user else "", text, flags=re.M), encoding="utf-8")
+    for pid, name in api.koboshi_pids().items():
+        if name == "koboshid":
+            os.kill(pid, signal.SIGHUP)
+
+    def look() -> Json:
+        status = api.try_call("GET", "/v1/status") or {}
+        held = [one for one in api.service_of(status)["instances"] if one["verdict"] == "healthy" or one["state"] == "paused"] if status else []
+        return status if sorted(one["role"] for one in held) == sorted(roles) and len(held) == len(api.service_of(status)["instances"]) else {}
+
+    return wait_for(f"the roles {roles}", look, 180, 0.2)

@@ -142,3 +142,25 @@ def calm(seconds: float) -> Json:
     false = [story for story in found if story.get("verdict") != "planned"]
     return {"seconds": seconds, "switches": switches, "refused": refused, "false_alarms": len(false), "causes": [s.get("cause") for s in false],
             "findings": seen, "requests": view.requests, "failed": view.failed, "kinds": view.kinds, "p99_ms": round(view.p99_ms, 1)}
+
+
+def rotations(count: int) -> Json:
+    """Nothing is broken; whoever was within reach for 10 s hands over, so that one follows the other as fast as guests can be built."""
+    api.wait_whole()
+    first, begin_us = api.newest_incident(), now_us()
+    with clients.Clients(clients.good_bodies(layout.VARIANTS), seconds=count * 120 + 60) as pages, Progress("rotations") as progress:
+        pages.wait_good(0, 10)
+        scene.configured(lambda text: text + "    max_exposure: 10s\n", scene.ROLES)
+
+        def look() -> bool:
+            progress(f"{max(0, api.newest_incident() - first)} of {count}")
+            return api.newest_incident() >= first + count
+
+        wait_for(f"{count} rotations", look, count * 120, 0.5)
+        scene.configured(lambda text: text, scene.ROLES)
+        end_us = now_us()
+        view = clients.view(pages.requests(), begin_us, end_us)
+    stories = [api.incident(number) for number in range(first + 1, api.newest_incident() + 1)]
+    return {"rotations": len(stories), "seconds": round((end_us - begin_us) / 1e6), "others": [s["cause"] for s in stories if s["verdict"] != "planned"],
+            "variants": [s["active"]["variant"] for s in stories], "requests": view.requests, "failed": view.failed, "kinds": view.kinds,
+            "p99_ms": round(view.p99_ms, 1), "max_gap_ms": round(view.max_gap_ms, 1)}

@@ -83,13 +83,16 @@ static void print_instance(struct libscols_table *table, const json_t *instance)
 	show_cell(row, 2, show_string(instance, "variant"), SHOW_PLAIN);
 	show_cell(row, 3, state, show_mood_of(state));
 	show_cell(row, 4, json_is_number(since) ? show_ms(1000 * json_number_value(since), text) : "", SHOW_PLAIN);
-	show_cell(row, 5, verdict, show_mood_of(verdict));
+	const json_t *exposed = json_object_get(instance, "exposed_s");
+	show_cell(row, 5, json_is_number(exposed) ? show_ms(1000 * json_number_value(exposed), text) : "-",
+	          json_is_true(json_object_get(instance, "worn")) ? SHOW_WARN : SHOW_PLAIN);
+	show_cell(row, 6, verdict, show_mood_of(verdict));
 	print_probes(probes, text);
-	show_cell(row, 6, text, json_integer_value(json_object_get(probes, "bad")) > 0 ? SHOW_WARN : SHOW_PLAIN);
+	show_cell(row, 7, text, json_integer_value(json_object_get(probes, "bad")) > 0 ? SHOW_WARN : SHOW_PLAIN);
 	enum show_mood mood = print_agent(json_object_get(instance, "agent"), text);
-	show_cell(row, 7, text, mood);
+	show_cell(row, 8, text, mood);
 	software(json_object_get(instance, "components"), parts, sizeof(parts));
-	show_cell(row, 8, parts, SHOW_PLAIN);
+	show_cell(row, 9, parts, SHOW_PLAIN);
 }
 
 static void print_reasons(const json_t *instances)
@@ -131,7 +134,8 @@ static void print_agents(const json_t *instances)
 
 static void print_service(const json_t *service)
 {
-	static const char *const columns[] = {"ROLE", "NAME", "VARIANT", "STATE", "FOR", "VERDICT", "PROBE", "AGENT", "SOFTWARE"};
+	static const char *const columns[] = {"ROLE",    "NAME",    "VARIANT", "STATE", "FOR",
+	                                      "EXPOSED", "VERDICT", "PROBE",   "AGENT", "SOFTWARE"};
 	const json_t *instances = json_object_get(service, "instances");
 	long long active = json_integer_value(json_object_get(service, "active"));
 	const char *verdict = show_string(service, "verdict");

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#define EXPOSURE_LEAST_MS 10000u
 #define CONF_WANTED_MAX 16 /* of all services; the processes' messages hold 24, and the dying need room */
 
 /* Mask of a prefix, host order; a shift by 32 would be undefined. */
@@ -88,6 +89,17 @@ static int check_probe_numbers(const struct check *c)
 		return yaml_fail(place(c, "probe/challenge_every"), c->err,
 		                 "'challenge_every' (%ums) cannot be shorter than 'interval' (%ums)", p->challenge_ms,
 		                 p->interval_ms);
+	return 0;
+}
+
+/* A guest takes seconds to start: with less, one would hardly serve before it had to go. */
+static int check_exposure(const struct check *c)
+{
+	const struct conf_service *s = c->service;
+	if (s->max_exposure_ms > 0 && s->max_exposure_ms < EXPOSURE_LEAST_MS)
+		return yaml_fail(place(c, "max_exposure"), c->err,
+		                 "'max_exposure' (%ums) is 0s (never) or at least %us: a new guest must be able to start", s->max_exposure_ms,
+		                 EXPOSURE_LEAST_MS / 1000);
 	return 0;
 }
 
@@ -253,7 +265,7 @@ static int check_files(const struct check *c)
 
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
-	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_variants,
+	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_exposure, check_variants,
 	                                                      check_addresses,  check_clients,       check_outside,
 	                                                      check_others};
 	struct check c = {.tree = tree, .conf = conf, .err = err};

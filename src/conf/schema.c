@@ -272,6 +272,9 @@ static const struct yaml_key service_keys[] = {
 	 .max = 64ull << 30, .help = "Memory of one guest. Default: what the image's manifest asks for."},
 	{.key = "drain", .type = YAML_DURATION, YAML_FIELD(struct conf_service, drain_ms), .max = 3600000, .fallback = "5s",
 	 .help = "Planned switch: so long may old connections go on."},
+	{.key = "max_exposure", .type = YAML_DURATION, YAML_FIELD(struct conf_service, max_exposure_ms), .max = 2592000000ull,
+	 .fallback = "24h", .help = "Whoever clients could reach for so long hands over, without a fault and without a failed request, and is "
+	         "replaced by a new guest, of another variant where that can be had: what got in unseen does not stay. _0s_: never."},
 	{.key = "probe", .type = YAML_MAP, .keys = probe_keys, .help = "How the service is asked whether it lives."},
 	{.key = NULL},
 };
@@ -318,6 +321,16 @@ static const struct yaml_key timing_keys[] = {
 	{.key = NULL},
 };
 
+static const struct yaml_key brake_keys[] = {
+	{.key = "falls", .type = YAML_INTEGER, YAML_FIELD(struct conf, brake_falls), .max = 32, .fallback = "5",
+	 .help = "So many guests of one service that fell _within_ raise an alarm; 0: never."},
+	{.key = "within", .type = YAML_DURATION, YAML_FIELD(struct conf, brake_within_ms), .min = 1000, .max = 86400000, .fallback = "10min",
+	 .help = "Time in which they are counted, and how long it must be quiet until the alarm ends."},
+	{.key = "pause", .type = YAML_DURATION, YAML_FIELD(struct conf, brake_pause_ms), .max = 3600000, .fallback = "1min",
+	 .help = "Until then a spare is built only every so often. Who serves and who stands by is replaced at once all the same."},
+	{.key = NULL},
+};
+
 static const struct yaml_key limit_keys[] = {
 	{.key = "evidence", .type = YAML_SIZE, YAML_FIELD(struct conf, evidence_bytes), .max = 1ull << 40, .fallback = "256MiB",
 	 .help = "Evidence (memory, flows, console) of one incident at most; 0 keeps none."},
@@ -355,6 +368,8 @@ const struct yaml_key conf_keys[] = {
 	{.key = "files", .type = YAML_MAP, .keys = files_keys,
 	 .help = "What guests write into folders of this host is looked at. What they write on their own disks is not seen."},
 	{.key = "timings", .type = YAML_MAP, .keys = timing_keys, .help = "How long things may take."},
+	{.key = "brake", .type = YAML_MAP, .keys = brake_keys,
+	 .help = "Whoever makes guests fall again and again shall not keep this host busy with building new ones."},
 	{.key = "limits", .type = YAML_MAP, .keys = limit_keys, .help = "What is kept."},
 	{.key = NULL},
 };

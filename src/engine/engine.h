@@ -34,6 +34,7 @@ struct engine_instance {
 	enum plan_role role;
 	uint64_t incident;
 	int64_t created_us; /* real */
+	int64_t exposed_us; /* CLOCK_MONOTONIC, perhaps of before this boot; 0: no client could reach it yet */
 	uint8_t key[WIRE_KEY_SIZE];
 	bool has_key;
 	struct conf_instance address;

@@ -143,11 +143,13 @@ static int instance_work(struct ledger *l, void *arg, struct err *err)
 static void write_instance(const struct engine_instance *i, bool ended)
 {
 	const struct engine_service *s = i->service;
+	int64_t now_us = clock_real_us();
 	struct instance_job *job = calloc(1, sizeof(*job));
 	assert(job);
 	job->row.number = i->number;
 	job->row.created_us = i->created_us;
-	job->row.ended_us = ended ? clock_real_us() : 0;
+	job->row.exposed_us = i->exposed_us ? now_us - (clock_monotonic_us() - i->exposed_us) : 0;
+	job->row.ended_us = ended ? now_us : 0;
 	job->row.incident = i->incident;
 	text_copy(job->row.service, sizeof(job->row.service), s->conf->name);
 	text_copy(job->row.role, sizeof(job->row.role), plan_role_name(i->role));
@@ -203,6 +205,7 @@ void follow_instances(struct engine_service *s)
 		i->life = p->life;
 		i->role = p->role;
 		i->incident = p->incident;
+		i->exposed_us = p->exposed ? p->exposed_us : 0;
 		write_instance(i, false);
 		probes_follow(i);
 		agents_follow(i);

@@ -127,11 +127,12 @@ static json_t *instance(const struct engine_service *s, const struct engine_inst
 	const char *variant = p->variant < s->conf->n_variants ? s->conf->variants[p->variant] : "?";
 	json_t *probes = json_pack("{s:I, s:I}", "good", (json_int_t)i->good, "bad", (json_int_t)i->bad);
 	json_object_set_new(probes, "last_ms", i->last_took_us ? json_real((double)i->last_took_us / 1000.0) : json_null());
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:o, s:o}", "number", (int)p->number, "name",
+	json_t *exposed = p->exposed ? json_real((double)(clock_monotonic_us() - p->exposed_us) / 1e6) : json_null();
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:b, s:o, s:o, s:o}", "number", (int)p->number, "name",
 	                 i->address.name, "variant", variant, "role", plan_role_name(p->role), "state", plan_life_name(p->life),
 	                 "verdict", plan_verdict_name(p->verdict), "reason",
 	                 report_text(p->verdict >= PLAN_FAILED ? i->detail : ""), "since_s",
-	                 (double)(clock_monotonic_us() - p->life_us) / 1e6, "components",
+	                 (double)(clock_monotonic_us() - p->life_us) / 1e6, "exposed_s", exposed, "worn", (int)p->worn, "components",
 	                 components(library_find(&s->engine->library, variant)), "probes", probes, "agent", agent(i, p));
 }
 
@@ -234,6 +235,9 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		report_say(reasons, "%s has %u of %u standbys", s->conf->name, standby, s->conf->standby);
 	if (spare < s->conf->spare)
 		report_say(reasons, "%s has %u of %u spares", s->conf->name, spare, s->conf->spare);
+	if (s->plan.brake.until_us)
+		report_say(reasons, "%s: guests fall again and again: spares are built slowly until it was quiet for %u s", s->conf->name,
+		           s->engine->conf.brake_within_ms / 1000);
 	for (size_t v = 0; v < s->plan.n_variants; v++)
 		if (s->plan.variants[v].failures)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
@@ -311,6 +315,19 @@ static json_t *decoys(const struct engine *e)
 	                 touched ? json_real((double)(clock_monotonic_us() - e->decoys.time_us) / 1e6) : json_null());
 }
 
+/* Somebody should look at it: an attacker keeps at it, or a service that was there is served by nobody any more. */
+static bool is_alarming(const struct engine *e)
+{
+	for (size_t k = 0; k < e->n_services; k++) {
+		const struct plan *plan = &e->services[k].plan;
+		const struct plan_instance *active = plan_find(plan, plan->target);
+		bool served = active && active->life == PLAN_LIFE_READY;
+		if (plan->brake.until_us || (!served && plan_open_incidents(plan)))
+			return true;
+	}
+	return false;
+}
+
 json_t *report_status(struct engine *e)
 {
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
@@ -348,7 +365,7 @@ json_t *report_status(struct engine *e)
 		json_array_append_new(unproven,
 		                      json_string("files: what guests write on their own disks is not looked at, only what "
 		                                  "they write into the folders of 'files'"));
-	const char *state = e->blind ? "blind" : json_array_size(reasons) ? "degraded" : "ok";
+	const char *state = e->blind ? "blind" : is_alarming(e) ? "alarm" : json_array_size(reasons) ? "degraded" : "ok";
 	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device,
 	                 "version", KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
 	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "meddled",

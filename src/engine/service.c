@@ -50,6 +50,10 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	                            .quick_us = 3000000,
 	                            .slow_us = 60000000,
 	                            .evidence = e->conf.evidence_bytes > 0,
+	                            .brake_falls = e->conf.brake_falls,
+	                            .brake_within_us = us(e->conf.brake_within_ms),
+	                            .brake_pause_us = us(e->conf.brake_pause_ms),
+	                            .max_exposure_us = us(s->conf->max_exposure_ms),
 	                    });
 	service_variants(s);
 }

@@ -25,6 +25,11 @@ struct engine_start {
 	size_t n_rows;
 	struct ledger_incident incidents[PLAN_INCIDENTS_MAX * CONF_SERVICES_MAX];
 	size_t n_incidents;
+	struct fall {
+		uint32_t service;
+		int64_t at_us; /* CLOCK_MONOTONIC of now, perhaps before its zero */
+	} falls[CONF_SERVICES_MAX * PLAN_BRAKE_FALLS_MAX]; /* the last ones, newest first */
+	size_t n_falls;
 	struct wire_answer net, vm;
 	int64_t waits_us; /* for containments, until then; 0: it could not be asked anyway */
 	bool contained;   /* waits no longer */
@@ -42,11 +47,28 @@ static int take_row(void *arg, const struct ledger_instance *row)
 	return 0;
 }
 
+static uint32_t service_named(const struct engine *e, const char *name)
+{
+	for (uint32_t s = 0; s < e->n_services; s++)
+		if (strcmp(e->conf.services[s].name, name) == 0)
+			return s;
+	return 0;
+}
+
+static int64_t at_least_0(int64_t us)
+{
+	return us > 0 ? us : 0;
+}
+
 static int take_incident(void *arg, const struct ledger_incident *row)
 {
-	struct engine_start *start = arg;
+	struct engine *e = arg;
+	struct engine_start *start = e->start;
 	if (row->closed_us == 0 && start->n_incidents < countof(start->incidents))
 		start->incidents[start->n_incidents++] = *row;
+	if (strcmp(row->verdict, "planned") != 0 && start->n_falls < countof(start->falls))
+		start->falls[start->n_falls++] =
+		        (struct fall){service_named(e, row->service), clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us)};
 	return 0;
 }
 
@@ -54,8 +76,9 @@ static int take_suspicion(void *arg, const struct ledger_suspicion *row)
 {
 	struct engine *e = arg;
 	int component = library_component(&e->library, row->component);
+	uint32_t value = plan_suspicion_after((uint32_t)(row->value * 1000 + 0.5), clock_real_us() - row->since_us);
 	for (size_t s = 0; component >= 0 && s < e->n_services; s++)
-		e->services[s].plan.suspicion[component] = (uint32_t)(row->value * 1000 + 0.5);
+		e->services[s].plan.suspicion[component] = value;
 	return 0; /* a component that no image has any more is history */
 }
 
@@ -91,7 +114,7 @@ int start_begin(struct engine *e, struct ledger *l, bool fresh_ledger, struct er
 	start->fresh_ledger = fresh_ledger;
 	int r = ledger_instance_each(l, 0, take_row, start, err);
 	if (r == 0)
-		r = ledger_incident_each(l, 1000, take_incident, start, err);
+		r = ledger_incident_each(l, 1000, take_incident, e, err);
 	if (r == 0)
 		r = ledger_suspicion_each(l, take_suspicion, e, err);
 	if (r == 0)
@@ -177,14 +200,6 @@ static const struct ledger_instance *row_of(const struct engine_start *start, ui
 		if (start->rows[i].number == number)
 			return &start->rows[i];
 	return NULL;
-}
-
-static uint32_t service_named(const struct engine *e, const char *name)
-{
-	for (uint32_t s = 0; s < e->n_services; s++)
-		if (strcmp(e->conf.services[s].name, name) == 0)
-			return s;
-	return 0;
 }
 
 static uint32_t service_of(const struct engine *e, uint32_t number)
@@ -275,7 +290,10 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	        .role = row ? plan_role_named(row->role) : PLAN_ROLE_NONE,
 	        .life = row ? plan_life_named(row->state) : PLAN_LIFE_NONE,
 	        .incident = row ? row->incident : 0,
+	        .exposed = row && row->exposed_us,
 	};
+	if (seen->exposed) /* a clock that was set back since makes nobody younger than new */
+		seen->exposed_us = clock_monotonic_us() - at_least_0(clock_real_us() - row->exposed_us);
 	/* not one row beside living guests: it was begun afresh, by us or by an earlier life of ours */
 	if (!row && (e->start->fresh_ledger || e->ledger_lost || e->start->n_rows == 0))
 		sight_without_row(seen);
@@ -326,10 +344,27 @@ static size_t incidents_of(struct engine_service *s, struct plan_incident *incid
 	return n;
 }
 
+/* When guests of this service fell, oldest first. */
+static size_t falls_of(const struct engine_service *s, int64_t falls_us[static PLAN_BRAKE_FALLS_MAX])
+{
+	const struct engine_start *start = s->engine->start;
+	size_t n = 0, mine = 0;
+	for (size_t k = 0; k < start->n_falls; k++)
+		mine += start->falls[k].service == s->index;
+	for (size_t k = start->n_falls; k-- > 0;) {
+		if (start->falls[k].service != s->index)
+			continue;
+		if (mine-- <= PLAN_BRAKE_FALLS_MAX)
+			falls_us[n++] = start->falls[k].at_us;
+	}
+	return n;
+}
+
 static void tell_plan(struct engine *e, struct engine_service *s)
 {
 	struct plan_sighting sightings[PLAN_INSTANCES_MAX];
 	struct plan_incident incidents[PLAN_INCIDENTS_MAX];
+	int64_t falls_us[PLAN_BRAKE_FALLS_MAX];
 	size_t n = 0;
 	for (uint32_t k = 0; k < e->start->vm.n_observed; k++)
 		sight(e, s, e->start->vm.observed[k].instance, sightings, &n);
@@ -344,6 +379,8 @@ static void tell_plan(struct engine *e, struct engine_service *s)
 	event.world.n_sightings = n;
 	event.world.incidents = incidents;
 	event.world.n_incidents = incidents_of(s, incidents);
+	event.world.falls_us = falls_us;
+	event.world.n_falls = falls_of(s, falls_us);
 	event.world.target = target;
 	service_step(s, &event);
 }

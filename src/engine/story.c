@@ -86,7 +86,27 @@ static const char *const tails[PLAN_STEP_MAX_] = {
         [PLAN_STEP_BUILDING] = "is being built",
         [PLAN_STEP_SPARE] = "sleeps as proven spare",
         [PLAN_STEP_REMOVED] = "is removed: guest, tap, rules and keys are gone",
+        [PLAN_STEP_WORN] = "was within clients' reach for as long as it may (max_exposure): another will take its place",
 };
+
+/* Not about what is broken, but about what is made of it. */
+static void renewed(const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	if (n->step == PLAN_STEP_ROTATING)
+		snprintf(t, size, "%s was within clients' reach for as long as it may and hands over to %s", w->instance, w->other);
+	else if (n->step == PLAN_STEP_CLEARED)
+		snprintf(t, size, "%s stood where %s fell, and did not: what it is made of is half as suspect", w->instance,
+		         w->other);
+	else if (n->step == PLAN_STEP_BRAKED)
+		snprintf(t, size, "ALARM: %d instances fell in a short time: spares are built slowly until it was quiet for long enough",
+		         n->status);
+	else if (n->step == PLAN_STEP_UNBRAKED)
+		snprintf(t, size, "it was quiet for long enough: spares are built at once again");
+	else if (n->status)
+		snprintf(t, size, "%s is retired: it was within clients' reach for long enough", w->instance);
+	else
+		snprintf(t, size, "%s is retired: a better one took its place (suspect in it: %s)", w->instance, w->layers);
+}
 
 static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
 {
@@ -112,10 +132,8 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		snprintf(t, size, "%s now points at %s", s->conf->name, w.instance);
 		break;
 	case PLAN_STEP_UNSTEERABLE:
-		snprintf(t, size,
-		         n->status == PLAN_COMPROMISED ? "no healthy instance can take over from %s: it is cut off all the same"
-		                                       : "no healthy instance can take over from %s yet",
-		         w.instance);
+		snprintf(t, size, "no healthy instance can take over from %s%s", w.instance,
+		         n->status == PLAN_COMPROMISED ? ": it is cut off all the same" : " yet");
 		break;
 	case PLAN_STEP_RECORDED:
 		snprintf(t, size, "evidence is kept and hashed, of %s", detail_of(s, n->instance));
@@ -131,7 +149,11 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		chosen(n, &w, t, size);
 		break;
 	case PLAN_STEP_RETIRED:
-		snprintf(t, size, "%s is retired: a better one took its place (suspect in it: %s)", w.instance, w.layers);
+	case PLAN_STEP_ROTATING:
+	case PLAN_STEP_CLEARED:
+	case PLAN_STEP_BRAKED:
+	case PLAN_STEP_UNBRAKED:
+		renewed(n, &w, t, size);
 		break;
 	case PLAN_STEP_DRAINED:
 		snprintf(t, size, "the last old connections to %s are ended", w.instance);
@@ -160,6 +182,7 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_BUILDING:
 	case PLAN_STEP_SPARE:
 	case PLAN_STEP_REMOVED:
+	case PLAN_STEP_WORN:
 		snprintf(t, size, "%s %s", w.instance, tails[n->step]);
 		break;
 	case PLAN_STEP_MAX_:
@@ -189,7 +212,7 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 {
 	char text[LEDGER_TEXT_MAX];
 	sentence(s, note, text, sizeof(text));
-	bool bad = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_UNSTEERABLE ||
+	bool bad = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_BRAKED || note->step == PLAN_STEP_UNSTEERABLE ||
 	           note->step == PLAN_STEP_REFUSED_ORDER || note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP;
 	char id[48];
 	snprintf(id, sizeof(id), "plan.%s", plan_step_name(note->step));
@@ -200,7 +223,8 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 		log_event(bad ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, id, "%s", text);
 	if (note->incident == 0)
 		return;
-	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && note->step == PLAN_STEP_DETECTED; k++)
+	bool cause = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_ROTATING;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && cause; k++)
 		if (s->stories[k] && s->stories[k]->number == note->incident) {
 			text_copy(s->stories[k]->cause, sizeof(s->stories[k]->cause), text);
 			s->stale[k] = true;

@@ -37,6 +37,7 @@ int ledger_instance_put(struct ledger *l, const struct ledger_instance *row, str
 	sqlite3_bind_int64(s, 7, row->created_us);
 	sqlite3_bind_int64(s, 8, row->ended_us);
 	sqlite3_bind_int64(s, 9, (sqlite3_int64)row->incident);
+	sqlite3_bind_int64(s, 10, row->exposed_us);
 	return store_run(l, s, "an instance", err);
 }
 
@@ -54,6 +55,7 @@ static int instance_row(void *arg, sqlite3_stmt *s)
 	        .created_us = sqlite3_column_int64(s, 6),
 	        .ended_us = sqlite3_column_int64(s, 7),
 	        .incident = (uint64_t)sqlite3_column_int64(s, 8),
+	        .exposed_us = sqlite3_column_int64(s, 9),
 	};
 	STORE_COLUMN(s, 1, row.service);
 	STORE_COLUMN(s, 2, row.variant);

@@ -35,6 +35,7 @@ struct ledger_instance {
 	char state[16];               /* building ready paused condemned ended ... (plan's words) */
 	char components[512];         /* "kernel linux 6.1; server nginx 1.22": for people, also when the image is gone */
 	int64_t created_us, ended_us; /* ended 0: living */
+	int64_t exposed_us;           /* since when clients could reach it; 0: they never could */
 	uint64_t incident;            /* the one it fell in, 0 none */
 };
 

@@ -54,6 +54,41 @@ void choice_suspect(struct plan *p, uint32_t variant)
 	}
 }
 
+/* Whoever stood where the victim fell was within the same attacker's reach: what the two share is less likely the hole. */
+void choice_clear(struct plan *p, uint32_t variant)
+{
+	for (uint32_t c = 0; variant < p->n_variants && c < p->n_components; c++)
+		if (component_in(&p->variants[variant], c))
+			p->suspicion[c] /= 2;
+}
+
+/* One hour's part of a half-life of a week: 2^(-1/168) is about 1 - 1/243. At least one thousandth, so that it ends. */
+#define FADE_STEP_US 3600000000ll
+#define FADE_PART 243u
+
+static uint32_t faded(uint32_t value)
+{
+	static_assert(PLAN_SUSPICION_HALF_US == 168 * FADE_STEP_US, "FADE_PART belongs to this half-life");
+	uint32_t part = (value + FADE_PART / 2) / FADE_PART;
+	return value - (part || !value ? part : 1);
+}
+
+uint32_t plan_suspicion_after(uint32_t value, int64_t elapsed_us)
+{
+	for (; value && elapsed_us >= FADE_STEP_US; elapsed_us -= FADE_STEP_US)
+		value = faded(value);
+	return value;
+}
+
+void choice_fade(struct plan *p, int64_t now_us)
+{
+	if (p->faded_us == 0)
+		p->faded_us = now_us;
+	for (; now_us - p->faded_us >= FADE_STEP_US; p->faded_us += FADE_STEP_US)
+		for (uint32_t c = 0; c < p->n_components; c++)
+			p->suspicion[c] = faded(p->suspicion[c]);
+}
+
 static int holes(uint32_t layers)
 {
 	return __builtin_popcount(layers & PLAN_HOLES);
@@ -122,6 +157,11 @@ uint32_t choice_variant(const struct plan *p, int64_t now_us)
 	return best;
 }
 
+bool choice_as_clean(const struct plan *p, uint32_t variant, uint32_t as)
+{
+	return holes(choice_suspect_layers(p, variant)) <= holes(choice_suspect_layers(p, as));
+}
+
 bool choice_better_beside_active(const struct plan *p, uint32_t variant, uint32_t than)
 {
 	RUNG(holes(choice_suspect_layers(p, variant)), holes(choice_suspect_layers(p, than)));
@@ -135,11 +175,13 @@ static bool instance_better(const struct plan *p, uint32_t other, const struct p
 {
 	/* 1. rule 5: fewer suspect layers */
 	RUNG(holes(choice_suspect_layers(p, a->variant)), holes(choice_suspect_layers(p, b->variant)));
-	/* 2. less in common with the other */
+	/* 2. not in the open for longer than it may */
+	RUNG(a->worn, b->worn);
+	/* 3. less in common with the other */
 	RUNG(holes(plan_shared_layers(p, a->variant, other)), holes(plan_shared_layers(p, b->variant, other)));
-	/* 3. fewer misses lately */
+	/* 4. fewer misses lately */
 	RUNG(__builtin_popcount(a->window.misses), __builtin_popcount(b->window.misses));
-	/* 4. the younger one: less time in the open */
+	/* 5. the younger one: less time in the open */
 	return a->number > b->number;
 }
 

@@ -79,6 +79,19 @@ void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to)
 		x->drain_us = t->now_us + t->p->config.drain_us;
 }
 
+/* Who took the victim's place and stands there still was tried by the same attacker, as far as anybody can tell. */
+static void clear_survivor(struct plan_turn *t, const struct plan_incident *x)
+{
+	const struct plan_instance *after = plan_find(t->p, x->active_after);
+	if (x->active_before != x->victim || !after || after->number != t->p->target || after->number == x->victim ||
+	    t->now_us - x->steered_us < PLAN_SURVIVED_US)
+		return;
+	choice_clear(t->p, after->variant);
+	t->update->suspicion_changed = true;
+	t->p->again = true; /* what is wanted may be another now */
+	plan_note(t, PLAN_STEP_CLEARED, x->number, after, (struct plan_note){.other = x->victim});
+}
+
 static void incident_close(struct plan_turn *t, struct plan_incident *x)
 {
 	x->phase = PLAN_CLOSED;
@@ -134,10 +147,12 @@ static void repair_progress(struct plan_turn *t, struct plan_incident *x)
 		idle = idle && !plan_is_rising(t->p->instances[k].life) && t->p->instances[k].life != PLAN_LIFE_PAUSING;
 	if (!x->spare_us || !x->removed || !idle || plan_count_standby(t->p, true) < t->p->config.standby)
 		return;
-	if (x->spare_us == t->now_us) /* closed a turn later, so that whoever follows us sees when it was whole */
+	if (x->spare_us == t->now_us) { /* closed a turn later, so that whoever follows us sees when it was whole */
 		t->p->again = true;
-	else
-		incident_close(t, x);
+		return;
+	}
+	clear_survivor(t, x);
+	incident_close(t, x);
 }
 
 void incident_progress(struct plan_turn *t)

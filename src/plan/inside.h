@@ -29,7 +29,10 @@ struct plan_instance *choice_spare(struct plan *p);
 uint32_t choice_variant(const struct plan *p, int64_t now_us); /* UINT32_MAX: none */
 struct plan_instance *choice_worst_idle(struct plan *p);
 bool choice_better_beside_active(const struct plan *p, uint32_t variant, uint32_t than);
+bool choice_as_clean(const struct plan *p, uint32_t variant, uint32_t as); /* holds no more suspect layers */
 void choice_suspect(struct plan *p, uint32_t variant);
+void choice_clear(struct plan *p, uint32_t variant);
+void choice_fade(struct plan *p, int64_t now_us);
 uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant);
 
 /* life.c: one instance */
@@ -57,6 +60,7 @@ struct plan_incident *plan_incident_at(struct plan *p, uint64_t number);
 bool plan_wants_standby(const struct plan *p);
 void plan_fall(struct plan_turn *t, struct plan_instance *i);
 bool plan_steer(struct plan_turn *t, struct plan_instance *to, uint32_t victim, uint64_t incident);
+struct plan_incident *plan_hand_over(struct plan_turn *t, struct plan_instance *active, struct plan_instance *to);
 
 /* want.c */
 void want_all(struct plan_turn *t);
@@ -66,6 +70,15 @@ struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *v
 uint64_t incident_current(const struct plan *p); /* the newest open one that still rebuilds, 0 none */
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);
 void incident_progress(struct plan_turn *t);
+
+/* brake.c */
+void brake_fell(struct plan_turn *t, const struct plan_instance *i);
+void brake_remember(struct plan_turn *t, const int64_t *falls_us, size_t n);
+bool brake_holds(const struct plan *p);
+bool brake_waits(const struct plan *p); /* what may be built now is not needed at once */
+void brake_built(struct plan_turn *t);  /* something is being built */
+void brake_time(struct plan_turn *t);
+int64_t brake_deadline(const struct plan *p);
 
 /* world.c */
 void world_enter(struct plan_turn *t, const struct plan_event *event);

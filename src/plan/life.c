@@ -431,6 +431,10 @@ void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life lif
 	i->attempts = 0;
 	i->waiting = false;
 	i->deadline_us = PLAN_NEVER;
+	if (life == PLAN_LIFE_READY && !i->exposed) {
+		i->exposed = true;
+		i->exposed_us = t->now_us;
+	}
 	table[life][LIFE_START](t, i, 0);
 }
 

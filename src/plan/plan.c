@@ -251,6 +251,7 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	}
 	choice_suspect(p, i->variant);
 	t->update->suspicion_changed = true;
+	brake_fell(t, i);
 	plan_note(t, PLAN_STEP_SUSPECTED, i->incident, i, (struct plan_note){.layers = choice_suspect_layers(p, i->variant)});
 }
 
@@ -336,9 +337,30 @@ static void take_answer(struct plan_turn *t, uint32_t ticket, int32_t status)
 	}
 }
 
+/* Until when it may be in the open; PLAN_NEVER: nothing ends. */
+static int64_t worn_us(const struct plan *p, const struct plan_instance *i)
+{
+	bool counts = p->config.max_exposure_us && i->number && i->exposed && !i->worn && !plan_is_falling(i->life);
+	return counts ? i->exposed_us + p->config.max_exposure_us : PLAN_NEVER;
+}
+
+static void take_wear(struct plan_turn *t)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		struct plan_instance *i = &t->p->instances[k];
+		if (worn_us(t->p, i) > t->now_us)
+			continue;
+		i->worn = true;
+		plan_note(t, PLAN_STEP_WORN, 0, i, (struct plan_note){0});
+	}
+}
+
 static void take_time(struct plan_turn *t)
 {
 	struct plan *p = t->p;
+	choice_fade(p, t->now_us);
+	take_wear(t);
+	brake_time(t);
 	if (p->steer.ticket && p->steer.deadline_us <= t->now_us) {
 		plan_note(t, PLAN_STEP_LATE, p->steer.incident, plan_find(p, p->steer.to),
 		          (struct plan_note){.order = PLAN_DO_STEER});
@@ -363,6 +385,18 @@ static void take_time(struct plan_turn *t)
 	}
 }
 
+/* A planned switch: an incident in which nobody fell. NULL: it cannot be now. */
+struct plan_incident *plan_hand_over(struct plan_turn *t, struct plan_instance *active, struct plan_instance *to)
+{
+	enum plan_verdict verdict = active->verdict;
+	active->verdict = PLAN_HEALTHY;
+	struct plan_incident *x = incident_open(t, active);
+	active->verdict = verdict;
+	if (x)
+		plan_steer(t, to, 0, x->number);
+	return x;
+}
+
 static void take_switch(struct plan_turn *t)
 {
 	struct plan *p = t->p;
@@ -376,15 +410,10 @@ static void take_switch(struct plan_turn *t)
 	t->update->refusal = PLAN_NO_STANDBY;
 	if (!to)
 		return;
-	enum plan_verdict verdict = active->verdict;
-	active->verdict = PLAN_HEALTHY;
-	struct plan_incident *x = incident_open(t, active);
-	active->verdict = verdict;
-	t->update->refusal = PLAN_BUSY;
+	struct plan_incident *x = plan_hand_over(t, active, to);
+	t->update->refusal = x ? PLAN_ACCEPTED : PLAN_BUSY;
 	if (!x)
 		return;
-	plan_steer(t, to, 0, x->number);
-	t->update->refusal = PLAN_ACCEPTED;
 	t->update->switch_incident = x->number;
 }
 
@@ -437,16 +466,18 @@ void plan_step(struct plan *p, const struct plan_event *event, struct plan_updat
 
 int64_t plan_deadline(const struct plan *p)
 {
-	int64_t deadline_us = PLAN_NEVER;
 	if (p->again)
 		return 0;
-	if (p->steer.ticket)
-		deadline_us = p->steer.deadline_us;
-	else if (p->steer.retry_us)
-		deadline_us = p->steer.retry_us;
-	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+	int64_t deadline_us = brake_deadline(p), steer_us = p->steer.ticket     ? p->steer.deadline_us
+	                                                    : p->steer.retry_us ? p->steer.retry_us
+	                                                                        : PLAN_NEVER;
+	deadline_us = steer_us < deadline_us ? steer_us : deadline_us;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		if (p->instances[k].number && p->instances[k].deadline_us < deadline_us)
 			deadline_us = p->instances[k].deadline_us;
+		if (worn_us(p, &p->instances[k]) < deadline_us)
+			deadline_us = worn_us(p, &p->instances[k]);
+	}
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && !p->blind; k++)
 		if (p->incidents[k].number && p->incidents[k].drain_us < deadline_us)
 			deadline_us = p->incidents[k].drain_us;

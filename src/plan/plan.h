@@ -36,6 +36,10 @@
 #define PLAN_FLAPS 4u
 #define PLAN_FLAP_US 600000000
 
+/* After config.brake_falls verdicts within config.brake_within_us a spare is built only every config.brake_pause_us, until there
+ * was none for brake_within_us. */
+#define PLAN_BRAKE_FALLS_MAX 32u
+
 /* On an overrun host an instance that answers, but never in time, is left after so long; on any other, misses are enough. */
 #define PLAN_SLOW_US 30000000
 
@@ -44,9 +48,14 @@ enum plan_layer { PLAN_KERNEL, PLAN_LIBC, PLAN_SERVER, PLAN_RUNTIME, PLAN_PACKAG
 
 /* Suspicion of a component, in thousandths. The fall of an instance adds PLAN_SUSPICION_FALL to each of its components
  * after all older suspicion was quartered: what fell last weighs most, and only that is suspect, so that the memory of older
- * falls does not leave one variant for all roles. At or above PLAN_SUSPECT a component is suspect. */
+ * falls does not leave one variant for all roles. At or above PLAN_SUSPECT a component is suspect. It halves within
+ * PLAN_SUSPICION_HALF_US; and of whoever took a victim's place and still stands there when the incident ends, at least
+ * PLAN_SURVIVED_US later, it is halved at once: the same attacker could reach it. A component of another version is another
+ * component, of which nothing is known. */
 #define PLAN_SUSPICION_FALL 1000u
 #define PLAN_SUSPECT 750u
+#define PLAN_SUSPICION_HALF_US (7 * 24 * 3600000000ll)
+#define PLAN_SURVIVED_US 5000000
 
 enum plan_role { PLAN_ROLE_NONE, PLAN_ACTIVE, PLAN_STANDBY, PLAN_SPARE, PLAN_ROLE_MAX_ };
 enum plan_verdict { PLAN_UNKNOWN, PLAN_HEALTHY, PLAN_FAILED, PLAN_COMPROMISED, PLAN_VERDICT_MAX_ };
@@ -124,7 +133,12 @@ enum plan_step {
 	PLAN_STEP_SPARE,  /* instance is spare now */
 	PLAN_STEP_ACTIVE, /* instance is active now (first start) */
 	PLAN_STEP_REMOVED,
-	PLAN_STEP_RETIRED, /* idle instance that is no longer wanted */
+	PLAN_STEP_RETIRED,  /* idle instance that is no longer wanted */
+	PLAN_STEP_WORN,     /* it was in the open for as long as it may */
+	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other */
+	PLAN_STEP_BRAKED,   /* too many fell lately: status, so many */
+	PLAN_STEP_UNBRAKED, /* it was quiet for long enough */
+	PLAN_STEP_CLEARED,  /* it stood where another fell, and did not: what it is made of is less suspect */
 	PLAN_STEP_DRAINED,
 	PLAN_STEP_REFUSED_ORDER, /* an order failed: order, status */
 	PLAN_STEP_LATE,          /* an order was not answered in time: order */
@@ -189,6 +203,9 @@ struct plan_instance {
 	uint64_t incident;   /* it fell in, or was woken or built for */
 	bool fenced;         /* read back as fenced */
 	bool record;         /* evidence is wanted before it goes */
+	bool exposed;        /* clients could reach it, since exposed_us; that it sleeps now does not undo it */
+	bool worn;           /* for longer than config.max_exposure_us */
+	int64_t exposed_us;
 	bool waiting;        /* retry: the deadline starts the order again */
 };
 
@@ -220,6 +237,9 @@ struct plan_config {
 	int64_t quick_us; /* deadline of orders that take milliseconds */
 	int64_t slow_us;  /* of create, destroy, evidence */
 	bool evidence;    /* take memory and flow evidence of what fell */
+	uint32_t brake_falls;    /* at most PLAN_BRAKE_FALLS_MAX; 0: no brake */
+	int64_t brake_within_us, brake_pause_us;
+	int64_t max_exposure_us; /* so long may one instance be in the open before another takes its place; 0: for ever */
 };
 
 struct plan {
@@ -242,12 +262,19 @@ struct plan {
 		uint32_t attempts;
 		uint32_t doubt; /* a steer to this one failed, or nobody knows: the service may point at it; 0: none */
 	} steer;
+	struct {
+		int64_t falls_us[PLAN_BRAKE_FALLS_MAX]; /* a ring of config.brake_falls */
+		uint32_t n;                             /* falls ever */
+		int64_t until_us;                       /* it is on until then; 0: off */
+		int64_t pause_us;                       /* no spare is built before; 0: at once */
+	} brake;
 	uint32_t last_ticket;
 	bool world_known; /* nothing is ordered before */
 	bool blind;       /* senses lost: observe, do not act */
 	bool unwritable;  /* ledger: no destructive orders */
 	bool busy;        /* the host's processors are overrun: misses mean little */
 	bool again;       /* more to do at once: call with PLAN_EV_TIME */
+	int64_t faded_us; /* suspicion has faded up to then; 0: never looked at */
 };
 
 enum plan_event_type {
@@ -275,6 +302,8 @@ struct plan_sighting {
 	enum plan_role role;
 	enum plan_life life;
 	uint64_t incident;
+	bool exposed;
+	int64_t exposed_us; /* CLOCK_MONOTONIC of now, perhaps before its zero */
 };
 
 struct plan_event {
@@ -294,6 +323,8 @@ struct plan_event {
 			size_t n_sightings;
 			const struct plan_incident *incidents; /* open ones */
 			size_t n_incidents;
+			const int64_t *falls_us; /* verdicts of before, oldest first */
+			size_t n_falls;
 			uint32_t target;
 		} world;
 		bool flag;
@@ -331,6 +362,9 @@ uint32_t plan_open_incidents(const struct plan *p);
 
 /* Layers (bits) in which two variants have a component in common. */
 uint32_t plan_shared_layers(const struct plan *p, uint32_t a, uint32_t b);
+
+/* What is left of a suspicion after so long. */
+uint32_t plan_suspicion_after(uint32_t value, int64_t elapsed_us);
 
 /* What the verdict on an instance rests on and how far it is from the next one: for people, decides nothing. */
 struct plan_why {

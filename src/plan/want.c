@@ -78,12 +78,80 @@ static void want_target(struct plan_turn *t)
 	}
 }
 
+/* --- not only after attacks: who was in the open for as long as it may hands over to one that was not. This can wait, and
+ * waits while anything is being repaired. */
+
+static bool active_is_worn(const struct plan *p)
+{
+	const struct plan_instance *active = plan_find(p, p->target);
+	return active && active->worn && active->life == PLAN_LIFE_READY && plan_open_incidents(p) == 0;
+}
+
+/* Somebody to whom a worn active one may hand over, or soon. */
+static bool any_relief(const struct plan *p)
+{
+	const struct plan_instance *active = plan_find(p, p->target);
+	for (size_t k = 0; active && k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *i = &p->instances[k];
+		bool could = i->life >= PLAN_LIFE_OPENING && i->life <= PLAN_LIFE_WAKING && i != active && !i->worn;
+		if (could && choice_as_clean(p, i->variant, active->variant))
+			return true;
+	}
+	return false;
+}
+
+/* Where none stands by, one has to while the active one hands over. */
+static uint32_t standbys_wanted(const struct plan *p)
+{
+	return p->config.standby + (p->config.standby == 0 && active_is_worn(p) && any_relief(p));
+}
+
+/* Where there is no spare for that either, one more is built. */
+static uint32_t living_wanted(const struct plan *p)
+{
+	bool one_more = p->config.standby == 0 && p->config.spare == 0 && active_is_worn(p);
+	return 1 + p->config.standby + p->config.spare + one_more;
+}
+
+/* Standbys whose place a spare takes that was never in the open for so long. */
+static uint32_t count_worn_standbys(struct plan *p)
+{
+	const struct plan_instance *spare = choice_spare(p);
+	uint32_t n = 0;
+	if (!spare || spare->worn || plan_open_incidents(p))
+		return 0;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *i = &p->instances[k];
+		n += i->number && i->number != p->target && i->role == PLAN_STANDBY && i->life == PLAN_LIFE_READY && i->worn &&
+		     choice_as_clean(p, spare->variant, i->variant);
+	}
+	return n;
+}
+
+static bool is_whole(const struct plan *p)
+{
+	uint32_t standby = plan_count_standby(p, true);
+	return !brake_holds(p) && !p->steer.ticket && !p->steer.retry_us && !p->steer.doubt && standby >= standbys_wanted(p) &&
+	       standby + plan_count_spare(p) >= p->config.standby + p->config.spare && !any_rising(p) && !any_coming(p);
+}
+
+static void want_rotation(struct plan_turn *t)
+{
+	struct plan_instance *active = plan_instance_at(t->p, t->p->target);
+	struct plan_instance *to = active_is_worn(t->p) && is_whole(t->p) ? choice_target(t->p, active->number) : NULL;
+	if (!to || to->worn || !choice_as_clean(t->p, to->variant, active->variant))
+		return;
+	const struct plan_incident *x = plan_hand_over(t, active, to);
+	if (x)
+		plan_note(t, PLAN_STEP_ROTATING, x->number, active, (struct plan_note){.other = to->number});
+}
+
 static void want_standby(struct plan_turn *t)
 {
 	struct plan *p = t->p;
 	const struct plan_instance *active = plan_find(p, p->target);
 	bool served = active && active->life == PLAN_LIFE_READY;
-	uint32_t needed = p->config.standby + (served || p->steer.ticket ? 0 : 1);
+	uint32_t needed = standbys_wanted(p) + count_worn_standbys(p) + (served || p->steer.ticket ? 0 : 1);
 	bool swaps = served && p->steer.ticket && p->steer.to != p->target && p->steer.victim == 0; /* and will stand by itself */
 	if (plan_count_standby(p, false) + swaps >= needed)
 		return;
@@ -111,17 +179,22 @@ static bool reserved(const struct plan *p, uint32_t number)
 	return number == p->steer.to || number == p->steer.doubt || draining(p, number);
 }
 
+static bool is_worse(const struct plan *p, const struct plan_instance *i, const struct plan_instance *than)
+{
+	return i->worn != than->worn ? i->worn : choice_better_beside_active(p, than->variant, i->variant);
+}
+
 static void want_less(struct plan_turn *t)
 {
 	struct plan *p = t->p;
-	if (plan_count_standby(p, true) > p->config.standby) {
+	if (plan_count_standby(p, true) > standbys_wanted(p)) {
 		struct plan_instance *worst = NULL;
 		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 			struct plan_instance *i = &p->instances[k];
 			if (i->number == 0 || i->number == p->target || i->life != PLAN_LIFE_READY || i->role != PLAN_STANDBY ||
 			    reserved(p, i->number))
 				continue;
-			if (!worst || choice_better_beside_active(p, worst->variant, i->variant))
+			if (!worst || is_worse(p, i, worst))
 				worst = i;
 		}
 		if (worst) {
@@ -129,8 +202,7 @@ static void want_less(struct plan_turn *t)
 			life_enter(t, worst, PLAN_LIFE_PAUSING);
 		}
 	}
-	uint32_t wanted = 1 + p->config.standby + p->config.spare;
-	if (count_living(p) <= wanted || any_rising(p))
+	if (count_living(p) <= living_wanted(p) || any_rising(p))
 		return;
 	struct plan_instance *extra = choice_worst_idle(p);
 	if (!extra || reserved(p, extra->number))
@@ -138,12 +210,13 @@ static void want_less(struct plan_turn *t)
 	extra->role = PLAN_ROLE_NONE;
 	extra->incident = 0;
 	plan_note(t, PLAN_STEP_RETIRED, incident_current(p), extra,
-	          (struct plan_note){.layers = choice_suspect_layers(p, extra->variant)});
+	          (struct plan_note){.layers = choice_suspect_layers(p, extra->variant), .status = extra->worn});
 	life_event(t, extra, LIFE_FALL, 0);
 }
 
 /* An idle instance that holds more suspect layers, or has more in common with what serves, than one of the candidate variant
- * would is replaced (make before break). Each such step is a gain, so there is an end to them. */
+ * would is replaced (make before break), and one that was in the open for long enough. Each such step is a gain, so there is an
+ * end to them. */
 static bool wants_better(const struct plan *p, uint32_t candidate)
 {
 	const struct plan_instance *active = plan_find(p, p->target);
@@ -152,7 +225,8 @@ static bool wants_better(const struct plan *p, uint32_t candidate)
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		const struct plan_instance *i = &p->instances[k];
 		bool idle = i->life == PLAN_LIFE_PAUSED || (i->life == PLAN_LIFE_READY && i != active && !reserved(p, i->number));
-		if (idle && choice_better_beside_active(p, candidate, i->variant))
+		bool renews = i->worn && plan_open_incidents(p) == 0 && choice_as_clean(p, candidate, i->variant);
+		if (idle && (renews || choice_better_beside_active(p, candidate, i->variant)))
 			return true;
 	}
 	return false;
@@ -169,8 +243,8 @@ static struct plan_instance *free_slot(struct plan *p)
 static void want_more(struct plan_turn *t)
 {
 	struct plan *p = t->p;
-	uint32_t wanted = 1 + p->config.standby + p->config.spare, living = count_living(p);
-	if (living > wanted || any_rising(p) || any_coming(p) || p->steer.ticket || p->unwritable || t->fresh_number == 0 ||
+	uint32_t wanted = living_wanted(p), living = count_living(p);
+	if (living > wanted || any_rising(p) || any_coming(p) || brake_waits(p) || p->steer.ticket || p->unwritable || t->fresh_number == 0 ||
 	    t->update->number_used)
 		return;
 	uint32_t variant = choice_variant(p, t->now_us);
@@ -178,6 +252,7 @@ static void want_more(struct plan_turn *t)
 	if (variant == UINT32_MAX || !slot || (living == wanted && !wants_better(p, variant)))
 		return;
 	t->update->number_used = true;
+	brake_built(t);
 	*slot = (struct plan_instance){.number = t->fresh_number, .variant = variant, .incident = incident_current(p)};
 	const struct plan_instance *active = plan_find(p, p->target);
 	struct plan_incident *x = plan_incident_at(p, slot->incident);
@@ -194,6 +269,7 @@ void want_all(struct plan_turn *t)
 {
 	want_no_doomed(t);
 	want_target(t);
+	want_rotation(t);
 	want_standby(t);
 	want_less(t);
 	want_more(t);

@@ -86,6 +86,8 @@ static void enter_one(struct plan_turn *t, struct plan_instance *i, const struct
 	                            .incident = x                                     ? x->number
 	                                        : plan_incident_at(t->p, s->incident) ? s->incident
 	                                                                              : 0,
+	                            .exposed = s->exposed,
+	                            .exposed_us = s->exposed_us,
 	                            .deadline_us = PLAN_NEVER};
 	i->fenced = s->gate == PLAN_GATE_FENCED || s->gate == PLAN_GATE_NONE;
 	i->record = i->incident && t->p->config.evidence && s->life < PLAN_LIFE_DESTROYING;
@@ -111,6 +113,7 @@ void world_enter(struct plan_turn *t, const struct plan_event *event)
 		          (struct plan_note){.other = p->incidents[n].victim});
 		n++;
 	}
+	brake_remember(t, event->world.falls_us, event->world.n_falls);
 	for (size_t k = 0; k < event->world.n_sightings && k < PLAN_INSTANCES_MAX; k++)
 		enter_one(t, &p->instances[k], &event->world.sightings[k], p->target);
 	for (size_t k = 0; k < n; k++)

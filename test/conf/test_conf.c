@@ -123,6 +123,8 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	        {"    variants: [amber]\n", "    variants: [amber]\n    standby: 4\n",
 	         "f:16:14: 'standby' must be between 0 and 3, not '4'"},
 	        {"    variants: [amber]\n", "", "f:12:3: 'variants' is missing here"},
+	        {"    variants: [amber]\n", "    variants: [amber]\n    max_exposure: 5s\n",
+	         "f:16:19: 'max_exposure' (5000ms) is 0s (never) or at least 10s: a new guest must be able to start"},
 	        {"interval: 100ms", "intervall: 100ms", "f:11:13: unknown key 'intervall', did you mean 'interval'?"},
 	};
 	for (size_t i = 0; i < countof(rows); i++)
@@ -228,6 +230,7 @@ static void the_example_means_what_it_says(void **state unused_arg)
 	assert_int_equal(s->n_clients6, 1);
 	assert_int_equal(s->memory_mib, 192);
 	assert_int_equal(s->drain_ms, 5000);
+	assert_int_equal(s->max_exposure_ms, 24 * 3600 * 1000);
 	assert_int_equal(s->probe.interval_ms, 100);
 	assert_int_equal(s->probe.timeout_ms, 250);
 	assert_int_equal(s->probe.failures, 3);
@@ -244,6 +247,9 @@ static void the_example_means_what_it_says(void **state unused_arg)
 	assert_int_equal(s->probe.n_content, 1);
 	assert_string_equal(s->probe.content[0], "/");
 	assert_int_equal(conf.boot_ms, 60000);
+	assert_int_equal(conf.brake_falls, 5);
+	assert_int_equal(conf.brake_within_ms, 600000);
+	assert_int_equal(conf.brake_pause_ms, 60000);
 	assert_int_equal(conf.boot_share, 50);
 	assert_int_equal(conf.freeze_ms, 1000);
 	assert_int_equal(conf.rebuild_backoff_ms, 5000);

@@ -544,6 +544,7 @@ user: "{ENGINE_USER}"
 paths: {{run: {folder}/run, state: {folder}/state, images: {folder}/images, image_key: {folder}/key.pub}}
 guests: {{addresses: [192.0.2.0/28, "2001:db8:1::/112"]}}
 timings: {{freeze: 5s, boot: 20s}}
+brake: {{falls: 0}}
 services:
   sensor:
     addresses: [203.0.113.10]

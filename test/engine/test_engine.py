@@ -16,6 +16,7 @@ import threading
 import time
 import unittest
 
+from adapt_test import AdaptTests
 from agents_test import AgentTests
 from contain_test import ContainTests
 from evidence_test import EvidenceTests
@@ -25,7 +26,7 @@ from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, F
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 
-class EngineTest(AgentTests, ContainTests, EvidenceTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

@@ -168,27 +168,11 @@ for struck_by, found in (("mine", "busy"), ("flood", "flooding"), ("write", "wri
     TESTS[struck_by] = lambda asking, fault=struck_by, finding=found: suspect_and_goes_on(asking, fault, finding)
 
 
-def configured(change: Callable[[str], str], roles: tuple[str, ...]) -> Json:
-    """The device with another configuration, when these roles are held and nobody comes or goes; its status."""
-    text = change(layout.config_text())
-    layout.CONFIG.write_text(re.sub("^user: .*$", re.search("^user: .*$", layout.CONFIG.read_text(), re.M)[0], text, flags=re.M))
-    for pid, name in api.koboshi_pids().items():
-        if name == "koboshid":
-            os.kill(pid, signal.SIGHUP)
-
-    def look() -> Json:
-        status = api.try_call("GET", "/v1/status") or {}
-        held = [one for one in api.service_of(status)["instances"] if one["verdict"] == "healthy" or one["state"] == "paused"] if status else []
-        return status if sorted(one["role"] for one in held) == sorted(roles) and len(held) == len(api.service_of(status)["instances"]) else {}
-
-    return shell.wait_for(f"the roles {roles}", look, 180, 0.2)
-
-
 @test
 def of_three_that_are_asked_the_same_the_outvoted_one_falls(asking: clients.Clients) -> None:
     """Its page and its answers to the challenge are right, and the manifest does not know what its application should answer."""
     three = ("active", "standby", "standby")
-    before = configured(lambda text: text.replace("standby: 1", "standby: 2").replace("spare: 1", "spare: 0"), three)
+    before = scene.configured(lambda text: text.replace("standby: 1", "standby: 2").replace("spare: 1", "spare: 0"), three)
     for one in api.service_of(before)["instances"]:  # all variants are awake here: each has the driver, and nothing armed it
         status, said = guest.ask(one["number"], "modprobe i6300esb && test -c /dev/watchdog; code=$?; rmmod i6300esb; (exit $code)")
         check(status == 0, f"{one['variant']} has a watchdog device: {said}")
@@ -204,7 +188,7 @@ def of_three_that_are_asked_the_same_the_outvoted_one_falls(asking: clients.Clie
     check("answered otherwise than the other instances" in stories[0]["cause"], f"for what it did: {stories[0]['cause']}")
     asking.wait_good(shell.now_us(), 10)
     gone(struck)
-    configured(lambda text: text, ("active", "standby", "spare"))
+    scene.configured(lambda text: text, scene.ROLES)
     api.wait_whole()
 
 
@@ -314,6 +298,27 @@ def planned_switch_loses_no_request(asking: clients.Clients) -> None:
     check(played.view.failed == 0, f"no request failed: {played.view.kinds}")
     check(played.view.requests > 0, "there were requests")
     served_by_another(played)
+
+
+@test
+def whoever_was_within_reach_for_long_is_replaced_unnoticed(asking: clients.Clients) -> None:
+    """Nothing is broken. Two hand over, one after the other; everybody who was there in the beginning goes."""
+    before, first = api.wait_whole(), api.newest_incident()
+    began_us = shell.now_us()
+    scene.configured(lambda text: text + "    max_exposure: 20s\n", scene.ROLES)
+    shell.wait_for("two rotations", lambda: api.newest_incident() >= first + 2, 180, 0.2)
+    shell.wait_for("the old ones to go", lambda: not {*scene.numbers(before)} & {*scene.remaining_guests()}, 120, 0.2)
+    scene.configured(lambda text: text, scene.ROLES)
+    api.wait_whole()
+    asking.wait_good(shell.now_us(), 10)
+    seen = clients.view(asking.requests(), began_us, shell.now_us())
+    stories = [api.incident(number) for number in range(first + 1, api.newest_incident() + 1)]
+    check({story["verdict"] for story in stories} == {"planned"}, f"nobody fell: {[story['cause'] for story in stories]}")
+    check(all("within clients' reach" in story["cause"] for story in stories), f"and it is said why: {[story['cause'] for story in stories]}")
+    check(seen.failed == 0 and seen.requests > 0, f"no request failed: {seen.kinds} of {seen.requests}")
+    handed = [(story["victim"]["variant"], story["active"]["variant"]) for story in stories]
+    check(all(one != other for one, other in handed), f"each time other software: {handed}")
+    print(f"# rotations {len(stories)}, requests {seen.requests}, failed {seen.failed}, longest gap {seen.max_gap_ms:.0f} ms", flush=True)
 
 
 @test

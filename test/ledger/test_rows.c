@@ -98,8 +98,9 @@ static int add_item(struct list *list, const char *format, ...)
 
 static int see_instance(void *arg, const struct ledger_instance *row)
 {
-	return add_item(arg, "%u %s %s %s %s %s %lld %lld %llu;", row->number, row->service, row->variant, row->role, row->state,
-	                row->components, (long long)row->created_us, (long long)row->ended_us, (unsigned long long)row->incident);
+	return add_item(arg, "%u %s %s %s %s %s %lld %lld %lld %llu;", row->number, row->service, row->variant, row->role, row->state,
+	                row->components, (long long)row->created_us, (long long)row->exposed_us, (long long)row->ended_us,
+	                (unsigned long long)row->incident);
 }
 
 static void test_instances(unused_arg void **state)
@@ -110,6 +111,7 @@ static void test_instances(unused_arg void **state)
 	                              .state = "ready",
 	                              .components = "kernel linux 6; server nginx 1",
 	                              .created_us = 10,
+	                              .exposed_us = 20,
 	                              .incident = 0};
 	for (row.number = 1; row.number <= 4; row.number++)
 		MUST(ledger_instance_put(ledger, &row, &err));
@@ -123,9 +125,9 @@ static void test_instances(unused_arg void **state)
 	row.ended_us = 60;
 	MUST(ledger_instance_put(ledger, &row, &err));
 	reopen();
-	static const char living[] = "2 web birch active ready kernel linux 6; server nginx 1 10 0 0;"
-	                             "4 web birch active ready kernel linux 6; server nginx 1 10 0 0;";
-	static const char first_ended[] = "1 web birch none ended kernel linux 6; server nginx 1 10 60 7;";
+	static const char living[] = "2 web birch active ready kernel linux 6; server nginx 1 10 20 0 0;"
+	                             "4 web birch active ready kernel linux 6; server nginx 1 10 20 0 0;";
+	static const char first_ended[] = "1 web birch none ended kernel linux 6; server nginx 1 10 20 60 7;";
 	struct list all = {0}, one = {0}, none = {0}, stopped = {.stop_after = 1};
 	MUST(ledger_instance_each(ledger, 10, see_instance, &all, &err));
 	assert_int_equal(all.count, 4);

@@ -37,6 +37,8 @@ struct plan_config made_config(void)
 	        .quick_us = 3000000,
 	        .slow_us = 60000000,
 	        .evidence = true,
+	        .brake_within_us = 60000000,
+	        .brake_pause_us = 20000000,
 	};
 }
 

@@ -39,6 +39,35 @@ static void suspicion_fades(void **state)
 	assert_int_equal(choice_suspect_layers(&p, CEDAR), 1u << PLAN_LIBC | 1u << PLAN_PACKAGE);
 }
 
+/* A survivor's components are half as suspect, the others' as they were. */
+static void a_survivor_clears_what_it_shares(void **state)
+{
+	(void)state;
+	choice_suspect(&p, BIRCH);
+	assert_int_equal(choice_suspect_layers(&p, CEDAR), 1u << PLAN_LIBC | 1u << PLAN_PACKAGE);
+	choice_clear(&p, CEDAR);
+	assert_int_equal(choice_suspect_layers(&p, CEDAR), 0);
+	assert_int_equal(choice_suspect_layers(&p, BIRCH) & PLAN_HOLES, PLAN_HOLES);
+	choice_clear(&p, UINT32_MAX);
+}
+
+static void suspicion_halves_within_a_week(void **state)
+{
+	const int64_t hour_us = 3600000000ll;
+	(void)state;
+	assert_in_range(plan_suspicion_after(1000, PLAN_SUSPICION_HALF_US), 480, 520);
+	assert_int_equal(plan_suspicion_after(1000, hour_us - 1), 1000);
+	assert_int_equal(plan_suspicion_after(1000, -hour_us), 1000); /* a clock that was set back tells nothing */
+	assert_int_equal(plan_suspicion_after(1000, INT64_MAX), 0);
+	choice_suspect(&p, AMBER);
+	choice_fade(&p, NOW);
+	choice_fade(&p, NOW + hour_us - 1);
+	assert_int_equal(p.suspicion[0], PLAN_SUSPICION_FALL);
+	choice_fade(&p, NOW + PLAN_SUSPICION_HALF_US);
+	assert_int_equal(p.suspicion[0], plan_suspicion_after(PLAN_SUSPICION_FALL, PLAN_SUSPICION_HALF_US));
+	assert_int_equal(choice_suspect_layers(&p, AMBER), 0);
+}
+
 static void variant_first_in_order(void **state)
 {
 	(void)state;
@@ -115,6 +144,10 @@ static void target_by_the_ladder(void **state)
 	choice_suspect(&p, AMBER);
 	younger->life = PLAN_LIFE_READY;
 	assert_ptr_equal(choice_target(&p, 0), younger);
+	younger->worn = true; /* rather one that shares something than one that was in the open for too long */
+	other->verdict = PLAN_HEALTHY;
+	younger->window.misses = 0;
+	assert_ptr_equal(choice_target(&p, 1), other);
 }
 
 static void spare_that_wakes(void **state)
@@ -228,6 +261,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup(shared_layers_are_told_honestly, fresh),
 	        cmocka_unit_test_setup(suspicion_fades, fresh),
+	        cmocka_unit_test_setup(a_survivor_clears_what_it_shares, fresh),
+	        cmocka_unit_test_setup(suspicion_halves_within_a_week, fresh),
 	        cmocka_unit_test_setup(variant_first_in_order, fresh),
 	        cmocka_unit_test_setup(variant_unlike_the_active_one, fresh),
 	        cmocka_unit_test_setup(variant_unlike_the_one_that_will_serve, fresh),

@@ -60,6 +60,10 @@ static void config(struct sim *s, const char *key, const char *value)
 		s->config.standby = number;
 	else if (strcmp(key, "spare") == 0)
 		s->config.spare = number;
+	else if (strcmp(key, "brake-falls") == 0)
+		s->config.brake_falls = number;
+	else if (strcmp(key, "max-exposure") == 0)
+		s->config.max_exposure_us = s->plan.config.max_exposure_us = number * 1000000ll;
 	else
 		fail_msg("no such setting: %s", key);
 }

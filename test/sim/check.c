@@ -277,6 +277,27 @@ static bool all_as_good_as_can_be(const struct plan *p)
 	return true;
 }
 
+/* Was in the open for longer than it may, although there is somebody, or a variant to be had, with no more that is suspect. */
+static bool renewable(const struct plan *p, const struct plan_instance *i)
+{
+	int suspect = __builtin_popcount(suspect_holes(p, i->variant));
+	if (!i->worn)
+		return false;
+	for (uint32_t v = 0; v < p->n_variants; v++)
+		if (p->variants[v].usable && p->variants[v].not_before_us == 0 &&
+		    __builtin_popcount(suspect_holes(p, v)) <= suspect)
+			return true;
+	return false;
+}
+
+static bool any_renewable(const struct plan *p)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (p->instances[k].number && renewable(p, &p->instances[k]))
+			return true;
+	return false;
+}
+
 bool check_settled(const struct sim *s, const char **ret_why)
 {
 	const struct plan *p = &s->plan;
@@ -294,10 +315,12 @@ bool check_settled(const struct sim *s, const char **ret_why)
 		why = "standbys or spares are missing";
 	else if (living != 1 + p->config.standby + p->config.spare)
 		why = "there are more instances than wanted";
-	else if (plan_deadline(p) != PLAN_NEVER)
+	else if (plan_deadline(p) != PLAN_NEVER && plan_deadline(p) != p->brake.until_us)
 		why = "something is due yet";
 	else if (!all_as_good_as_can_be(p))
 		why = "an idle instance is of a worse make than could be had";
+	else if (any_renewable(p))
+		why = "an instance was in the open for longer than it may";
 	else if (s->n_writes)
 		why = "rows wait";
 	for (uint32_t n = 1; n < s->n_numbers && !why; n++)

@@ -62,6 +62,8 @@ static void durable(struct sim *s, const struct sim_write *w)
 		break;
 	case SIM_W_INCIDENT:
 		s->incidents[w->number] = w->incident;
+		if (w->incident.number && w->incident.verdict != PLAN_HEALTHY)
+			s->falls_us[w->number] = w->incident.verdict_us;
 		if (w->number > s->last_incident_durable)
 			s->last_incident_durable = w->number;
 		break;
@@ -142,7 +144,7 @@ static void follow_slot(struct sim *s, size_t k)
 	s->followed[k].role = p->role;
 	s->followed[k].incident = p->incident;
 	struct sim_write w = {
-	        .kind = SIM_W_ROW, .number = p->number, .row = {true, false, p->variant, p->role, p->life, p->incident}};
+	        .kind = SIM_W_ROW, .number = p->number, .row = {true, false, p->variant, p->role, p->life, p->incident, p->exposed, p->exposed_us}};
 	put(s, &w);
 	sim_probes_follow(s, p->number, p->life);
 }
@@ -362,6 +364,8 @@ static size_t sight(struct sim *s, struct plan_sighting *sightings)
 		        .role = has_row ? row->role : PLAN_ROLE_NONE,
 		        .life = has_row ? row->life : PLAN_LIFE_NONE,
 		        .incident = has_row ? row->incident : 0,
+		        .exposed = has_row && row->exposed,
+		        .exposed_us = has_row ? row->exposed_us : 0,
 		};
 	}
 	return n;
@@ -391,6 +395,11 @@ static void world(struct sim *s)
 		s->seen[event.world.n_incidents] = x;
 		incidents[event.world.n_incidents++] = x;
 	}
+	int64_t falls_us[SIM_NUMBERS_MAX];
+	for (uint32_t k = 1; k < SIM_NUMBERS_MAX; k++)
+		if (s->falls_us[k])
+			falls_us[event.world.n_falls++] = s->falls_us[k];
+	event.world.falls_us = falls_us;
 	event.world.sightings = sightings;
 	event.world.n_sightings = sight(s, sightings);
 	event.world.incidents = incidents;

@@ -115,6 +115,7 @@ static void chaos(struct sim *s)
 		sim_log(s, "peace");
 		s->odds = (struct sim_odds){.jitter = true};
 		s->crash_writes = 0;
+		s->config.max_exposure_us = s->plan.config.max_exposure_us = 0; /* it never comes to rest else */
 		memset(s->never_boots, 0, sizeof(s->never_boots));
 		return;
 	}
@@ -201,6 +202,13 @@ static struct plan_config some_config(struct sim *s)
 	c.slow_us = 10000000;
 	c.quick_us = 1000000;
 	c.evidence = !sim_chance(s, 2000);
+	if (sim_chance(s, 3000)) {
+		c.brake_falls = 2 + sim_random(s, 3);
+		c.brake_within_us = sim_spread(s, 5000000, 30000000);
+		c.brake_pause_us = sim_spread(s, 1000000, 5000000);
+	}
+	if (sim_chance(s, 3000))
+		c.max_exposure_us = sim_spread(s, 2000000, 20000000);
 	if (sim_chance(s, 3000)) {
 		c.standby = sim_random(s, 3);
 		c.spare = sim_random(s, 3);

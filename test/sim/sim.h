@@ -102,6 +102,8 @@ struct sim_row {
 	enum plan_role role;
 	enum plan_life life;
 	uint64_t incident;
+	bool exposed;
+	int64_t exposed_us;
 };
 
 enum sim_write_kind { SIM_W_ROW, SIM_W_INCIDENT, SIM_W_INTENT, SIM_W_OUTCOME, SIM_W_NUMBER, SIM_W_SUSPICION, SIM_W_TRY };
@@ -155,6 +157,7 @@ struct sim {
 	/* the ledger */
 	struct sim_row rows[SIM_NUMBERS_MAX];
 	struct plan_incident incidents[SIM_NUMBERS_MAX]; /* number 0: none or closed */
+	int64_t falls_us[SIM_NUMBERS_MAX]; /* by incident: when somebody fell in it; 0: nobody, or not durable */
 	uint64_t last_incident_durable;
 	struct sim_intent intents[4 * SIM_NUMBERS_MAX];
 	uint32_t n_intents, next_number;

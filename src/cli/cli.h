@@ -13,6 +13,7 @@
 struct cli {
 	const char *socket;
 	bool json;
+	const char *word; /* the command */
 	int n_args;
 	char **args; /* behind the command's own words */
 };
@@ -29,6 +30,7 @@ int cli_config_schema(const struct cli *cli);
 int cli_mud_compile(const struct cli *cli);
 int cli_scan(const struct cli *cli);
 int cli_contain(const struct cli *cli);
+int cli_hold(const struct cli *cli); /* lock, freeze, stop */
 int cli_release(const struct cli *cli);
 int cli_containments(const struct cli *cli);
 

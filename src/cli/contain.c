@@ -1,4 +1,4 @@
-/* `koboshi contain`, `release`, `containments`: who and what is kept from the services. */
+/* `koboshi contain`, `lock`, `freeze`, `stop`, `release`, `containments`: who and what is kept from the services. */
 #include "cli/api.h"
 #include "cli/cli.h"
 #include "cli/show.h"
@@ -69,6 +69,24 @@ static int ask_for(const struct cli *cli, const char *path, json_t *question, co
 	return outcome_await(cli, number, wanted);
 }
 
+/* `question` with the reason, which stands behind so many words, and with the time if there is one. */
+static int begin(const struct cli *cli, const char *path, json_t *question, int words, const char *wanted)
+{
+	const char *duration = cli->n_args == words + 2 ? cli->args[words + 1] : NULL;
+	long long for_s = duration ? seconds_of(duration) : 0;
+	if (duration && !for_s) {
+		json_decref(question);
+		return cli_fail("'%.40s' is no duration, such as 90s, 10min, 24h or 7d", duration);
+	}
+	if (question && json_object_set_new(question, "reason", json_string(cli->args[words])) < 0) {
+		json_decref(question);
+		question = NULL;
+	}
+	if (question && for_s)
+		json_object_set_new(question, "for_s", json_integer(for_s));
+	return ask_for(cli, path, question, wanted);
+}
+
 #define SUBJECT_MAX 200
 
 /* What is contained is written as the list of containments shows it; a source alone needs no first word. */
@@ -111,14 +129,13 @@ int cli_contain(const struct cli *cli)
 	}
 	for (int i = 0, size = 0; i < words && size < SUBJECT_MAX; i++)
 		size += snprintf(subject + size, (size_t)(SUBJECT_MAX - size), "%s%s", i ? " " : "", cli->args[i]);
-	const char *reason = cli->args[words], *duration = cli->n_args == words + 2 ? cli->args[words + 1] : NULL;
-	long long for_s = duration ? seconds_of(duration) : 0;
-	if (duration && !for_s)
-		return cli_fail("'%.40s' is no duration, such as 90s, 10min, 24h or 7d", duration);
-	json_t *question = json_pack("{s:s, s:s}", strchr(subject, ' ') ? "subject" : "source", subject, "reason", reason);
-	if (question && for_s)
-		json_object_set_new(question, "for_s", json_integer(for_s));
-	return ask_for(cli, "/v1/contain", question, "in-force");
+	return begin(cli, "/v1/contain", json_pack("{s:s}", strchr(subject, ' ') ? "subject" : "source", subject), words, "in-force");
+}
+
+int cli_hold(const struct cli *cli)
+{
+	bool stops = strcmp(cli->word, "stop") == 0;
+	return begin(cli, "/v1/hold", json_pack("{s:s, s:s}", "instance", cli->args[0], "how", cli->word), 1, stops ? "ended" : "in-force");
 }
 
 int cli_release(const struct cli *cli)

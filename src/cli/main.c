@@ -37,6 +37,9 @@ static const struct command commands[] = {
          "cut an address, a network, 'flow tcp CLIENT:PORT SERVICE:PORT' or 'port [SERVICE] 80/tcp' off from the services, or "
          "'limit SOURCE 20/s'; for so long (10min, 24h)",
          cli_contain},
+        {"lock", "INSTANCE REASON [FOR]", 2, 3, "keep an instance from clients; this host still reaches it", cli_hold},
+        {"freeze", "INSTANCE REASON [FOR]", 2, 3, "keep it from clients and let its processors stand still", cli_hold},
+        {"stop", "INSTANCE REASON", 2, 2, "end an instance; another takes its place", cli_hold},
         {"release", "N", 1, 1, "end a containment", cli_release},
         {"containments", "", 0, 0, "what is contained, why, by whom and until when", cli_containments},
         {"config check", "[FILE]", 0, 1, "check a configuration file (default: /etc/koboshi/koboshi.yaml)", cli_config_check},
@@ -203,6 +206,7 @@ static int run(struct cli *cli)
 		print_command_usage(command, stderr);
 		return CLI_USAGE;
 	}
+	cli->word = command->name;
 	return command->run(cli);
 }
 

@@ -23,7 +23,7 @@ static bool is_starting(enum plan_life life)
 /* There is a guest, and it is not being taken away. */
 static bool has_guest(enum plan_life life)
 {
-	return life >= PLAN_LIFE_BOOTING && life <= PLAN_LIFE_DOOMED;
+	return life >= PLAN_LIFE_BOOTING && life <= PLAN_LIFE_HELD;
 }
 
 static void on_report(void *arg, const struct evidence *evidence, const char *detail)

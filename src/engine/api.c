@@ -249,6 +249,11 @@ static enum MHD_Result post_contain(struct request *request, const char *rest un
 	return post(request, report_contain);
 }
 
+static enum MHD_Result post_hold(struct request *request, const char *rest unused_arg)
+{
+	return post(request, report_hold);
+}
+
 static enum MHD_Result post_release(struct request *request, const char *rest unused_arg)
 {
 	return post(request, report_release);
@@ -291,6 +296,7 @@ static const struct {
         {"GET", "/v1/files", false, get_files},        {"GET", "/v1/containments", false, get_containments},
         {"POST", "/v1/contain", false, post_contain},  {"POST", "/v1/release", false, post_release},
         {"GET", "/v1/evidence", true, get_evidence},
+        {"POST", "/v1/hold", false, post_hold},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -310,7 +316,7 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	        request->connection, MHD_HTTP_NOT_FOUND,
 	        sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
 	                 "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N and POST "
-	                 "/v1/switch, /v1/contain, /v1/release"));
+	                 "/v1/switch, /v1/contain, /v1/hold, /v1/release"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -21,12 +21,12 @@ static int put_work(struct ledger *l, void *arg, struct err *err)
 	return ledger_containment_put(l, arg, err);
 }
 
-static void row_write(struct engine *e, const struct containment *c)
+void contain_row_write(struct engine *e, const struct ledger_containment *row)
 {
-	struct ledger_containment *row = malloc(sizeof(*row));
-	assert(row);
-	*row = c->row;
-	journal_put(e->journal, put_work, NULL, row);
+	struct ledger_containment *copy = malloc(sizeof(*copy));
+	assert(copy);
+	*copy = *row;
+	journal_put(e->journal, put_work, NULL, copy);
 }
 
 /* --- time */
@@ -54,7 +54,7 @@ void contain_clock_set(struct engine *e)
 		}
 		c->row.until_us = real_us + left_us;
 		c->row.begun_us = c->row.until_us - length_us;
-		row_write(e, c);
+		contain_row_write(e, &c->row);
 	}
 }
 
@@ -66,7 +66,7 @@ static int take_row(void *arg, const struct ledger_containment *row)
 	struct containments *all = &e->containments;
 	struct containment c = {.row = *row, .due = true, .ends_us = INT64_MAX};
 	struct err err = {0};
-	if (row->ended_us || all->n == CONTAIN_LIVING_MAX)
+	if (row->ended_us || hold_is(row->subject) || all->n == CONTAIN_LIVING_MAX)
 		return 0;
 	if (contain_parse(&e->conf, row->subject, &c.what, &err) < 0) {
 		log_warning("engine.contain", "containment %llu of %s ends: %s", (unsigned long long)row->number, row->subject,
@@ -124,7 +124,7 @@ static void finish(struct engine *e, struct containment *c, const char *state)
 	c->row.ended_us = clock_real_us();
 	log_notice("engine.contain", "containment %llu of %s: %s: %s", (unsigned long long)c->row.number, c->row.subject, state,
 	           c->row.proof);
-	row_write(e, c);
+	contain_row_write(e, &c->row);
 	*c = all->list[--all->n];
 }
 
@@ -134,7 +134,7 @@ static void miss(struct engine *e, struct containment *c)
 	c->missing = true;
 	if (!c->ending)
 		text_copy(c->row.state, sizeof(c->row.state), "wanted");
-	row_write(e, c);
+	contain_row_write(e, &c->row);
 }
 
 /* koboshi-net's kernel refused: again, but not before all others had their turn. */
@@ -171,7 +171,7 @@ static void answered(struct engine *e, struct containment *c, const struct wire_
 	c->missing = false;
 	log_notice("engine.contain", "containment %llu: %s (%u us)", (unsigned long long)c->row.number, answer->text,
 	           answer->took_us);
-	row_write(e, c);
+	contain_row_write(e, &c->row);
 }
 
 void contain_answer(struct engine *e, const struct wire_order *order, const struct wire_answer *answer)
@@ -269,7 +269,7 @@ uint64_t contain_begin(struct engine *e, const char *subject, const char *reason
 	text_copy(c.row.reason, sizeof(c.row.reason), reason);
 	text_copy(c.row.who, sizeof(c.row.who), "operator");
 	text_copy(c.row.state, sizeof(c.row.state), "wanted");
-	row_write(e, &c); /* the disk is not waited for: whoever is cut a moment too early can be let in again */
+	contain_row_write(e, &c.row); /* the disk is not waited for: whoever is cut a moment too early can be let in again */
 	all->list[all->n++] = c;
 	order_next(e);
 	return c.row.number;

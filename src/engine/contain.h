@@ -61,3 +61,6 @@ void contain_give_up(struct engine *e);
 /* contain_text.c: reads what wire_contain_text() prints, and less strict forms of it (an address is a network of its own). A
  * port's service is looked up in `conf`. */
 int contain_parse(const struct conf *conf, const char *text, struct wire_contain *ret_what, struct err *err) must_use;
+
+/* Also of those in hold.h. */
+void contain_row_write(struct engine *e, const struct ledger_containment *row);

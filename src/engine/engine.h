@@ -7,6 +7,7 @@
 #include "engine/contain.h"
 #include "engine/files.h"
 #include "engine/hands.h"
+#include "engine/hold.h"
 #include "engine/journal.h"
 #include "engine/library.h"
 #include "engine/pressure.h"
@@ -122,6 +123,7 @@ struct engine {
 	struct engine_files files;
 	struct containments containments;
 	struct engine_missed missed;
+	struct holds holds;
 	uint32_t accelerator; /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;
@@ -140,6 +142,7 @@ void service_step(struct engine_service *s, struct plan_event *event); /* fills 
 struct engine_instance *service_instance(struct engine_service *s, uint32_t number); /* NULL: none of this number */
 /* Evidence from a detector, with its words: kept for `why`, then the plan's step. */
 void service_found(struct engine_service *s, const struct evidence *evidence, const char *detail);
+enum plan_refusal service_hold(struct engine_service *s, uint32_t number, enum plan_hold hold);
 void service_switch(struct engine_service *s, enum plan_refusal *ret_refusal, uint64_t *ret_incident);
 void service_answer(struct engine_service *s, const struct hands_cookie *cookie, const struct wire_order *order,
                     const struct wire_answer *answer);

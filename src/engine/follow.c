@@ -120,7 +120,8 @@ static void votes_follow(struct engine_instance *i, bool votes)
 static void probes_follow(struct engine_instance *i)
 {
 	bool proving = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING;
-	bool serving = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED || i->life == PLAN_LIFE_OPENING;
+	bool serving = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED || i->life == PLAN_LIFE_OPENING ||
+	               i->life == PLAN_LIFE_LOCKING || i->life == PLAN_LIFE_LOCKED;
 	if (!i->has_key || (!proving && !serving))
 		probes_stop(i);
 	else if (!i->http || i->proving != proving)

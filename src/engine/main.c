@@ -110,6 +110,7 @@ static void on_pulse(uv_timer_t *timer)
 	}
 	agents_pulse(e);
 	contain_pulse(e);
+	hold_pulse(e);
 	journal_check(e->journal, now_us);
 	e->beats++;
 	if (e->flows_fd >= 0 && e->world_known)

@@ -107,7 +107,8 @@ static json_t *agent(const struct engine_instance *i, const struct plan_instance
 	if (!i->channel)
 		return json_pack("{s:s}", "state", "none");
 	const struct agent_watch *w = sense_channel_watch(i->channel);
-	bool asleep = p->life == PLAN_LIFE_PAUSED || p->life == PLAN_LIFE_PAUSING || p->life == PLAN_LIFE_RESUMING;
+	bool asleep = p->life == PLAN_LIFE_PAUSED || p->life == PLAN_LIFE_PAUSING || p->life == PLAN_LIFE_RESUMING ||
+	              p->life == PLAN_LIFE_HOLDING || p->life == PLAN_LIFE_HELD;
 	const char *state = asleep ? "asleep" : agent_speaks(w, clock_monotonic_us()) ? "speaks" : "silent";
 	json_t *json = json_pack("{s:s, s:o, s:b, s:b}", "state", state, "trouble", report_text(w->trouble), "fail_open",
 	                         (w->abilities & AGENT_FAIL_OPEN) != 0, "learning", (w->abilities & AGENT_LEARNING) != 0);
@@ -228,6 +229,10 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		say_damped(reasons, &s->plan.instances[k]);
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		say_mute(reasons, &s->instances[k], &s->plan.instances[k]);
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (s->plan.instances[k].hold != PLAN_HOLD_NONE)
+			report_say(reasons, "kb-%u is kept from clients because somebody wanted it: koboshi containments",
+			           s->plan.instances[k].number);
 	bool served = active && active->life == PLAN_LIFE_READY;
 	if (!served)
 		report_say(reasons, "%s is not served by a healthy instance", s->conf->name);

@@ -24,6 +24,7 @@ json_t *report_flows_of(struct engine *e, const char *name);
 
 /* POST /v1/contain and /v1/release: an HTTP status, and the answer's object. */
 unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answer);
+unsigned report_hold(struct engine *e, const json_t *body, json_t **ret_answer);
 unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answer);
 
 /* Containments that are not in force though they should be, as a reason not to say "ok". */

@@ -82,6 +82,54 @@ static const char *unknown_key(const json_t *body, const char *const *known, siz
 	return NULL;
 }
 
+/* What every containment has: why, and for how long. 0, or a status with the refusal. */
+static unsigned wrong_terms(const json_t *body, json_t **ret_answer)
+{
+	const json_t *for_s = json_object_get(body, "for_s");
+	const char *reason = json_string_value(json_object_get(body, "reason"));
+	if (!reason || !*reason || strlen(reason) >= sizeof(((struct ledger_containment *)0)->reason))
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'reason' must say in at most 159 bytes why: whoever finds it later wants to know");
+	if (for_s && (!json_is_integer(for_s) || json_integer_value(for_s) < 1 || json_integer_value(for_s) > CONTAIN_FOR_MAX_S))
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'for_s' must be a number of seconds from 1 to %d; without it it lasts until it is released",
+		              CONTAIN_FOR_MAX_S);
+	return 0;
+}
+
+static unsigned begun(uint64_t number, const struct err *err, json_t **ret_answer)
+{
+	if (!number)
+		return refuse(ret_answer,
+		              err->code == -EINVAL   ? MHD_HTTP_BAD_REQUEST
+		              : err->code == -ENOENT ? MHD_HTTP_NOT_FOUND
+		                                     : MHD_HTTP_CONFLICT,
+		              "%s", err->text);
+	*ret_answer = json_pack("{s:I}", "containment", (json_int_t)number);
+	return MHD_HTTP_ACCEPTED;
+}
+
+unsigned report_hold(struct engine *e, const json_t *body, json_t **ret_answer)
+{
+	static const char *const known[] = {"instance", "how", "reason", "for_s"};
+	struct err err = {0};
+	const char *unknown = unknown_key(body, known, countof(known));
+	const char *instance = json_string_value(json_object_get(body, "instance")), *how = json_string_value(json_object_get(body, "how"));
+	if (unknown)
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'%.31s' is not known here; a body is {\"instance\": \"kb-7\", \"how\": \"lock\", \"reason\": \"...\", "
+		              "\"for_s\": 3600}",
+		              unknown);
+	if (!instance || !how)
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST, "'instance' must be a name such as \"kb-7\", 'how' one of lock, freeze, stop");
+	unsigned wrong = wrong_terms(body, ret_answer);
+	if (wrong)
+		return wrong;
+	uint64_t number = hold_begin(e, how, instance, json_string_value(json_object_get(body, "reason")),
+	                             json_integer_value(json_object_get(body, "for_s")), &err);
+	return begun(number, &err, ret_answer);
+}
+
 /* "source" is the short form of what most want; NULL: not one of both, or no text. */
 static const char *subject_of(const json_t *body, char ret_text[static CONTAIN_TEXT_MAX])
 {
@@ -101,8 +149,7 @@ unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answe
 	struct err err = {0};
 	char text[CONTAIN_TEXT_MAX];
 	const char *unknown = unknown_key(body, known, countof(known));
-	const json_t *for_s = json_object_get(body, "for_s");
-	const char *subject = subject_of(body, text), *reason = json_string_value(json_object_get(body, "reason"));
+	const char *subject = subject_of(body, text);
 	if (unknown)
 		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
 		              "'%.31s' is not known here; a body is {\"source\": \"203.0.113.9\", \"reason\": \"...\", "
@@ -112,18 +159,12 @@ unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answe
 		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
 		              "'source' must be an address or a network in quotes, or 'subject' a flow, a port or a limit, such "
 		              "as \"limit 198.51.100.0/24 20/s\"");
-	if (!reason || !*reason || strlen(reason) >= sizeof(((struct ledger_containment *)0)->reason))
-		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
-		              "'reason' must say in at most 159 bytes why: whoever finds it later wants to know");
-	if (for_s && (!json_is_integer(for_s) || json_integer_value(for_s) < 1 || json_integer_value(for_s) > CONTAIN_FOR_MAX_S))
-		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
-		              "'for_s' must be a number of seconds from 1 to %d; without it it lasts until it is released",
-		              CONTAIN_FOR_MAX_S);
-	uint64_t number = contain_begin(e, subject, reason, json_integer_value(for_s), &err);
-	if (!number)
-		return refuse(ret_answer, err.code == -EINVAL ? MHD_HTTP_BAD_REQUEST : MHD_HTTP_CONFLICT, "%s", err.text);
-	*ret_answer = json_pack("{s:I}", "containment", (json_int_t)number);
-	return MHD_HTTP_ACCEPTED;
+	unsigned wrong = wrong_terms(body, ret_answer);
+	if (wrong)
+		return wrong;
+	uint64_t number = contain_begin(e, subject, json_string_value(json_object_get(body, "reason")),
+	                                json_integer_value(json_object_get(body, "for_s")), &err);
+	return begun(number, &err, ret_answer);
 }
 
 unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answer)
@@ -133,8 +174,12 @@ unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answe
 	const json_t *number = json_object_get(body, "number");
 	if (unknown_key(body, known, countof(known)) || !json_is_integer(number) || json_integer_value(number) < 1)
 		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST, "a body is {\"number\": N}; GET /v1/containments lists them");
-	if (contain_release(e, (uint64_t)json_integer_value(number), &err) < 0)
-		return refuse(ret_answer, MHD_HTTP_NOT_FOUND, "%s", err.text);
+	uint64_t which = (uint64_t)json_integer_value(number);
+	int r = contain_release(e, which, &err);
+	if (r == -ENOENT)
+		r = hold_release(e, which, &err);
+	if (r < 0)
+		return refuse(ret_answer, r == -ENOENT ? MHD_HTTP_NOT_FOUND : MHD_HTTP_CONFLICT, "%s", err.text);
 	*ret_answer = json_pack("{s:O}", "containment", number);
 	return MHD_HTTP_ACCEPTED;
 }

@@ -88,7 +88,9 @@ static const char *unasked(enum plan_life life)
 		return "it fell or is no longer wanted, and is being taken away";
 	if (life == PLAN_LIFE_PAUSING || life == PLAN_LIFE_PAUSED)
 		return "it sleeps: nobody asks it anything";
-	if (life == PLAN_LIFE_READY || life == PLAN_LIFE_DOOMED)
+	if (life == PLAN_LIFE_HOLDING || life == PLAN_LIFE_HELD)
+		return "somebody wants it held: nobody asks it anything";
+	if (life == PLAN_LIFE_READY || life == PLAN_LIFE_DOOMED || life == PLAN_LIFE_LOCKED)
 		return NULL;
 	return "it has not proven itself yet";
 }

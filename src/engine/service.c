@@ -18,6 +18,7 @@ static const struct {
 } orders[PLAN_ORDER_MAX_] = {
         [PLAN_DO_TAP_ADD] = {ORDER_NET_TAP_ADD, WIRE_GATE_NONE}, [PLAN_DO_TAP_DEL] = {ORDER_NET_TAP_DEL, WIRE_GATE_NONE},
         [PLAN_DO_FENCE] = {ORDER_NET_GATE, WIRE_GATE_FENCED},    [PLAN_DO_OPEN] = {ORDER_NET_GATE, WIRE_GATE_OPEN},
+        [PLAN_DO_LOCK] = {ORDER_NET_GATE, WIRE_GATE_QUARANTINE},
         [PLAN_DO_STEER] = {ORDER_NET_STEER, WIRE_GATE_NONE},     [PLAN_DO_CUT] = {ORDER_NET_CUT, WIRE_GATE_NONE},
         [PLAN_DO_FLOWS] = {ORDER_NET_FLOWS, WIRE_GATE_NONE},     [PLAN_DO_CREATE] = {ORDER_VM_CREATE, WIRE_GATE_NONE},
         [PLAN_DO_UNCAP] = {ORDER_VM_UNCAP, WIRE_GATE_NONE},      [PLAN_DO_SUSPEND] = {ORDER_VM_SUSPEND, WIRE_GATE_NONE},
@@ -341,4 +342,12 @@ void service_switch(struct engine_service *s, enum plan_refusal *ret_refusal, ui
 	*ret_refusal = s->update.refusal;
 	*ret_incident = s->update.switch_incident;
 	engine_arm(s->engine);
+}
+
+enum plan_refusal service_hold(struct engine_service *s, uint32_t number, enum plan_hold hold)
+{
+	one_step(s, &(struct plan_event){.type = PLAN_EV_HOLD, .hold = {number, hold}});
+	enum plan_refusal refusal = s->update.refusal;
+	engine_arm(s->engine);
+	return refusal;
 }

@@ -121,6 +121,8 @@ int start_begin(struct engine *e, struct ledger *l, bool fresh_ledger, struct er
 		r = ledger_incident_last(l, &e->last_incident, err);
 	if (r == 0)
 		r = contain_load(e, l, err);
+	if (r == 0)
+		r = hold_load(e, l, err);
 	if (r < 0)
 		return r;
 	if (e->ledger_lost)
@@ -416,8 +418,8 @@ static void raise_floor(struct engine *e)
 /* What a replaced vm actuator sees of an instance that ought to run or sleep; GOOD: as it ought to be. */
 static enum finding missed_meanwhile(const struct plan_instance *i, const struct wire_answer *seen)
 {
-	bool runs = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED;
-	if (!runs && i->life != PLAN_LIFE_PAUSED)
+	bool runs = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED || i->life == PLAN_LIFE_LOCKED;
+	if (!runs && i->life != PLAN_LIFE_PAUSED && i->life != PLAN_LIFE_HELD)
 		return FINDING_GOOD; /* on its way: its order is answered, or its deadline passes */
 	enum plan_guest guest = guest_of(observed_in(seen, i->number));
 	if (guest == PLAN_GUEST_ABSENT)
@@ -492,4 +494,5 @@ void start_answer(struct engine *e, const struct wire_order *order, const struct
 		tell_plan(e, &e->services[s]);
 	free(start);
 	e->start = NULL;
+	hold_world(e);
 }

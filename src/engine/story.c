@@ -86,6 +86,8 @@ static const char *const tails[PLAN_STEP_MAX_] = {
         [PLAN_STEP_BUILDING] = "is being built",
         [PLAN_STEP_SPARE] = "sleeps as proven spare",
         [PLAN_STEP_REMOVED] = "is removed: guest, tap, rules and keys are gone",
+        [PLAN_STEP_LOCKED] = "is kept from clients: only this host reaches it",
+        [PLAN_STEP_HELD] = "is held: its processors stand still",
         [PLAN_STEP_WORN] = "was within clients' reach for as long as it may (max_exposure): another will take its place",
 };
 
@@ -102,7 +104,9 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 		         n->status);
 	else if (n->step == PLAN_STEP_UNBRAKED)
 		snprintf(t, size, "it was quiet for long enough: spares are built at once again");
-	else if (n->status)
+	else if (n->status == PLAN_RETIRED_STOP)
+		snprintf(t, size, "%s is ended, because somebody wanted it", w->instance);
+	else if (n->status == PLAN_RETIRED_WORN)
 		snprintf(t, size, "%s is retired: it was within clients' reach for long enough", w->instance);
 	else
 		snprintf(t, size, "%s is retired: a better one took its place (suspect in it: %s)", w->instance, w->layers);
@@ -183,6 +187,8 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_SPARE:
 	case PLAN_STEP_REMOVED:
 	case PLAN_STEP_WORN:
+	case PLAN_STEP_LOCKED:
+	case PLAN_STEP_HELD:
 		snprintf(t, size, "%s %s", w.instance, tails[n->step]);
 		break;
 	case PLAN_STEP_MAX_:

@@ -71,6 +71,11 @@ uint64_t incident_current(const struct plan *p); /* the newest open one that sti
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);
 void incident_progress(struct plan_turn *t);
 
+/* hold.c */
+void hold_take(struct plan_turn *t, uint32_t number, enum plan_hold hold);
+bool hold_holds(enum plan_life life);
+void want_hold(struct plan_turn *t);
+
 /* brake.c */
 void brake_fell(struct plan_turn *t, const struct plan_instance *i);
 void brake_remember(struct plan_turn *t, const int64_t *falls_us, size_t n);
@@ -95,5 +100,5 @@ static inline bool plan_is_falling(enum plan_life life)
 
 static inline bool plan_counts(enum plan_life life) /* towards what is wanted */
 {
-	return life != PLAN_LIFE_NONE && life != PLAN_LIFE_DOOMED && !plan_is_falling(life);
+	return life != PLAN_LIFE_NONE && life < PLAN_LIFE_DOOMED;
 }

@@ -2,6 +2,8 @@
  * One instance's life: a table of (life, event). Each life that acts has one order under way and a deadline; an order
  * that fails or is not answered is either tried again (after a pause that doubles) or ends the life.
  *
+ *   (what somebody holds: hold.c)
+ *
  *   tap - create - booting - uncapping -+- opening - ready ---- (doomed) -- steering -+
  *                                       +- pausing - paused - resuming - waking -> opening
  *   falling: (steering | fencing) - unlinking - freezing - tracing - recording - destroying - removing - none
@@ -30,6 +32,7 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_TAP_DEL:
 	case PLAN_DO_FENCE:
 	case PLAN_DO_OPEN:
+	case PLAN_DO_LOCK:
 	case PLAN_DO_STEER:
 	case PLAN_DO_CUT:
 	case PLAN_DO_FLOWS:
@@ -112,6 +115,12 @@ static void go_open(struct plan_turn *t, struct plan_instance *i, int32_t status
 {
 	(void)status;
 	order(t, i, PLAN_DO_OPEN);
+}
+
+static void go_lock(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	order(t, i, PLAN_DO_LOCK);
 }
 
 static void go_suspend(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -326,6 +335,24 @@ static void paused(struct plan_turn *t, struct plan_instance *i, int32_t status)
 	plan_note(t, PLAN_STEP_SPARE, i->incident, i, (struct plan_note){0});
 }
 
+/* What clients had open with it ends now, not when they lose their patience. */
+static void locked(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	plan_issue(t, PLAN_DO_CUT, i->number, 0, i->variant, 0);
+	life_enter(t, i, PLAN_LIFE_LOCKED);
+	plan_note(t, PLAN_STEP_LOCKED, 0, i, (struct plan_note){0});
+}
+
+static void held(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	verdict_clear(&i->window);
+	i->verdict = PLAN_UNKNOWN;
+	life_enter(t, i, PLAN_LIFE_HELD);
+	plan_note(t, PLAN_STEP_HELD, 0, i, (struct plan_note){0});
+}
+
 static void fenced(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
@@ -406,6 +433,10 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_RESUMING] = {go_resume, stay, awake_again, stay, fall, go_resume},
         [PLAN_LIFE_WAKING] = {go_wake, stay, stay, wake_proven, fall, not_awake},
         [PLAN_LIFE_DOOMED] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_LOCKING] = {go_lock, locked, place_again, stay, fall, go_lock},
+        [PLAN_LIFE_LOCKED] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_HOLDING] = {go_suspend, held, place_again, stay, fall, go_suspend},
+        [PLAN_LIFE_HELD] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_STEERING] = {go_idle, fenced, fall, stay, stay, fall},
         [PLAN_LIFE_FENCING] = FALLS(go_fence, fenced, not_fenced),
         [PLAN_LIFE_UNLINKING] = FALLS(go_unlink, unlinked, unlinked),

@@ -20,14 +20,15 @@ NAME_FUNCTION(
         PLAN_PHASE_MAX_, [PLAN_ABSORB] = "absorb", [PLAN_RECOVER] = "recover", [PLAN_ADAPT] = "adapt", [PLAN_CLOSED] = "closed")
 NAME_FUNCTION(plan_order_name, enum plan_order_type,
               PLAN_ORDER_MAX_, [PLAN_DO_TAP_ADD] = "tap-add", [PLAN_DO_TAP_DEL] = "tap-del", [PLAN_DO_FENCE] = "fence",
-              [PLAN_DO_OPEN] = "open", [PLAN_DO_STEER] = "steer", [PLAN_DO_CUT] = "cut", [PLAN_DO_FLOWS] = "flows",
+              [PLAN_DO_OPEN] = "open", [PLAN_DO_LOCK] = "lock", [PLAN_DO_STEER] = "steer", [PLAN_DO_CUT] = "cut", [PLAN_DO_FLOWS] = "flows",
               [PLAN_DO_CREATE] = "create", [PLAN_DO_UNCAP] = "uncap", [PLAN_DO_SUSPEND] = "suspend", [PLAN_DO_RESUME] = "resume",
               [PLAN_DO_LINK_DOWN] = "link-down", [PLAN_DO_RECORD] = "record", [PLAN_DO_DESTROY] = "destroy")
 NAME_FUNCTION(plan_life_name, enum plan_life, PLAN_LIFE_MAX_, [PLAN_LIFE_NONE] = "none", [PLAN_LIFE_TAP] = "tap",
               [PLAN_LIFE_CREATE] = "create", [PLAN_LIFE_BOOTING] = "booting", [PLAN_LIFE_UNCAPPING] = "uncapping",
               [PLAN_LIFE_OPENING] = "opening", [PLAN_LIFE_READY] = "ready", [PLAN_LIFE_PAUSING] = "pausing",
               [PLAN_LIFE_PAUSED] = "paused", [PLAN_LIFE_RESUMING] = "resuming", [PLAN_LIFE_WAKING] = "waking",
-              [PLAN_LIFE_DOOMED] = "doomed", [PLAN_LIFE_STEERING] = "steering", [PLAN_LIFE_FENCING] = "fencing",
+              [PLAN_LIFE_DOOMED] = "doomed", [PLAN_LIFE_LOCKING] = "locking",
+              [PLAN_LIFE_LOCKED] = "locked", [PLAN_LIFE_HOLDING] = "holding", [PLAN_LIFE_HELD] = "held", [PLAN_LIFE_STEERING] = "steering", [PLAN_LIFE_FENCING] = "fencing",
               [PLAN_LIFE_UNLINKING] = "unlinking", [PLAN_LIFE_FREEZING] = "freezing", [PLAN_LIFE_TRACING] = "tracing",
               [PLAN_LIFE_RECORDING] = "recording", [PLAN_LIFE_DESTROYING] = "destroying", [PLAN_LIFE_REMOVING] = "removing")
 NAME_FUNCTION(plan_step_name, enum plan_step,
@@ -38,7 +39,7 @@ NAME_FUNCTION(plan_step_name, enum plan_step,
               [PLAN_STEP_CHOSEN] = "chosen", [PLAN_STEP_BUILDING] = "building", [PLAN_STEP_SPARE] = "spare",
               [PLAN_STEP_ACTIVE] = "active", [PLAN_STEP_REMOVED] = "removed", [PLAN_STEP_RETIRED] = "retired",
               [PLAN_STEP_WORN] = "worn", [PLAN_STEP_ROTATING] = "rotating", [PLAN_STEP_CLEARED] = "cleared",
-              [PLAN_STEP_BRAKED] = "braked", [PLAN_STEP_UNBRAKED] = "unbraked",
+              [PLAN_STEP_LOCKED] = "locked", [PLAN_STEP_HELD] = "held", [PLAN_STEP_BRAKED] = "braked", [PLAN_STEP_UNBRAKED] = "unbraked",
               [PLAN_STEP_DRAINED] = "drained", [PLAN_STEP_REFUSED_ORDER] = "order-failed", [PLAN_STEP_LATE] = "order-late",
               [PLAN_STEP_GIVEN_UP] = "given-up", [PLAN_STEP_RESUMED] = "resumed", [PLAN_STEP_CLOSED] = "closed")
 

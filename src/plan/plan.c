@@ -75,7 +75,7 @@ uint32_t plan_count_standby(const struct plan *p, bool ready_only)
 	uint32_t n = 0;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		const struct plan_instance *i = &p->instances[k];
-		if (i->number == 0 || i->number == p->target || i->role != PLAN_STANDBY ||
+		if (i->number == 0 || i->number == p->target || i->role != PLAN_STANDBY || i->hold != PLAN_HOLD_NONE ||
 		    (p->steer.ticket && i->number == p->steer.to))
 			continue;
 		bool coming = i->life == PLAN_LIFE_OPENING || i->life == PLAN_LIFE_RESUMING || i->life == PLAN_LIFE_WAKING;
@@ -168,10 +168,11 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 {
 	bool from_below = is_from_below(e);
 	enum finding_class class = finding_class(e->finding);
-	if (class == FINDING_CLASS_WEAK && i->life != PLAN_LIFE_READY && i->life != PLAN_LIFE_DOOMED)
+	if (class == FINDING_CLASS_WEAK && i->life != PLAN_LIFE_READY && i->life != PLAN_LIFE_DOOMED && i->life != PLAN_LIFE_LOCKED)
 		return false; /* a start or an end is not like any other time */
 	switch (i->life) {
 	case PLAN_LIFE_READY:
+	case PLAN_LIFE_LOCKED:
 		return e->finding != FINDING_PAUSED || e->time_us > i->life_us; /* a late echo of our own suspend is none */
 	case PLAN_LIFE_DOOMED:
 		return true;
@@ -187,6 +188,9 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 	case PLAN_LIFE_PAUSING:
 	case PLAN_LIFE_PAUSED:
 	case PLAN_LIFE_RESUMING:
+	case PLAN_LIFE_LOCKING:
+	case PLAN_LIFE_HOLDING:
+	case PLAN_LIFE_HELD:
 		return from_below && e->finding != FINDING_PAUSED;
 	case PLAN_LIFE_NONE:
 	case PLAN_LIFE_STEERING:
@@ -447,6 +451,9 @@ void plan_step(struct plan *p, const struct plan_event *event, struct plan_updat
 		break;
 	case PLAN_EV_SWITCH:
 		take_switch(&turn);
+		break;
+	case PLAN_EV_HOLD:
+		hold_take(&turn, event->hold.instance, event->hold.hold);
 		break;
 	case PLAN_EV_SENSES:
 		take_senses(&turn, event->flag);

@@ -66,6 +66,7 @@ enum plan_order_type {
 	PLAN_DO_TAP_DEL,
 	PLAN_DO_FENCE, /* gate = fenced */
 	PLAN_DO_OPEN,  /* gate = open */
+	PLAN_DO_LOCK,  /* gate = quarantine */
 	PLAN_DO_STEER, /* service -> instance, victim fenced and cut in the same transaction */
 	PLAN_DO_CUT,   /* old flows end */
 	PLAN_DO_FLOWS, /* flow evidence */
@@ -104,6 +105,10 @@ enum plan_life {
 	PLAN_LIFE_RESUMING,   /* order: resume */
 	PLAN_LIFE_WAKING,     /* waits for its proof */
 	PLAN_LIFE_DOOMED,     /* failed, but nothing better can serve yet: keeps the address */
+	PLAN_LIFE_LOCKING,    /* order: gate quarantine; and this to held: see hold.c */
+	PLAN_LIFE_LOCKED,     /* cut off from clients, runs and is probed */
+	PLAN_LIFE_HOLDING,    /* order: suspend */
+	PLAN_LIFE_HELD,       /* its processors stand still */
 	PLAN_LIFE_STEERING,   /* fallen; the steer under way fences it */
 	PLAN_LIFE_FENCING,    /* order: gate fenced */
 	PLAN_LIFE_UNLINKING,  /* order: link down */
@@ -114,6 +119,19 @@ enum plan_life {
 	PLAN_LIFE_REMOVING,   /* order: tap del */
 	PLAN_LIFE_MAX_
 };
+
+#define PLAN_HELD_MAX 2u /* of one service: each costs a guest's memory beside those that are wanted */
+
+/* What somebody wants of an instance. */
+enum plan_hold {
+	PLAN_HOLD_NONE,   /* nothing, or no more */
+	PLAN_HOLD_LOCK,   /* keep it from clients */
+	PLAN_HOLD_FREEZE, /* and let its processors stand still */
+	PLAN_HOLD_STOP,   /* end it */
+	PLAN_HOLD_MAX_
+};
+
+enum plan_why_retired { PLAN_RETIRED_BETTER /* one took its place */, PLAN_RETIRED_WORN, PLAN_RETIRED_STOP /* somebody wanted it */ };
 
 enum plan_step {
 	PLAN_STEP_DETECTED,    /* verdict fell: instance, finding, vantage */
@@ -133,9 +151,11 @@ enum plan_step {
 	PLAN_STEP_SPARE,  /* instance is spare now */
 	PLAN_STEP_ACTIVE, /* instance is active now (first start) */
 	PLAN_STEP_REMOVED,
-	PLAN_STEP_RETIRED,  /* idle instance that is no longer wanted */
+	PLAN_STEP_RETIRED,  /* no longer wanted; status: enum plan_why_retired */
 	PLAN_STEP_WORN,     /* it was in the open for as long as it may */
 	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other */
+	PLAN_STEP_LOCKED,   /* somebody wants it kept from clients */
+	PLAN_STEP_HELD,     /* and its processors stand still */
 	PLAN_STEP_BRAKED,   /* too many fell lately: status, so many */
 	PLAN_STEP_UNBRAKED, /* it was quiet for long enough */
 	PLAN_STEP_CLEARED,  /* it stood where another fell, and did not: what it is made of is less suspect */
@@ -206,6 +226,7 @@ struct plan_instance {
 	bool exposed;        /* clients could reach it, since exposed_us; that it sleeps now does not undo it */
 	bool worn;           /* for longer than config.max_exposure_us */
 	int64_t exposed_us;
+	enum plan_hold hold; /* wanted, or in force */
 	bool waiting;        /* retry: the deadline starts the order again */
 };
 
@@ -283,6 +304,7 @@ enum plan_event_type {
 	PLAN_EV_ANSWER,
 	PLAN_EV_WORLD,
 	PLAN_EV_SWITCH, /* somebody asks for a planned switch */
+	PLAN_EV_HOLD,   /* somebody wants an instance held, or released */
 	PLAN_EV_SENSES, /* flag: lost (true) or back */
 	PLAN_EV_LEDGER, /* flag: unwritable (true) or writable again */
 	PLAN_EV_BUSY,   /* flag: the host's processors are overrun (true) or not */
@@ -327,11 +349,15 @@ struct plan_event {
 			size_t n_falls;
 			uint32_t target;
 		} world;
+		struct {
+			uint32_t instance;
+			enum plan_hold hold;
+		} hold;
 		bool flag;
 	};
 };
 
-enum plan_refusal { PLAN_ACCEPTED, PLAN_NO_STANDBY, PLAN_BUSY, PLAN_BLIND_NOW };
+enum plan_refusal { PLAN_ACCEPTED, PLAN_NO_STANDBY, PLAN_BUSY, PLAN_BLIND_NOW, PLAN_NO_INSTANCE, PLAN_TOO_MANY };
 
 struct plan_update {
 	struct plan_order orders[PLAN_ORDERS_MAX];
@@ -340,7 +366,7 @@ struct plan_update {
 	size_t n_notes;
 	bool number_used, incident_used; /* fetch fresh ones before the next step */
 	bool suspicion_changed;
-	enum plan_refusal refusal; /* answer to PLAN_EV_SWITCH */
+	enum plan_refusal refusal; /* answer to PLAN_EV_SWITCH and PLAN_EV_HOLD */
 	uint64_t switch_incident;
 };
 

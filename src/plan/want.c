@@ -210,7 +210,7 @@ static void want_less(struct plan_turn *t)
 	extra->role = PLAN_ROLE_NONE;
 	extra->incident = 0;
 	plan_note(t, PLAN_STEP_RETIRED, incident_current(p), extra,
-	          (struct plan_note){.layers = choice_suspect_layers(p, extra->variant), .status = extra->worn});
+	          (struct plan_note){.layers = choice_suspect_layers(p, extra->variant), .status = extra->worn ? PLAN_RETIRED_WORN : PLAN_RETIRED_BETTER});
 	life_event(t, extra, LIFE_FALL, 0);
 }
 
@@ -269,6 +269,7 @@ void want_all(struct plan_turn *t)
 {
 	want_no_doomed(t);
 	want_target(t);
+	want_hold(t);
 	want_rotation(t);
 	want_standby(t);
 	want_less(t);

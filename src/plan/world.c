@@ -12,6 +12,18 @@ static void seen_fallen(struct plan_instance *i, enum finding finding)
 	i->window.vantage = finding == FINDING_UNKNOWN ? VANTAGE_HOST : VANTAGE_HYPERVISOR;
 }
 
+/* What was wanted of it is in its life; what came of that is asked for again. */
+static bool enter_held(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s)
+{
+	bool freeze = s->life == PLAN_LIFE_HOLDING || s->life == PLAN_LIFE_HELD;
+	if (!hold_holds(s->life))
+		return false;
+	i->role = PLAN_ROLE_NONE;
+	i->hold = freeze ? PLAN_HOLD_FREEZE : PLAN_HOLD_LOCK;
+	life_enter(t, i, s->guest == PLAN_GUEST_PAUSED ? PLAN_LIFE_HOLDING : PLAN_LIFE_LOCKING);
+	return true;
+}
+
 static void enter_running(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
 {
 	if (s->number == target || s->life == PLAN_LIFE_READY || s->life == PLAN_LIFE_OPENING || s->life == PLAN_LIFE_DOOMED)
@@ -39,7 +51,7 @@ static void enter_paused(struct plan_turn *t, struct plan_instance *i, const str
 
 static bool once_useful(enum plan_life life)
 {
-	return life >= PLAN_LIFE_OPENING && life <= PLAN_LIFE_DOOMED;
+	return life >= PLAN_LIFE_OPENING && life <= PLAN_LIFE_HELD;
 }
 
 /* The verdict on it stands, whatever its own row says: the open incident of which it is the victim. */
@@ -69,6 +81,8 @@ static void enter_standing(struct plan_turn *t, struct plan_instance *i, const s
 		seen_fallen(i, FINDING_PANICKED);
 	else if (useful && (s->guest == PLAN_GUEST_ABSENT || s->gate == PLAN_GATE_NONE))
 		seen_fallen(i, FINDING_GONE);
+	else if (!i->fenced && s->number != target && enter_held(t, i, s))
+		return;
 	else if (!i->fenced && s->guest == PLAN_GUEST_RUNNING)
 		enter_running(t, i, s, target);
 	else if (!i->fenced && s->guest == PLAN_GUEST_PAUSED)

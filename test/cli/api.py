@@ -91,6 +91,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(202, json.dumps({"containment": SUBJECTS[asked["subject"]] if asked.get("for_s") in (None, 600) else 8}))
         elif self.path == "/v1/contain":
             self.reply(400, json.dumps({"error": "'%s' is not understood" % asked.get("subject")}))
+        elif self.path == "/v1/hold" and asked.get("instance") == "kb-4":
+            self.reply(202, '{"containment":13}' if asked == {"instance": "kb-4", "how": "lock", "reason": "odd", "for_s": 90} else '{"containment":8}')
+        elif self.path == "/v1/hold":
+            self.reply(404, '{"error":"there is no instance kb-99"}')
         elif self.path == "/v1/release":
             self.reply(202, '{"containment":6}')
         else:

@@ -214,6 +214,14 @@ talk() {
 	run "$KOBOSHI" contain 203.0.113.9 "it guesses passwords" soon
 	[ "$status" -eq 1 ]
 	[ "$output" = "koboshi: 'soon' is no duration, such as 90s, 10min, 24h or 7d" ]
+	run "$KOBOSHI" lock kb-4 odd 90s
+	[ "$status" -eq 0 ]
+	[ "$output" = "containment 13: kb-4 is kept from clients; only this host reaches it" ]
+	run "$KOBOSHI" freeze kb-99 odd
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: there is no instance kb-99" ]
+	run "$KOBOSHI" stop kb-4 odd 90s
+	[ "$status" -eq 2 ]
 	run "$KOBOSHI" release 6
 	[ "$status" -eq 0 ]
 	[ "$output" = "containment 6: 2001:db8:20::/64 is cut no more" ]

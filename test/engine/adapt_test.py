@@ -1,7 +1,9 @@
-"""Not only after attacks: time within clients' reach, and guests that fall again and again. A part of test_engine.py."""
+"""Not only after attacks: time within clients' reach, guests that fall again and again, instances that somebody holds. A part of
+test_engine.py."""
+import json
 import signal
 
-from fake_world import VM, WATCHDOG, notice, wait_for
+from fake_world import PAUSED, VM, WATCHDOG, notice, wait_for
 
 
 class AdaptTests:
@@ -61,3 +63,71 @@ class AdaptTests:
         self.await_closed(2)
         self.engine.await_state()
         self.assertIn("ALARM: 2 instances fell in a short time", " ".join(step["text"] for step in self.story(2)["steps"]))
+
+    # --- instances that somebody wants held
+
+    def hold(self, how, number, **more):
+        return self.ask("POST", "/v1/hold", json.dumps({"instance": f"kb-{number}", "how": how, "reason": "to be looked at", **more}))
+
+    def of(self, number):
+        return next((i for i in self.instances() if i["number"] == number), None)
+
+    def await_life(self, number, life):
+        return wait_for(f"kb-{number} is {life}", lambda: (i := self.of(number)) and i["state"] == life and i)
+
+    def test_whoever_serves_is_locked_when_another_has_taken_over(self):
+        self.start()
+        roles = self.roles()
+        self.assertEqual(self.hold("lock", roles["active"]), (202, {"containment": 1}))
+        self.await_life(roles["active"], "locked")
+        row = self.await_containment(1, "in-force")
+        self.assertEqual((row["subject"], row["proof"]),
+                         (f"lock kb-{roles['active']}", f"kb-{roles['active']} is kept from clients; only this host reaches it"))
+        wait_for("all roles to be held again", lambda: {"active", "standby", "spare"} <= set(self.roles()))
+        self.assertEqual(self.roles()["active"], roles["standby"])
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+        self.assertEqual(self.hold("freeze", roles["active"])[0], 409)
+        self.engine.signal(signal.SIGKILL)
+        self.engine.wait()
+        self.engine.start()
+        wait_for("the world", lambda: self.of(roles["active"]))
+        self.await_life(roles["active"], "locked")
+        self.assertEqual(self.ask("POST", "/v1/release", json.dumps({"number": 1})), (202, {"containment": 1}))
+        self.await_containment(1, "ended")
+        self.engine.await_state()
+        self.assertEqual(len(self.instances()), 3)
+
+    def test_a_frozen_one_stands_still_until_its_time_is_over(self):
+        self.start()
+        standby = self.roles()["standby"]
+        self.assertEqual(self.hold("freeze", standby, for_s=3), (202, {"containment": 1}))
+        self.await_life(standby, "held")
+        self.assertEqual(self.await_containment(1, "in-force")["proof"], f"kb-{standby} is kept from clients, its processors stand still")
+        self.assertEqual(self.world.guests[standby].state, PAUSED)
+        self.await_containment(1, "ended")
+        self.engine.await_state()
+        wait_for("three of them", lambda: len(self.instances()) == 3)
+
+    def test_a_stop_is_an_end(self):
+        self.start()
+        active = self.roles()["active"]
+        self.hold("stop", active)
+        self.assertEqual(self.await_containment(1, "ended")["proof"], f"kb-{active} is gone")
+        self.engine.await_state()
+        self.assertIsNone(self.of(active))
+
+    def test_what_cannot_be_held_is_said(self):
+        self.start()
+        roles = self.roles()
+        for body, code, wanted in (({"how": "lock"}, 400, "'instance' must be"), ({"instance": "kb-1", "how": "eat"}, 400, "none of lock"),
+                                   ({"instance": "web", "how": "lock"}, 400, "no instance's name"),
+                                   ({"instance": "kb-01", "how": "lock"}, 400, "no instance's name"),
+                                   ({"instance": "kb-999", "how": "lock"}, 404, "there is no instance kb-999"),
+                                   ({"instance": "kb-1", "how": "lock", "until": 3}, 400, "'until' is not known")):
+            got, answer = self.ask("POST", "/v1/hold", json.dumps({"reason": "x", **body}))
+            self.assertEqual(got, code, body)
+            self.assertIn(wanted, answer["error"])
+        self.assertEqual(self.ask("GET", "/v1/containments"), (200, {"containments": []}))
+        self.hold("lock", roles["standby"])
+        self.await_containment(1, "in-force")
+        self.assertEqual(self.of(roles["standby"])["verdict"], "healthy")

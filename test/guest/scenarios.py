@@ -433,24 +433,48 @@ def a_source_that_is_cut_stays_so_until_it_is_released(asking: clients.Clients) 
     api.wait_whole()
     first, begin = api.newest_incident(), shell.now_us()
     number = api.call("POST", "/v1/contain", {"source": layout.CLIENT4, "reason": "the test wants to know"})["containment"]
-
-    def state() -> str:
-        return containment_state(number)
-
-    shell.wait_for("the cut", lambda: state() == "in-force", 10, 0.005)
+    shell.wait_for("the cut", lambda: containment_state(number) == "in-force", 10, 0.005)
     print(f"# cut and proven {(shell.now_us() - begin) / 1000:.0f} ms after it was asked for", flush=True)
     check(not is_served(layout.SERVICE4) and is_served(f"[{layout.SERVICE6}]"), "the cut one gets no answer, others do")
     old = set(api.koboshi_pids())
     api.kill_koboshi()
     check(not is_served(layout.SERVICE4), "it is cut while koboshid is away")
     shell.wait_for("a new koboshid", lambda: api.koboshi_pids() and not old & set(api.koboshi_pids()), 20, 0.05)
-    shell.wait_for("the cut, ordered again", lambda: state() == "in-force", 20, 0.05)
+    shell.wait_for("the cut, ordered again", lambda: containment_state(number) == "in-force", 20, 0.05)
     check(not is_served(layout.SERVICE4), "it is cut as before")
     api.call("POST", "/v1/release", {"number": number})
-    shell.wait_for("its end", lambda: state() == "ended", 10, 0.02)
+    shell.wait_for("its end", lambda: containment_state(number) == "ended", 10, 0.02)
     check(is_served(layout.SERVICE4), "it is served again")
     asking.wait_good(shell.now_us(), 10)
     api.wait_whole(60)
+    check(api.newest_incident() == first, "no incident came of it")
+
+
+@test
+def who_serves_is_frozen_while_another_serves_and_comes_back(asking: clients.Clients) -> None:
+    """Somebody wants to look at it. Nobody notices; while it is held another one is built, and koboshid may die meanwhile."""
+    first, begin_us = api.newest_incident(), shell.now_us()
+    held = api.active(api.wait_whole())["number"]
+    number = api.call("POST", "/v1/hold", {"instance": f"kb-{held}", "how": "freeze", "reason": "the test wants to look at it"})["containment"]
+    shell.wait_for("it is held", lambda: containment_state(number) == "in-force", 10, 0.005)
+    print(f"# handed over, locked, frozen and proven {(shell.now_us() - begin_us) / 1000:.0f} ms after it was asked for", flush=True)
+
+    def three_others() -> Json:
+        status = api.try_call("GET", "/v1/status") or {}
+        roles = [api.holder(status, role) for role in scene.ROLES] if status else []
+        return status if roles and all(one and one["number"] != held for one in roles) else {}
+
+    shell.wait_for("three others in their roles", three_others, 60, 0.2)
+    api.kill_koboshi()
+    shell.wait_for("three others after a restart", three_others, 60, 0.2)
+    mine = next(one for one in api.service_of(api.call("GET", "/v1/status"))["instances"] if one["number"] == held)
+    check(mine["state"] == "held" and containment_state(number) == "in-force", f"it is held as before: {mine}")
+    api.call("POST", "/v1/release", {"number": number})
+    shell.wait_for("its end", lambda: containment_state(number) == "ended", 10, 0.02)
+    api.wait_whole()
+    asking.wait_good(shell.now_us(), 10)
+    seen = clients.view(asking.requests(), begin_us, shell.now_us())
+    check(seen.failed == 0, f"no request failed: {seen.kinds}")
     check(api.newest_incident() == first, "no incident came of it")
 
 

@@ -43,6 +43,14 @@ static void ask_switch(struct sim *s)
 	sim_log(s, "switch %s", replies[sim_switch(s)]);
 }
 
+static void hold(struct sim *s, const char *number, const char *how)
+{
+	static const char *const hows[] = {"release", "lock", "freeze", "stop"};
+	static const char *const replies[] = {"accepted", "refused: no standby", "refused: busy", "refused: blind", "refused: not there", "refused: too many"};
+	enum plan_hold wanted = (enum plan_hold)word_in(hows, PLAN_HOLD_MAX_, how);
+	sim_log(s, "%s kb-%s %s", how, number, replies[sim_hold(s, (uint32_t)strtoul(number, NULL, 10), wanted)]);
+}
+
 static void settled(struct sim *s)
 {
 	const char *why;
@@ -85,6 +93,8 @@ static void play(struct sim *s, const char *line)
 		sim_kill_hand(s, strcmp(one, "net") == 0 ? SIM_NET : SIM_VM);
 	else if (strcmp(verb, "crash") == 0)
 		sim_crash(s, 200000);
+	else if (strcmp(verb, "hold") == 0)
+		hold(s, one, two);
 	else if (strcmp(verb, "switch") == 0)
 		ask_switch(s);
 	else if (strcmp(verb, "senses") == 0)
@@ -186,11 +196,17 @@ static void restart_in(enum plan_life life)
 		c.standby = c.spare = 0;
 	sim_init(&s, 7, &c);
 	sim_start(&s);
-	bool from_start = life <= PLAN_LIFE_PAUSED;
+	bool from_start = life <= PLAN_LIFE_PAUSED, held = life >= PLAN_LIFE_LOCKING && life <= PLAN_LIFE_HELD;
 	if (from_start)
 		s.crash_life = life;
 	sim_run(&s, 20000000);
-	if (!from_start) {
+	if (held) {
+		s.crash_life = life;
+		assert_int_equal(sim_hold(&s, s.target, life <= PLAN_LIFE_LOCKED ? PLAN_HOLD_LOCK : PLAN_HOLD_FREEZE), PLAN_ACCEPTED);
+		sim_run(&s, 40000000);
+		for (uint32_t number = 1; number < s.n_numbers; number++)
+			(void)sim_hold(&s, number, PLAN_HOLD_NONE);
+	} else if (!from_start) {
 		s.crash_life = life;
 		sim_hurt(&s, s.target, life == PLAN_LIFE_FENCING ? "spoof" : "hang");
 		if (life == PLAN_LIFE_FENCING)

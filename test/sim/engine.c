@@ -286,6 +286,15 @@ enum plan_refusal sim_switch(struct sim *s)
 	return s->update.refusal;
 }
 
+enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold)
+{
+	if (!s->up)
+		return PLAN_BUSY;
+	struct plan_event event = {.type = PLAN_EV_HOLD, .hold = {number, hold}};
+	one_step(s, &event);
+	return s->update.refusal;
+}
+
 void sim_set_blind(struct sim *s, bool blind)
 {
 	if (!s->up || s->blind == blind)

@@ -86,6 +86,22 @@ static void stall(struct sim *s)
 	sim_log(s, "the host stands still for %lld ms", (long long)(s->stall_until_us - s->now_us) / 1000);
 }
 
+static void hold_some(struct sim *s)
+{
+	uint32_t number = some_guest(s);
+	enum plan_hold hold = (enum plan_hold)sim_random(s, PLAN_HOLD_MAX_);
+	sim_log(s, "kb-%u: hold %d", number, hold);
+	(void)sim_hold(s, number, hold);
+}
+
+/* Nobody wants anything of anybody any more. */
+static void release_all(struct sim *s)
+{
+	for (size_t k = 0; s->up && s->plan.world_known && k < PLAN_INSTANCES_MAX; k++)
+		if (s->plan.instances[k].hold != PLAN_HOLD_NONE && s->plan.instances[k].hold != PLAN_HOLD_STOP)
+			(void)sim_hold(s, s->plan.instances[k].number, PLAN_HOLD_NONE);
+}
+
 static void mishap(struct sim *s)
 {
 	uint32_t roll = sim_random(s, 100);
@@ -105,6 +121,8 @@ static void mishap(struct sim *s)
 		lose_senses(s);
 	else if (roll < 94)
 		lose_ledger(s);
+	else if (roll < 97)
+		hold_some(s);
 	else
 		(void)sim_switch(s);
 }
@@ -220,8 +238,10 @@ static void settle(struct sim *s)
 {
 	const char *why = "";
 	sim_run(s, s->now_us + 500000);
-	for (int64_t end_us = s->now_us + 240000000; !s->failure[0] && s->now_us < end_us && !check_settled(s, &why);)
+	for (int64_t end_us = s->now_us + 240000000; !s->failure[0] && s->now_us < end_us && !check_settled(s, &why);) {
+		release_all(s);
 		sim_run(s, s->now_us + 500000);
+	}
 	if (!s->failure[0] && check_settled(s, &why)) /* and it stays so */
 		sim_run(s, s->now_us + 1500000);
 	if (!s->failure[0] && !check_settled(s, &why))

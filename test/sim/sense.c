@@ -14,7 +14,8 @@ void sim_probes_follow(struct sim *s, uint32_t number, enum plan_life life)
 {
 	struct sim_guest *g = sim_guest(s, number);
 	bool proving = life == PLAN_LIFE_BOOTING || life == PLAN_LIFE_WAKING;
-	bool serving = life == PLAN_LIFE_READY || life == PLAN_LIFE_DOOMED || life == PLAN_LIFE_OPENING;
+	bool serving = life == PLAN_LIFE_READY || life == PLAN_LIFE_DOOMED || life == PLAN_LIFE_OPENING ||
+	               life == PLAN_LIFE_LOCKING || life == PLAN_LIFE_LOCKED;
 	if (!g->has_key || (!proving && !serving)) {
 		g->probe_life = 0;
 	} else if (!g->probe_life || g->proving != proving) {

@@ -225,6 +225,7 @@ void sim_engine_event(struct sim *s, const struct sim_moment *m);
 void sim_engine_timer(struct sim *s);
 void sim_set_blind(struct sim *s, bool blind);
 enum plan_refusal sim_switch(struct sim *s);
+enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold);
 
 /* sense.c */
 void sim_probes_follow(struct sim *s, uint32_t number, enum plan_life life);

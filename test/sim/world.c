@@ -99,6 +99,8 @@ int32_t sim_execute(struct sim *s, const struct plan_order *order)
 		return gate(g, PLAN_GATE_FENCED);
 	case PLAN_DO_OPEN:
 		return gate(g, PLAN_GATE_OPEN);
+	case PLAN_DO_LOCK:
+		return gate(g, PLAN_GATE_QUARANTINE);
 	case PLAN_DO_STEER:
 		return steer(s, order);
 	case PLAN_DO_CUT:

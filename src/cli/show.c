@@ -21,10 +21,10 @@ enum show_mood show_mood_of(const char *word)
 		const char *word;
 		enum show_mood mood;
 	} words[] = {
-	        {"ok", SHOW_GOOD},         {"healthy", SHOW_GOOD},  {"recovered", SHOW_GOOD}, {"done", SHOW_GOOD},
-	        {"alarm", SHOW_BAD},       {"degraded", SHOW_WARN},   {"blind", SHOW_WARN},    {"unknown", SHOW_WARN},   {"open", SHOW_WARN},
-	        {"booting", SHOW_WARN},    {"missing", SHOW_WARN},  {"safe", SHOW_BAD},       {"failed", SHOW_BAD},
-	        {"compromised", SHOW_BAD}, {"escalated", SHOW_BAD},
+	        {"ok", SHOW_GOOD},    {"healthy", SHOW_GOOD},    {"recovered", SHOW_GOOD}, {"done", SHOW_GOOD},
+	        {"alarm", SHOW_BAD},  {"degraded", SHOW_WARN},   {"blind", SHOW_WARN},     {"unknown", SHOW_WARN},
+	        {"open", SHOW_WARN},  {"booting", SHOW_WARN},    {"missing", SHOW_WARN},   {"safe", SHOW_BAD},
+	        {"failed", SHOW_BAD}, {"compromised", SHOW_BAD}, {"escalated", SHOW_BAD},
 	};
 	for (size_t i = 0; i < countof(words); i++)
 		if (strcmp(word, words[i].word) == 0)

@@ -98,8 +98,8 @@ static int check_exposure(const struct check *c)
 	const struct conf_service *s = c->service;
 	if (s->max_exposure_ms > 0 && s->max_exposure_ms < EXPOSURE_LEAST_MS)
 		return yaml_fail(place(c, "max_exposure"), c->err,
-		                 "'max_exposure' (%ums) is 0s (never) or at least %us: a new guest must be able to start", s->max_exposure_ms,
-		                 EXPOSURE_LEAST_MS / 1000);
+		                 "'max_exposure' (%ums) is 0s (never) or at least %us: a new guest must be able to start",
+		                 s->max_exposure_ms, EXPOSURE_LEAST_MS / 1000);
 	return 0;
 }
 
@@ -265,9 +265,9 @@ static int check_files(const struct check *c)
 
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
-	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_exposure, check_variants,
-	                                                      check_addresses,  check_clients,       check_outside,
-	                                                      check_others};
+	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_exposure,
+	                                                      check_variants,   check_addresses,     check_clients,
+	                                                      check_outside,    check_others};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

@@ -96,8 +96,8 @@ struct conf_service {
 	struct conf_range4 controllers4[CONF_RANGES_MAX], local4[CONF_RANGES_MAX];
 	struct conf_range6 controllers6[CONF_RANGES_MAX], local6[CONF_RANGES_MAX];
 	size_t n_controllers4, n_controllers6, n_local4, n_local6;
-	uint32_t memory_mib; /* of one guest; 0 = what the manifest asks for */
-	uint32_t drain_ms;   /* planned switch: how long old connections may go on; default 5000 */
+	uint32_t memory_mib;      /* of one guest; 0 = what the manifest asks for */
+	uint32_t drain_ms;        /* planned switch: how long old connections may go on; default 5000 */
 	uint32_t max_exposure_ms; /* so long may clients reach one instance; 0 (for ever) or 10 s .. 30 days, default 24 h */
 };
 
@@ -151,11 +151,11 @@ struct conf {
 	size_t n_decoy_except;
 	struct conf_files files;
 	/* timings, all in ms */
-	uint32_t boot_ms;            /* a guest that is not proven by then is given up; default 60000 */
-	uint32_t boot_share;         /* percent of a processor a booting guest may use beside running ones; 5..100, default 50 */
-	uint32_t freeze_ms;          /* senses count as lost when the own loop was late by this; default 1000 */
-	uint32_t brake_falls;                       /* so many guests that fell ... 0..32, default 5; 0: no brake */
-	uint32_t brake_within_ms, brake_pause_ms;   /* ... within, default 10 min, let spares be built only every, default 1 min */
+	uint32_t boot_ms;     /* a guest that is not proven by then is given up; default 60000 */
+	uint32_t boot_share;  /* percent of a processor a booting guest may use beside running ones; 5..100, default 50 */
+	uint32_t freeze_ms;   /* senses count as lost when the own loop was late by this; default 1000 */
+	uint32_t brake_falls; /* so many guests that fell ... 0..32, default 5; 0: no brake */
+	uint32_t brake_within_ms, brake_pause_ms; /* ... within, default 10 min, let spares be built only every, default 1 min */
 	uint32_t rebuild_backoff_ms; /* first pause after a guest that never got proven, doubled each time; default 5000 */
 	/* limits */
 	uint64_t evidence_bytes; /* memory/flow evidence of one incident at most; default 256 MiB; 0 = none */

@@ -38,6 +38,8 @@ struct engine_instance {
 	int64_t exposed_us; /* CLOCK_MONOTONIC, perhaps of before this boot; 0: no client could reach it yet */
 	uint8_t key[WIRE_KEY_SIZE];
 	bool has_key;
+	char *content; /* as in its row: an image that is built anew is not what this one was made of; NULL: from an older ledger
+	                */
 	struct conf_instance address;
 	bool votes;              /* is compared with the others */
 	struct sense_http *http; /* NULL: not probed */

@@ -44,11 +44,40 @@ static void host_names(const struct conf_service *conf, struct sense_target *t)
 		snprintf(t->hosts[t->n_hosts++], SENSE_HOST_MAX, "[%s]%s", text, port);
 }
 
+/* What an image says that its guests answer, as it stands in the row. Caller frees. */
+static char *content_text(const struct library_variant *v)
+{
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	assert(out);
+	for (size_t c = 0; v && v->image && c < v->image->n_content; c++) {
+		char hex[2 * IMAGE_SHA256 + 1];
+		bytes_to_hex(v->image->content[c].sha256, IMAGE_SHA256, hex);
+		fprintf(out, "%s %s\n", v->image->content[c].path, hex);
+	}
+	int r = fclose(out);
+	assert(r == 0);
+	return text;
+}
+
+/* The sum that stands behind this path. */
+static bool content_find(const char *text, const char *path, uint8_t ret_sha256[static IMAGE_SHA256])
+{
+	size_t length = strlen(path);
+	char hex[2 * IMAGE_SHA256 + 1];
+	for (const char *line = text; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+		if (strncmp(line, path, length) == 0 && line[length] == ' ') {
+			snprintf(hex, sizeof(hex), "%s", line + length + 1);
+			return bytes_from_hex(hex, ret_sha256, IMAGE_SHA256);
+		}
+	return false;
+}
+
 static void fill_target(const struct engine_instance *i, bool proving, struct sense_target *ret_target)
 {
 	const struct engine_service *s = i->service;
 	const struct conf_service *conf = s->conf;
-	const struct library_variant *v = library_find(&s->engine->library, conf->variants[i->variant]);
 	*ret_target = (struct sense_target){
 	        .instance = i->number,
 	        .vantage = VANTAGE_PATH,
@@ -67,14 +96,13 @@ static void fill_target(const struct engine_instance *i, bool proving, struct se
 		if (ret_target->probe.timeout_ms < 1000)
 			ret_target->probe.timeout_ms = 1000;
 	}
-	for (size_t k = 0; v && v->image && k < conf->probe.n_content; k++)
-		for (size_t c = 0; c < v->image->n_content; c++) {
-			if (strcmp(v->image->content[c].path, conf->probe.content[k]) != 0)
-				continue;
-			size_t n = ret_target->n_content++;
-			text_copy(ret_target->content[n].path, sizeof(ret_target->content[n].path), conf->probe.content[k]);
-			memcpy(ret_target->content[n].sha256, v->image->content[c].sha256, 32);
-		}
+	for (size_t k = 0; k < conf->probe.n_content; k++) {
+		size_t n = ret_target->n_content;
+		if (!content_find(i->content, conf->probe.content[k], ret_target->content[n].sha256))
+			continue;
+		text_copy(ret_target->content[n].path, sizeof(ret_target->content[n].path), conf->probe.content[k]);
+		ret_target->n_content++;
+	}
 }
 
 static void probes_stop(struct engine_instance *i)
@@ -152,6 +180,7 @@ static void write_instance(const struct engine_instance *i, bool ended)
 	job->row.exposed_us = i->exposed_us ? now_us - (clock_monotonic_us() - i->exposed_us) : 0;
 	job->row.ended_us = ended ? now_us : 0;
 	job->row.incident = i->incident;
+	text_copy(job->row.content, sizeof(job->row.content), i->content);
 	text_copy(job->row.service, sizeof(job->row.service), s->conf->name);
 	text_copy(job->row.role, sizeof(job->row.role), plan_role_name(i->role));
 	text_copy(job->row.state, sizeof(job->row.state), ended ? "ended" : plan_life_name(i->life));
@@ -172,6 +201,7 @@ static void instance_gone(struct engine_instance *i)
 		sense_wire_remove(i->service->engine->wire, i->number);
 	sense_flows_remove(i->service->engine->flows, i->number);
 	write_instance(i, true);
+	free(i->content);
 	memset(i, 0, sizeof(*i));
 }
 
@@ -180,9 +210,17 @@ static void instance_came(struct engine_service *s, struct engine_instance *i, c
 	uint8_t key[WIRE_KEY_SIZE];
 	bool has_key = i->number == 0 && i->has_key; /* laid down by start.c before the plan saw it */
 	int64_t created_us = i->created_us ? i->created_us : clock_real_us();
+	char *content = i->content;
+	if (!content && p->variant < s->conf->n_variants)
+		content = content_text(library_find(&s->engine->library, s->conf->variants[p->variant]));
 	memcpy(key, i->key, sizeof(key));
-	*i = (struct engine_instance){
-	        .service = s, .number = p->number, .variant = p->variant, .created_us = created_us, .has_key = has_key};
+	*i = (struct engine_instance){.service = s,
+	                              .number = p->number,
+	                              .variant = p->variant,
+	                              .created_us = created_us,
+	                              .content = content ? content : strdup(""),
+	                              .has_key = has_key};
+	assert(i->content);
 	memcpy(i->key, key, sizeof(key));
 	conf_instance(&s->engine->conf, p->number, &i->address);
 	if (s->engine->wire)

@@ -70,7 +70,8 @@ static void finish(struct engine *e, struct hold *h, const char *state, const ch
 	text_copy(h->row.state, sizeof(h->row.state), state);
 	text_copy(h->row.proof, sizeof(h->row.proof), proof);
 	h->row.ended_us = clock_real_us();
-	log_notice("engine.hold", "containment %llu (%s): %s: %s", (unsigned long long)h->row.number, h->row.subject, state, proof);
+	log_notice("engine.hold", "containment %llu (%s): %s: %s", (unsigned long long)h->row.number, h->row.subject, state,
+	           proof);
 	contain_row_write(e, &h->row);
 	*h = e->holds.list[--e->holds.n];
 }
@@ -86,9 +87,11 @@ static int ask(struct engine *e, uint32_t instance, enum plan_hold how, struct e
 	case PLAN_ACCEPTED:
 		return 0;
 	case PLAN_NO_STANDBY:
-		return err_set(err, -EBUSY, "kb-%u serves %s and no standby is healthy: without it nobody would serve", instance, s->conf->name);
+		return err_set(err, -EBUSY, "kb-%u serves %s and no standby is healthy: without it nobody would serve", instance,
+		               s->conf->name);
 	case PLAN_BLIND_NOW:
-		return err_set(err, -EBUSY, "this host's senses are not trusted at the moment (clock or load): try again in a few seconds");
+		return err_set(err, -EBUSY,
+		               "this host's senses are not trusted at the moment (clock or load): try again in a few seconds");
 	case PLAN_TOO_MANY:
 		return err_set(err, -ENOSPC, "%u instances of %s are held already, and each costs a guest's memory: release one",
 		               PLAN_HELD_MAX, s->conf->name);
@@ -122,10 +125,11 @@ uint64_t hold_begin(struct engine *e, const char *how, const char *name, const c
 {
 	struct hold h = {.how = how_named(how, strlen(how)), .instance = instance_named(name)};
 	const struct hold *same = of_instance(e, h.instance);
-	int r = h.how == PLAN_HOLD_NONE ? err_set(err, -EINVAL, "'%.20s' is none of lock, freeze, stop", how)
-	        : h.instance == 0       ? err_set(err, -EINVAL, "'%.40s' is no instance's name, such as kb-7", name)
-	        : !e->world_known       ? err_set(err, -EBUSY, "what is there is still being read: try again in a few seconds")
-	        : same ? err_set(err, -EEXIST, "kb-%u is held already, by containment %llu", h.instance, (unsigned long long)same->row.number)
+	int r = h.how == PLAN_HOLD_NONE   ? err_set(err, -EINVAL, "'%.20s' is none of lock, freeze, stop", how)
+	        : h.instance == 0         ? err_set(err, -EINVAL, "'%.40s' is no instance's name, such as kb-7", name)
+	        : !e->world_known         ? err_set(err, -EBUSY, "what is there is still being read: try again in a few seconds")
+	        : same                    ? err_set(err, -EEXIST, "kb-%u is held already, by containment %llu", h.instance,
+	                                            (unsigned long long)same->row.number)
 	        : e->holds.n == HOLDS_MAX ? err_set(err, -ENOSPC, "there are %d of these already: release some", HOLDS_MAX)
 	                                  : ask(e, h.instance, h.how, err);
 	if (r < 0)

@@ -25,7 +25,7 @@ struct holds {
 
 bool hold_is(const char *subject); /* "lock kb-7": of these, and no other containment */
 int hold_load(struct engine *e, struct ledger *l, struct err *err) must_use; /* before the ledger's thread starts */
-void hold_world(struct engine *e);                                            /* the plans know their instances now */
+void hold_world(struct engine *e);                                           /* the plans know their instances now */
 
 /* `how`: "lock", "freeze", "stop"; `name`: "kb-7". `for_s` 0: until it is released. Its number among the containments, or 0 and a
  * sentence in `err`: -EINVAL, -ENOENT (no such instance), -EEXIST (is held already), -EBUSY (not now), -ENOSPC (too many). */

@@ -129,12 +129,13 @@ static json_t *instance(const struct engine_service *s, const struct engine_inst
 	json_t *probes = json_pack("{s:I, s:I}", "good", (json_int_t)i->good, "bad", (json_int_t)i->bad);
 	json_object_set_new(probes, "last_ms", i->last_took_us ? json_real((double)i->last_took_us / 1000.0) : json_null());
 	json_t *exposed = p->exposed ? json_real((double)(clock_monotonic_us() - p->exposed_us) / 1e6) : json_null();
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:b, s:o, s:o, s:o}", "number", (int)p->number, "name",
-	                 i->address.name, "variant", variant, "role", plan_role_name(p->role), "state", plan_life_name(p->life),
-	                 "verdict", plan_verdict_name(p->verdict), "reason",
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:b, s:b, s:o, s:o, s:o}", "number", (int)p->number,
+	                 "name", i->address.name, "variant", variant, "role", plan_role_name(p->role), "state",
+	                 plan_life_name(p->life), "verdict", plan_verdict_name(p->verdict), "reason",
 	                 report_text(p->verdict >= PLAN_FAILED ? i->detail : ""), "since_s",
-	                 (double)(clock_monotonic_us() - p->life_us) / 1e6, "exposed_s", exposed, "worn", (int)p->worn, "components",
-	                 components(library_find(&s->engine->library, variant)), "probes", probes, "agent", agent(i, p));
+	                 (double)(clock_monotonic_us() - p->life_us) / 1e6, "exposed_s", exposed, "worn", (int)p->worn,
+	                 "outdated", (int)p->outdated, "components", components(library_find(&s->engine->library, variant)),
+	                 "probes", probes, "agent", agent(i, p));
 }
 
 static json_t *addresses(const struct conf_service *conf)
@@ -241,8 +242,8 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 	if (spare < s->conf->spare)
 		report_say(reasons, "%s has %u of %u spares", s->conf->name, spare, s->conf->spare);
 	if (s->plan.brake.until_us)
-		report_say(reasons, "%s: guests fall again and again: spares are built slowly until it was quiet for %u s", s->conf->name,
-		           s->engine->conf.brake_within_ms / 1000);
+		report_say(reasons, "%s: guests fall again and again: spares are built slowly until it was quiet for %u s",
+		           s->conf->name, s->engine->conf.brake_within_ms / 1000);
 	for (size_t v = 0; v < s->plan.n_variants; v++)
 		if (s->plan.variants[v].failures)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],

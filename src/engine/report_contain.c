@@ -114,14 +114,17 @@ unsigned report_hold(struct engine *e, const json_t *body, json_t **ret_answer)
 	static const char *const known[] = {"instance", "how", "reason", "for_s"};
 	struct err err = {0};
 	const char *unknown = unknown_key(body, known, countof(known));
-	const char *instance = json_string_value(json_object_get(body, "instance")), *how = json_string_value(json_object_get(body, "how"));
+	const char *instance = json_string_value(json_object_get(body, "instance")),
+	           *how = json_string_value(json_object_get(body, "how"));
 	if (unknown)
-		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
-		              "'%.31s' is not known here; a body is {\"instance\": \"kb-7\", \"how\": \"lock\", \"reason\": \"...\", "
-		              "\"for_s\": 3600}",
-		              unknown);
+		return refuse(
+		        ret_answer, MHD_HTTP_BAD_REQUEST,
+		        "'%.31s' is not known here; a body is {\"instance\": \"kb-7\", \"how\": \"lock\", \"reason\": \"...\", "
+		        "\"for_s\": 3600}",
+		        unknown);
 	if (!instance || !how)
-		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST, "'instance' must be a name such as \"kb-7\", 'how' one of lock, freeze, stop");
+		return refuse(ret_answer, MHD_HTTP_BAD_REQUEST,
+		              "'instance' must be a name such as \"kb-7\", 'how' one of lock, freeze, stop");
 	unsigned wrong = wrong_terms(body, ret_answer);
 	if (wrong)
 		return wrong;

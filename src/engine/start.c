@@ -27,7 +27,7 @@ struct engine_start {
 	size_t n_incidents;
 	struct fall {
 		uint32_t service;
-		int64_t at_us; /* CLOCK_MONOTONIC of now, perhaps before its zero */
+		int64_t at_us;                             /* CLOCK_MONOTONIC of now, perhaps before its zero */
 	} falls[CONF_SERVICES_MAX * PLAN_BRAKE_FALLS_MAX]; /* the last ones, newest first */
 	size_t n_falls;
 	struct wire_answer net, vm;
@@ -67,8 +67,8 @@ static int take_incident(void *arg, const struct ledger_incident *row)
 	if (row->closed_us == 0 && start->n_incidents < countof(start->incidents))
 		start->incidents[start->n_incidents++] = *row;
 	if (strcmp(row->verdict, "planned") != 0 && start->n_falls < countof(start->falls))
-		start->falls[start->n_falls++] =
-		        (struct fall){service_named(e, row->service), clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us)};
+		start->falls[start->n_falls++] = (struct fall){
+		        service_named(e, row->service), clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us)};
 	return 0;
 }
 
@@ -281,6 +281,7 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	struct engine_instance *i = &s->instances[*n];
 	i->created_us = row ? row->created_us : 0;
 	i->has_key = vm && vm->guest != WIRE_GUEST_ABSENT;
+	i->content = row && row->content[0] ? strdup(row->content) : NULL;
 	if (i->has_key)
 		memcpy(i->key, vm->key, sizeof(i->key));
 	struct plan_sighting *seen = &sightings[(*n)++];
@@ -293,6 +294,7 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	        .life = row ? plan_life_named(row->state) : PLAN_LIFE_NONE,
 	        .incident = row ? row->incident : 0,
 	        .exposed = row && row->exposed_us,
+	        .outdated = vm && vm->outdated,
 	};
 	if (seen->exposed) /* a clock that was set back since makes nobody younger than new */
 		seen->exposed_us = clock_monotonic_us() - at_least_0(clock_real_us() - row->exposed_us);

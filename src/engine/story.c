@@ -88,24 +88,43 @@ static const char *const tails[PLAN_STEP_MAX_] = {
         [PLAN_STEP_REMOVED] = "is removed: guest, tap, rules and keys are gone",
         [PLAN_STEP_LOCKED] = "is kept from clients: only this host reaches it",
         [PLAN_STEP_HELD] = "is held: its processors stand still",
+        [PLAN_STEP_OUTDATED] = "is of an image or of settings that are no longer in force: another will take its place",
         [PLAN_STEP_WORN] = "was within clients' reach for as long as it may (max_exposure): another will take its place",
 };
+
+static void unsuccessful(const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	const char *order = plan_order_name(n->order);
+	if (n->step == PLAN_STEP_LATE)
+		snprintf(t, size, "'%s' of %s was not answered in time: its actuator is replaced", order, w->instance);
+	else if (n->step == PLAN_STEP_REFUSED_ORDER)
+		snprintf(t, size, "'%s' of %s failed (%s)", order, w->instance, strerror(-n->status));
+	else
+		snprintf(t, size, "%s was never proven (%s) and is given up", w->instance,
+		         n->status ? strerror(-n->status) : "no right answer");
+}
 
 /* Not about what is broken, but about what is made of it. */
 static void renewed(const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
 	if (n->step == PLAN_STEP_ROTATING)
-		snprintf(t, size, "%s was within clients' reach for as long as it may and hands over to %s", w->instance, w->other);
+		snprintf(t, size, "%s %s and hands over to %s", w->instance,
+		         n->status == PLAN_RETIRED_OUTDATED ? "is of an image or of settings that are no longer in force"
+		                                            : "was within clients' reach for as long as it may",
+		         w->other);
 	else if (n->step == PLAN_STEP_CLEARED)
 		snprintf(t, size, "%s stood where %s fell, and did not: what it is made of is half as suspect", w->instance,
 		         w->other);
 	else if (n->step == PLAN_STEP_BRAKED)
-		snprintf(t, size, "ALARM: %d instances fell in a short time: spares are built slowly until it was quiet for long enough",
+		snprintf(t, size,
+		         "ALARM: %d instances fell in a short time: spares are built slowly until it was quiet for long enough",
 		         n->status);
 	else if (n->step == PLAN_STEP_UNBRAKED)
 		snprintf(t, size, "it was quiet for long enough: spares are built at once again");
 	else if (n->status == PLAN_RETIRED_STOP)
 		snprintf(t, size, "%s is ended, because somebody wanted it", w->instance);
+	else if (n->status == PLAN_RETIRED_OUTDATED)
+		snprintf(t, size, "%s is retired: it was of an image or of settings that are no longer in force", w->instance);
 	else if (n->status == PLAN_RETIRED_WORN)
 		snprintf(t, size, "%s is retired: it was within clients' reach for long enough", w->instance);
 	else
@@ -119,7 +138,6 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	instance_words(s, n->other, UINT32_MAX, w.other, sizeof(w.other));
 	library_layers_text(n->layers, ENGINE_ALL_LAYERS, w.layers, sizeof(w.layers));
 	library_layers_text(n->shared, ENGINE_ALL_LAYERS, w.shared, sizeof(w.shared));
-	const char *order = plan_order_name(n->order);
 	switch (n->step) {
 	case PLAN_STEP_DETECTED:
 		detected(s, n, &w, t, size);
@@ -163,14 +181,9 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		snprintf(t, size, "the last old connections to %s are ended", w.instance);
 		break;
 	case PLAN_STEP_REFUSED_ORDER:
-		snprintf(t, size, "'%s' of %s failed (%s)", order, w.instance, strerror(-n->status));
-		break;
 	case PLAN_STEP_LATE:
-		snprintf(t, size, "'%s' of %s was not answered in time: its actuator is replaced", order, w.instance);
-		break;
 	case PLAN_STEP_GIVEN_UP:
-		snprintf(t, size, "%s was never proven (%s) and is given up", w.instance,
-		         n->status ? strerror(-n->status) : "no right answer");
+		unsuccessful(n, &w, t, size);
 		break;
 	case PLAN_STEP_RESUMED:
 		snprintf(t, size, "taken up again after a restart; victim %s", w.other);
@@ -187,6 +200,7 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_SPARE:
 	case PLAN_STEP_REMOVED:
 	case PLAN_STEP_WORN:
+	case PLAN_STEP_OUTDATED:
 	case PLAN_STEP_LOCKED:
 	case PLAN_STEP_HELD:
 		snprintf(t, size, "%s %s", w.instance, tails[n->step]);

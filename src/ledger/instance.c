@@ -38,6 +38,7 @@ int ledger_instance_put(struct ledger *l, const struct ledger_instance *row, str
 	sqlite3_bind_int64(s, 8, row->ended_us);
 	sqlite3_bind_int64(s, 9, (sqlite3_int64)row->incident);
 	sqlite3_bind_int64(s, 10, row->exposed_us);
+	STORE_BIND(s, 11, row->content);
 	return store_run(l, s, "an instance", err);
 }
 
@@ -62,6 +63,7 @@ static int instance_row(void *arg, sqlite3_stmt *s)
 	STORE_COLUMN(s, 3, row.role);
 	STORE_COLUMN(s, 4, row.state);
 	STORE_COLUMN(s, 5, row.components);
+	STORE_COLUMN(s, 10, row.content);
 	walk->stopped = walk->fn(walk->arg, &row) != 0;
 	return walk->stopped;
 }

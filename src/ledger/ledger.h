@@ -33,6 +33,7 @@ struct ledger_instance {
 	char service[32], variant[32];
 	char role[16];                /* active standby spare none */
 	char state[16];               /* building ready paused condemned ended ... (plan's words) */
+	char content[2100];           /* "/ SHA256\n": what it should answer, by path; "": as its image says now */
 	char components[512];         /* "kernel linux 6.1; server nginx 1.22": for people, also when the image is gone */
 	int64_t created_us, ended_us; /* ended 0: living */
 	int64_t exposed_us;           /* since when clients could reach it; 0: they never could */

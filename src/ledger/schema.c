@@ -44,7 +44,9 @@ static const char *const scripts[] = {
         " instance INTEGER NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL CHECK (bytes >= 0), sha256 TEXT NOT NULL,"
         " taken_us INTEGER NOT NULL, dropped_us INTEGER NOT NULL, UNIQUE (incident, instance, file)) STRICT;"
         "CREATE INDEX evidence_dropped ON evidence (dropped_us, number);",
-        "ALTER TABLE instance ADD COLUMN exposed_us INTEGER NOT NULL DEFAULT 0;",
+        /* 4 */
+        "ALTER TABLE instance ADD COLUMN exposed_us INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE instance ADD COLUMN content TEXT NOT NULL DEFAULT '';",
 };
 #define VERSION ((int)countof(scripts))
 

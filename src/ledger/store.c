@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define INSTANCE_COLUMNS "number, service, variant, role, state, components, created_us, ended_us, incident, exposed_us"
+#define INSTANCE_COLUMNS "number, service, variant, role, state, components, created_us, ended_us, incident, exposed_us, content"
 #define INCIDENT_COLUMNS                                                                                                         \
 	"number, service, victim, active_before, active_after, victim_variant, active_variant, verdict, phase, cause, shared,"   \
 	" opened_us, closed_us, first_evidence_us, verdict_us, steered_us, standby_us, spare_us, boot_id, outcome"
@@ -23,7 +23,9 @@ static const char *const sql[SQL_MAX_] = {
         [SQL_ROLLBACK] = "ROLLBACK",
         [SQL_NUMBER_NEXT] = "UPDATE counter SET value = value + 1 WHERE name = 'instance' AND value < 4294967295 RETURNING value",
         [SQL_NUMBER_FLOOR] = "UPDATE counter SET value = max(value, ?1) WHERE name = 'instance'",
-        [SQL_INSTANCE_PUT] = "INSERT OR REPLACE INTO instance (" INSTANCE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        [SQL_INSTANCE_PUT] =
+                "INSERT OR REPLACE INTO instance (" INSTANCE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
+                " ?11)",
         [SQL_INSTANCE_LIVING] = "SELECT " INSTANCE_COLUMNS " FROM instance WHERE ended_us = 0 ORDER BY number",
         [SQL_INSTANCE_ENDED] =
                 "SELECT " INSTANCE_COLUMNS " FROM instance WHERE ended_us > 0 ORDER BY ended_us DESC, number DESC LIMIT ?1",

@@ -191,7 +191,8 @@ struct plan_instance *choice_target(struct plan *p, uint32_t not_number)
 	uint32_t before = variant_of(p, p->target); /* it fell, or hands over */
 	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
 		struct plan_instance *c = &p->instances[i];
-		if (c->number == 0 || c->number == not_number || c->hold != PLAN_HOLD_NONE || c->life != PLAN_LIFE_READY || c->verdict != PLAN_HEALTHY)
+		if (c->number == 0 || c->number == not_number || c->hold != PLAN_HOLD_NONE || c->life != PLAN_LIFE_READY ||
+		    c->verdict != PLAN_HEALTHY)
 			continue;
 		if (!best || instance_better(p, before, c, best))
 			best = c;
@@ -204,7 +205,8 @@ struct plan_instance *choice_spare(struct plan *p)
 	struct plan_instance *best = NULL;
 	for (size_t i = 0; i < PLAN_INSTANCES_MAX; i++) {
 		struct plan_instance *c = &p->instances[i];
-		if (c->number && c->hold == PLAN_HOLD_NONE && c->life == PLAN_LIFE_PAUSED && (!best || instance_better(p, serving_variant(p), c, best)))
+		if (c->number && c->hold == PLAN_HOLD_NONE && c->life == PLAN_LIFE_PAUSED &&
+		    (!best || instance_better(p, serving_variant(p), c, best)))
 			best = c;
 	}
 	return best;

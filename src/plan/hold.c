@@ -34,7 +34,9 @@ static enum plan_refusal refusal_of(struct plan *p, const struct plan_instance *
 	bool at_rest = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_PAUSED || hold_holds(i->life);
 	if (!at_rest)
 		return PLAN_BUSY;
-	if (hold != PLAN_HOLD_NONE && i->number == p->target && !choice_target(p, i->number))
+	const struct plan_instance *active = plan_find(p, p->target);
+	bool another_serves = active && active != i && active->life == PLAN_LIFE_READY;
+	if (hold != PLAN_HOLD_NONE && !another_serves && !choice_target(p, i->number))
 		return PLAN_NO_STANDBY;
 	bool stays = hold == PLAN_HOLD_LOCK || hold == PLAN_HOLD_FREEZE;
 	return stays && count_held(p, i) >= PLAN_HELD_MAX ? PLAN_TOO_MANY : PLAN_ACCEPTED;

@@ -168,7 +168,8 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 {
 	bool from_below = is_from_below(e);
 	enum finding_class class = finding_class(e->finding);
-	if (class == FINDING_CLASS_WEAK && i->life != PLAN_LIFE_READY && i->life != PLAN_LIFE_DOOMED && i->life != PLAN_LIFE_LOCKED)
+	if (class == FINDING_CLASS_WEAK && i->life != PLAN_LIFE_READY && i->life != PLAN_LIFE_DOOMED &&
+	    i->life != PLAN_LIFE_LOCKED)
 		return false; /* a start or an end is not like any other time */
 	switch (i->life) {
 	case PLAN_LIFE_READY:

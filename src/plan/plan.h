@@ -131,7 +131,12 @@ enum plan_hold {
 	PLAN_HOLD_MAX_
 };
 
-enum plan_why_retired { PLAN_RETIRED_BETTER /* one took its place */, PLAN_RETIRED_WORN, PLAN_RETIRED_STOP /* somebody wanted it */ };
+enum plan_why_retired {
+	PLAN_RETIRED_BETTER /* one took its place */,
+	PLAN_RETIRED_WORN,
+	PLAN_RETIRED_OUTDATED,
+	PLAN_RETIRED_STOP /* somebody wanted it */
+};
 
 enum plan_step {
 	PLAN_STEP_DETECTED,    /* verdict fell: instance, finding, vantage */
@@ -153,7 +158,8 @@ enum plan_step {
 	PLAN_STEP_REMOVED,
 	PLAN_STEP_RETIRED,  /* no longer wanted; status: enum plan_why_retired */
 	PLAN_STEP_WORN,     /* it was in the open for as long as it may */
-	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other */
+	PLAN_STEP_OUTDATED, /* a new one would be another */
+	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other; status: PLAN_RETIRED_WORN or _OUTDATED */
 	PLAN_STEP_LOCKED,   /* somebody wants it kept from clients */
 	PLAN_STEP_HELD,     /* and its processors stand still */
 	PLAN_STEP_BRAKED,   /* too many fell lately: status, so many */
@@ -224,7 +230,8 @@ struct plan_instance {
 	bool fenced;         /* read back as fenced */
 	bool record;         /* evidence is wanted before it goes */
 	bool exposed;        /* clients could reach it, since exposed_us; that it sleeps now does not undo it */
-	bool worn;           /* for longer than config.max_exposure_us */
+	bool worn;           /* for longer than config.max_exposure_us; or it is outdated, which is as good a reason */
+	bool outdated;
 	int64_t exposed_us;
 	enum plan_hold hold; /* wanted, or in force */
 	bool waiting;        /* retry: the deadline starts the order again */
@@ -255,10 +262,10 @@ struct plan_config {
 	int64_t interval_us, timeout_us; /* of probes */
 	uint32_t failures, window;       /* k of n */
 	int64_t boot_us, wake_us, drain_us, backoff_us;
-	int64_t quick_us; /* deadline of orders that take milliseconds */
-	int64_t slow_us;  /* of create, destroy, evidence */
-	bool evidence;    /* take memory and flow evidence of what fell */
-	uint32_t brake_falls;    /* at most PLAN_BRAKE_FALLS_MAX; 0: no brake */
+	int64_t quick_us;     /* deadline of orders that take milliseconds */
+	int64_t slow_us;      /* of create, destroy, evidence */
+	bool evidence;        /* take memory and flow evidence of what fell */
+	uint32_t brake_falls; /* at most PLAN_BRAKE_FALLS_MAX; 0: no brake */
 	int64_t brake_within_us, brake_pause_us;
 	int64_t max_exposure_us; /* so long may one instance be in the open before another takes its place; 0: for ever */
 };
@@ -326,6 +333,7 @@ struct plan_sighting {
 	uint64_t incident;
 	bool exposed;
 	int64_t exposed_us; /* CLOCK_MONOTONIC of now, perhaps before its zero */
+	bool outdated;      /* a new one would be made of another image, or with other settings */
 };
 
 struct plan_event {

@@ -93,7 +93,8 @@ static bool any_relief(const struct plan *p)
 	const struct plan_instance *active = plan_find(p, p->target);
 	for (size_t k = 0; active && k < PLAN_INSTANCES_MAX; k++) {
 		const struct plan_instance *i = &p->instances[k];
-		bool could = i->life >= PLAN_LIFE_OPENING && i->life <= PLAN_LIFE_WAKING && i != active && !i->worn;
+		bool could = i->life >= PLAN_LIFE_OPENING && i->life <= PLAN_LIFE_WAKING && i->life != PLAN_LIFE_PAUSING &&
+		             i != active && !i->worn;
 		if (could && choice_as_clean(p, i->variant, active->variant))
 			return true;
 	}
@@ -135,6 +136,11 @@ static bool is_whole(const struct plan *p)
 	       standby + plan_count_spare(p) >= p->config.standby + p->config.spare && !any_rising(p) && !any_coming(p);
 }
 
+static int32_t why_retired(const struct plan_instance *i)
+{
+	return i->outdated ? PLAN_RETIRED_OUTDATED : i->worn ? PLAN_RETIRED_WORN : PLAN_RETIRED_BETTER;
+}
+
 static void want_rotation(struct plan_turn *t)
 {
 	struct plan_instance *active = plan_instance_at(t->p, t->p->target);
@@ -143,7 +149,8 @@ static void want_rotation(struct plan_turn *t)
 		return;
 	const struct plan_incident *x = plan_hand_over(t, active, to);
 	if (x)
-		plan_note(t, PLAN_STEP_ROTATING, x->number, active, (struct plan_note){.other = to->number});
+		plan_note(t, PLAN_STEP_ROTATING, x->number, active,
+		          (struct plan_note){.other = to->number, .status = why_retired(active)});
 }
 
 static void want_standby(struct plan_turn *t)
@@ -151,12 +158,12 @@ static void want_standby(struct plan_turn *t)
 	struct plan *p = t->p;
 	const struct plan_instance *active = plan_find(p, p->target);
 	bool served = active && active->life == PLAN_LIFE_READY;
-	uint32_t needed = standbys_wanted(p) + count_worn_standbys(p) + (served || p->steer.ticket ? 0 : 1);
+	uint32_t needed = p->config.standby + (served || p->steer.ticket ? 0 : 1);
+	uint32_t renewal = standbys_wanted(p) - p->config.standby + count_worn_standbys(p);
 	bool swaps = served && p->steer.ticket && p->steer.to != p->target && p->steer.victim == 0; /* and will stand by itself */
-	if (plan_count_standby(p, false) + swaps >= needed)
-		return;
-	struct plan_instance *spare = choice_spare(p);
-	if (!spare)
+	uint32_t standby = plan_count_standby(p, false) + swaps;
+	struct plan_instance *spare = standby < needed + renewal ? choice_spare(p) : NULL;
+	if (!spare || (standby >= needed && spare->worn))
 		return;
 	spare->role = PLAN_STANDBY;
 	spare->incident = incident_current(p);
@@ -210,7 +217,7 @@ static void want_less(struct plan_turn *t)
 	extra->role = PLAN_ROLE_NONE;
 	extra->incident = 0;
 	plan_note(t, PLAN_STEP_RETIRED, incident_current(p), extra,
-	          (struct plan_note){.layers = choice_suspect_layers(p, extra->variant), .status = extra->worn ? PLAN_RETIRED_WORN : PLAN_RETIRED_BETTER});
+	          (struct plan_note){.layers = choice_suspect_layers(p, extra->variant), .status = why_retired(extra)});
 	life_event(t, extra, LIFE_FALL, 0);
 }
 
@@ -244,8 +251,8 @@ static void want_more(struct plan_turn *t)
 {
 	struct plan *p = t->p;
 	uint32_t wanted = living_wanted(p), living = count_living(p);
-	if (living > wanted || any_rising(p) || any_coming(p) || brake_waits(p) || p->steer.ticket || p->unwritable || t->fresh_number == 0 ||
-	    t->update->number_used)
+	if (living > wanted || any_rising(p) || any_coming(p) || brake_waits(p) || p->steer.ticket || p->unwritable ||
+	    t->fresh_number == 0 || t->update->number_used)
 		return;
 	uint32_t variant = choice_variant(p, t->now_us);
 	struct plan_instance *slot = free_slot(p);

@@ -102,11 +102,15 @@ static void enter_one(struct plan_turn *t, struct plan_instance *i, const struct
 	                                                                              : 0,
 	                            .exposed = s->exposed,
 	                            .exposed_us = s->exposed_us,
+	                            .worn = s->outdated,
+	                            .outdated = s->outdated,
 	                            .deadline_us = PLAN_NEVER};
 	i->fenced = s->gate == PLAN_GATE_FENCED || s->gate == PLAN_GATE_NONE;
 	i->record = i->incident && t->p->config.evidence && s->life < PLAN_LIFE_DESTROYING;
 	i->role = s->number == target ? PLAN_ACTIVE : s->role == PLAN_SPARE ? PLAN_SPARE : PLAN_STANDBY;
 	i->life_us = t->now_us;
+	if (s->outdated)
+		plan_note(t, PLAN_STEP_OUTDATED, 0, i, (struct plan_note){0});
 	if (x || plan_is_falling(s->life) || s->life == PLAN_LIFE_DOOMED)
 		enter_fallen(t, i, s, x ? x->verdict : PLAN_FAILED);
 	else if (strange && s->number != target)

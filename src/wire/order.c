@@ -12,7 +12,7 @@
 
 /* A body with hidden padding would send bytes that nobody wrote. */
 static_assert(sizeof(struct wire_order) == 56 + 80, "no padding");
-static_assert(sizeof(struct wire_observed_instance) == 20 + WIRE_KEY_SIZE, "no padding");
+static_assert(sizeof(struct wire_observed_instance) == 24 + WIRE_KEY_SIZE, "no padding");
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
               "no padding");
@@ -115,6 +115,8 @@ static const char *observed_wrong(const struct wire_answer *answer, size_t index
 		return "an observed service or variant out of range";
 	if (seen->guest >= WIRE_GUEST_MAX_ || seen->gate >= WIRE_GATE_MAX_)
 		return "an unknown state of a guest or gate";
+	if (seen->outdated > 1)
+		return "an observed guest that is more than outdated";
 	for (size_t i = 0; i < index; i++)
 		if (answer->observed[i].instance == seen->instance)
 			return "an instance observed twice";

@@ -168,6 +168,7 @@ struct wire_observed_instance {
 	uint32_t service, variant;  /* vm only; UINT32_MAX: not known */
 	uint32_t guest;             /* enum wire_guest; vm only */
 	uint32_t gate;              /* enum wire_gate; net only */
+	uint32_t outdated;          /* vm only: 1: made of another image, or with other settings, than a new one would be */
 	uint8_t key[WIRE_KEY_SIZE]; /* challenge key; vm only */
 };
 

@@ -2,7 +2,9 @@
 test_engine.py."""
 import json
 import signal
+import unittest.mock
 
+import fake_world
 from fake_world import PAUSED, VM, WATCHDOG, notice, wait_for
 
 
@@ -46,6 +48,21 @@ class AdaptTests:
         self.assertNotEqual(story["active"]["variant"], "amber")
         wait_for("all that were there to go", lambda: not before & {i["number"] for i in self.instances()})
         self.assertEqual({s["verdict"] for s in self.ask("GET", "/v1/incidents")[1]["incidents"]}, {"planned"})
+
+    def test_a_new_image_convicts_nobody_and_replaces_all(self):
+        before = {i["number"] for i in self.instances(self.start())}
+        self.engine.stop()
+        with unittest.mock.patch.object(fake_world, "PAGE", b"<h1>another</h1>"):
+            fake_world.make_images(self.folder, self.programs[1])
+            for guest in self.world.guests.values():
+                guest.outdated = 1
+            self.engine.start()
+            wait_for("their end", lambda: (now := {i["number"] for i in self.instances()}) and not before & now)
+            self.engine.await_state()
+        stories = self.ask("GET", "/v1/incidents")[1]["incidents"]
+        self.assertEqual({s["verdict"] for s in stories}, {"planned"}, stories)
+        self.assertRegex(stories[-1]["cause"], "^kb-1 .amber. is of an image or of settings that are no longer in force and hands over to ")
+        self.assertEqual([i["outdated"] for i in self.instances()], [False, False, False])
 
     def test_guests_that_fall_again_and_again_raise_an_alarm(self):
         self.configure(("brake: {falls: 0}", "brake: {falls: 2, within: 10s, pause: 3s}"))
@@ -95,7 +112,7 @@ class AdaptTests:
         self.assertEqual(self.ask("POST", "/v1/release", json.dumps({"number": 1})), (202, {"containment": 1}))
         self.await_containment(1, "ended")
         self.engine.await_state()
-        self.assertEqual(len(self.instances()), 3)
+        wait_for("three of them", lambda: len(self.instances()) == 3)
 
     def test_a_frozen_one_stands_still_until_its_time_is_over(self):
         self.start()

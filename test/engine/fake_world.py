@@ -90,7 +90,7 @@ class Guest:
     ahead_s = 0  # of all clocks in the guests
 
     def __init__(self, number, variant):
-        self.number, self.variant, self.state = number, variant, RUNNING
+        self.number, self.variant, self.state, self.outdated = number, variant, RUNNING, 0
         self.key, self.agent_key, self.page = os.urandom(KEY_SIZE), os.urandom(KEY_SIZE), PAGE
         self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
         self.server = Server((f"192.0.2.{2 + number % 13}", 80), Handler)
@@ -206,7 +206,7 @@ def taken(incident, instance, file, bytes_):
 
 def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):
     body = struct.pack("=QiI", order_id, status, 10) + text_field(text) + key + struct.pack("=4I", *target)
-    body += struct.pack("=I", len(observed)) + b"".join(observed).ljust(OBSERVED_MAX * (20 + KEY_SIZE), b"\0") + bytes(4)
+    body += struct.pack("=I", len(observed)) + b"".join(observed).ljust(OBSERVED_MAX * (24 + KEY_SIZE), b"\0") + bytes(4)
     return packet(ANSWER, body)
 
 
@@ -246,10 +246,10 @@ class World:
                 return answer(order.id, *self.refused.pop(order.type))
             guest = self.guests.get(order.instance)
             if order.type == NET_OBSERVE:
-                seen = [struct.pack("=5I32x", n, 0xffffffff, 0xffffffff, 0, gate) for n, gate in self.gates.items()]
+                seen = [struct.pack("=6I32x", n, 0xffffffff, 0xffffffff, 0, gate, 0) for n, gate in self.gates.items()]
                 return answer(order.id, target=(self.target, 0, 0, 0), observed=seen)
             if order.type == VM_OBSERVE:
-                seen = [struct.pack("=5I", g.number, 0, g.variant, g.state, 0) + g.key for g in self.guests.values()]
+                seen = [struct.pack("=6I", g.number, 0, g.variant, g.state, 0, g.outdated) + g.key for g in self.guests.values()]
                 return answer(order.id, observed=seen)
             if order.type == TAP_ADD:
                 self.gates.setdefault(order.instance, QUARANTINE)

@@ -452,7 +452,8 @@ def a_source_that_is_cut_stays_so_until_it_is_released(asking: clients.Clients) 
 
 @test
 def who_serves_is_frozen_while_another_serves_and_comes_back(asking: clients.Clients) -> None:
-    """Somebody wants to look at it. Nobody notices; while it is held another one is built, and koboshid may die meanwhile."""
+    """Somebody wants to look at it. A client loses at most what it had under way; while it is held another one is built, and koboshid
+    may die meanwhile."""
     first, begin_us = api.newest_incident(), shell.now_us()
     held = api.active(api.wait_whole())["number"]
     number = api.call("POST", "/v1/hold", {"instance": f"kb-{held}", "how": "freeze", "reason": "the test wants to look at it"})["containment"]
@@ -474,7 +475,7 @@ def who_serves_is_frozen_while_another_serves_and_comes_back(asking: clients.Cli
     api.wait_whole()
     asking.wait_good(shell.now_us(), 10)
     seen = clients.view(asking.requests(), begin_us, shell.now_us())
-    check(seen.failed == 0, f"no request failed: {seen.kinds}")
+    check(seen.failed <= 2, f"no request failed but one of each client, in that moment: {seen.kinds}")
     check(api.newest_incident() == first, "no incident came of it")
 
 

@@ -98,9 +98,9 @@ static int add_item(struct list *list, const char *format, ...)
 
 static int see_instance(void *arg, const struct ledger_instance *row)
 {
-	return add_item(arg, "%u %s %s %s %s %s %lld %lld %lld %llu;", row->number, row->service, row->variant, row->role, row->state,
-	                row->components, (long long)row->created_us, (long long)row->exposed_us, (long long)row->ended_us,
-	                (unsigned long long)row->incident);
+	return add_item(arg, "%u %s %s %s %s %s %lld %lld %lld %llu;", row->number, row->service, row->variant, row->role,
+	                row->state, row->components, (long long)row->created_us, (long long)row->exposed_us,
+	                (long long)row->ended_us, (unsigned long long)row->incident);
 }
 
 static void test_instances(unused_arg void **state)

@@ -46,7 +46,8 @@ static void ask_switch(struct sim *s)
 static void hold(struct sim *s, const char *number, const char *how)
 {
 	static const char *const hows[] = {"release", "lock", "freeze", "stop"};
-	static const char *const replies[] = {"accepted", "refused: no standby", "refused: busy", "refused: blind", "refused: not there", "refused: too many"};
+	static const char *const replies[] = {"accepted",       "refused: no standby", "refused: busy",
+	                                      "refused: blind", "refused: not there",  "refused: too many"};
 	enum plan_hold wanted = (enum plan_hold)word_in(hows, PLAN_HOLD_MAX_, how);
 	sim_log(s, "%s kb-%s %s", how, number, replies[sim_hold(s, (uint32_t)strtoul(number, NULL, 10), wanted)]);
 }
@@ -202,7 +203,8 @@ static void restart_in(enum plan_life life)
 	sim_run(&s, 20000000);
 	if (held) {
 		s.crash_life = life;
-		assert_int_equal(sim_hold(&s, s.target, life <= PLAN_LIFE_LOCKED ? PLAN_HOLD_LOCK : PLAN_HOLD_FREEZE), PLAN_ACCEPTED);
+		assert_int_equal(sim_hold(&s, s.target, life <= PLAN_LIFE_LOCKED ? PLAN_HOLD_LOCK : PLAN_HOLD_FREEZE),
+		                 PLAN_ACCEPTED);
 		sim_run(&s, 40000000);
 		for (uint32_t number = 1; number < s.n_numbers; number++)
 			(void)sim_hold(&s, number, PLAN_HOLD_NONE);

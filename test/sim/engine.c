@@ -105,6 +105,8 @@ static void commit(struct sim *s)
 		s->number_coming = false;
 	if (failed && (w.kind == SIM_W_ROW || w.kind == SIM_W_INCIDENT || w.kind == SIM_W_OUTCOME))
 		s->rows_lost = true; /* nobody writes them again before a restart */
+	if (failed && w.kind == SIM_W_ROW && w.row.ended)
+		sim_guest(s, w.number)->wronged = true; /* as far as the ledger knows it is still there, and will be missed */
 	if (!failed)
 		durable(s, &w);
 	tell_writable(s, !failed);
@@ -143,8 +145,9 @@ static void follow_slot(struct sim *s, size_t k)
 	s->followed[k].life = p->life;
 	s->followed[k].role = p->role;
 	s->followed[k].incident = p->incident;
-	struct sim_write w = {
-	        .kind = SIM_W_ROW, .number = p->number, .row = {true, false, p->variant, p->role, p->life, p->incident, p->exposed, p->exposed_us}};
+	struct sim_write w = {.kind = SIM_W_ROW,
+	                      .number = p->number,
+	                      .row = {true, false, p->variant, p->role, p->life, p->incident, p->exposed, p->exposed_us}};
 	put(s, &w);
 	sim_probes_follow(s, p->number, p->life);
 }

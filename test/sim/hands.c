@@ -9,8 +9,8 @@
 
 enum sim_hand sim_hand_of(enum plan_order_type type)
 {
-	return type == PLAN_DO_TAP_ADD || type == PLAN_DO_TAP_DEL || type == PLAN_DO_FENCE || type == PLAN_DO_OPEN || type == PLAN_DO_LOCK ||
-	                       type == PLAN_DO_STEER || type == PLAN_DO_CUT || type == PLAN_DO_FLOWS
+	return type == PLAN_DO_TAP_ADD || type == PLAN_DO_TAP_DEL || type == PLAN_DO_FENCE || type == PLAN_DO_OPEN ||
+	                       type == PLAN_DO_LOCK || type == PLAN_DO_STEER || type == PLAN_DO_CUT || type == PLAN_DO_FLOWS
 	               ? SIM_NET
 	               : SIM_VM;
 }

@@ -157,7 +157,7 @@ struct sim {
 	/* the ledger */
 	struct sim_row rows[SIM_NUMBERS_MAX];
 	struct plan_incident incidents[SIM_NUMBERS_MAX]; /* number 0: none or closed */
-	int64_t falls_us[SIM_NUMBERS_MAX]; /* by incident: when somebody fell in it; 0: nobody, or not durable */
+	int64_t falls_us[SIM_NUMBERS_MAX];               /* by incident: when somebody fell in it; 0: nobody, or not durable */
 	uint64_t last_incident_durable;
 	struct sim_intent intents[4 * SIM_NUMBERS_MAX];
 	uint32_t n_intents, next_number;

@@ -134,6 +134,7 @@ static int folder_fill(struct create *create, struct err *err)
 	r = file_write(create->seed, disk, size, 0600, err);
 	text_copy(record.service, sizeof(record.service), create->service->name);
 	text_copy(record.variant, sizeof(record.variant), create->variant);
+	folder_settings(create->service, create->memory_mib, record.settings, sizeof(record.settings));
 	memcpy(record.manifest, create->image->manifest_sha256, sizeof(record.manifest));
 	memcpy(record.key, create->key, sizeof(record.key));
 	memcpy(record.agent_key, create->agent_key, sizeof(record.agent_key));

@@ -11,6 +11,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define RECORD_MAX 512
+
+void folder_settings(const struct conf_service *service unused_arg, uint32_t memory_mib, char *ret_text, size_t size)
+{
+	snprintf(ret_text, size, "memory %u MiB", memory_mib);
+}
+
 void folder_path(const struct vm *vm, uint32_t number, const char *file, char ret_path[static VM_PATH_MAX])
 {
 	snprintf(ret_path, VM_PATH_MAX, "%s/%u%s%s", vm->guests, number, file ? "/" : "", file ? file : "");
@@ -46,15 +53,15 @@ static int key_write(const struct vm *vm, uint32_t number, const char *file, con
 
 int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err)
 {
-	char path[VM_PATH_MAX], manifest[2 * IMAGE_SHA256 + 1], text[256];
+	char path[VM_PATH_MAX], manifest[2 * IMAGE_SHA256 + 1], text[RECORD_MAX];
 	int r = key_write(vm, number, "key", record->key, err);
 	if (r == 0)
 		r = key_write(vm, number, "agent.key", record->agent_key, err);
 	if (r < 0)
 		return r;
 	bytes_to_hex(record->manifest, IMAGE_SHA256, manifest);
-	int length =
-	        snprintf(text, sizeof(text), "service %s\nvariant %s\nmanifest %s\n", record->service, record->variant, manifest);
+	int length = snprintf(text, sizeof(text), "service %s\nvariant %s\nmanifest %s\nsettings %s\n", record->service,
+	                      record->variant, manifest, record->settings);
 	folder_path(vm, number, "record", path);
 	return file_write(path, text, (size_t)length, 0600, err);
 }
@@ -86,11 +93,11 @@ int folder_record_read(const struct vm *vm, uint32_t number, struct folder_recor
 	auto_free uint8_t *bytes = NULL;
 	size_t size;
 	folder_path(vm, number, "record", path);
-	int r = file_read(path, 256, &bytes, &size, err);
+	int r = file_read(path, RECORD_MAX, &bytes, &size, err);
 	if (r < 0)
 		return r;
-	if (sscanf((const char *)bytes, "service %31s\nvariant %31s\nmanifest %64s\n", record.service, record.variant,
-	           manifest) != 3 ||
+	if (sscanf((const char *)bytes, "service %31s\nvariant %31s\nmanifest %64s\nsettings %159[^\n]", record.service,
+	           record.variant, manifest, record.settings) < 3 || /* older ones say nothing of settings */
 	    !bytes_from_hex(manifest, record.manifest, IMAGE_SHA256))
 		return err_set(err, -EBADMSG, "%s: does not say service, variant and manifest", path);
 	r = key_read(vm, number, "key", record.key, err);

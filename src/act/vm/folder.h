@@ -13,6 +13,7 @@
 struct folder_record {
 	char service[CONF_NAME_MAX], variant[CONF_NAME_MAX];
 	uint8_t manifest[IMAGE_SHA256];
+	char settings[160]; /* folder_settings() of when it was made */
 	uint8_t key[WIRE_KEY_SIZE];
 	uint8_t agent_key[WIRE_KEY_SIZE]; /* written with the others, read by folder_agent_key() alone */
 };
@@ -27,6 +28,9 @@ int folder_make(const struct vm *vm, uint32_t number, struct err *err) must_use;
 int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err) must_use;
 int folder_record_read(const struct vm *vm, uint32_t number, struct folder_record *ret_record, struct err *err) must_use;
 int folder_agent_key(const struct vm *vm, uint32_t number, uint8_t ret_key[static WIRE_KEY_SIZE], struct err *err) must_use;
+
+/* What of the configuration is in a guest for good, in words. */
+void folder_settings(const struct conf_service *service, uint32_t memory_mib, char *ret_text, size_t size);
 
 /* All files and the folder; absent is success. */
 int folder_remove(const struct vm *vm, uint32_t number, struct err *err) must_use;

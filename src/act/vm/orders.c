@@ -137,6 +137,21 @@ static int order_destroy(struct vm *vm, const struct wire_order *order, struct w
 	return r;
 }
 
+/* Whether a new guest of this variant would be another. An image that cannot be read now says nothing about those that run. */
+static bool is_outdated(const struct vm *vm, const struct conf_service *service, const struct folder_record *record)
+{
+	char dir[2 * CONF_PATH_MAX], settings[sizeof(record->settings)];
+	struct image *image = NULL;
+	snprintf(dir, sizeof(dir), "%s/%s", vm->conf.image_dir, record->variant);
+	if (image_open(dir, vm->conf.image_key, &image, NULL) < 0)
+		return false;
+	folder_settings(service, service->memory_mib ? service->memory_mib : image->memory_mib, settings, sizeof(settings));
+	bool differs = memcmp(image->manifest_sha256, record->manifest, IMAGE_SHA256) != 0 ||
+	               (record->settings[0] && strcmp(settings, record->settings) != 0);
+	image_free(image);
+	return differs;
+}
+
 /* What the record says about a guest, as numbers of our configuration; unknown where it says nothing or names what is gone. */
 static void observed_fill(const struct vm *vm, struct wire_observed_instance *observed)
 {
@@ -153,6 +168,7 @@ static void observed_fill(const struct vm *vm, struct wire_observed_instance *ob
 		for (uint32_t v = 0; v < service->n_variants; v++)
 			if (strcmp(service->variants[v], record.variant) == 0)
 				observed->variant = v;
+		observed->outdated = observed->variant != UINT32_MAX && is_outdated(vm, service, &record);
 	}
 }
 

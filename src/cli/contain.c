@@ -129,13 +129,15 @@ int cli_contain(const struct cli *cli)
 	}
 	for (int i = 0, size = 0; i < words && size < SUBJECT_MAX; i++)
 		size += snprintf(subject + size, (size_t)(SUBJECT_MAX - size), "%s%s", i ? " " : "", cli->args[i]);
-	return begin(cli, "/v1/contain", json_pack("{s:s}", strchr(subject, ' ') ? "subject" : "source", subject), words, "in-force");
+	return begin(cli, "/v1/contain", json_pack("{s:s}", strchr(subject, ' ') ? "subject" : "source", subject), words,
+	             "in-force");
 }
 
 int cli_hold(const struct cli *cli)
 {
 	bool stops = strcmp(cli->word, "stop") == 0;
-	return begin(cli, "/v1/hold", json_pack("{s:s, s:s}", "instance", cli->args[0], "how", cli->word), 1, stops ? "ended" : "in-force");
+	return begin(cli, "/v1/hold", json_pack("{s:s, s:s}", "instance", cli->args[0], "how", cli->word), 1,
+	             stops ? "ended" : "in-force");
 }
 
 int cli_release(const struct cli *cli)

@@ -295,8 +295,7 @@ static const struct {
         {"GET", "/v1/flows", true, get_flows},         {"POST", "/v1/switch", false, post_switch},
         {"GET", "/v1/files", false, get_files},        {"GET", "/v1/containments", false, get_containments},
         {"POST", "/v1/contain", false, post_contain},  {"POST", "/v1/release", false, post_release},
-        {"GET", "/v1/evidence", true, get_evidence},
-        {"POST", "/v1/hold", false, post_hold},
+        {"GET", "/v1/evidence", true, get_evidence},   {"POST", "/v1/hold", false, post_hold},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)

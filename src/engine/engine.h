@@ -149,7 +149,8 @@ void service_switch(struct engine_service *s, enum plan_refusal *ret_refusal, ui
 void service_answer(struct engine_service *s, const struct hands_cookie *cookie, const struct wire_order *order,
                     const struct wire_answer *answer);
 struct engine_service *service_of_instance(struct engine *e, uint32_t number);
-void engine_arm(struct engine *e); /* timer to the next deadline of all plans */
+void engine_arm(struct engine *e);                                            /* timer to the next deadline of all plans */
+void engine_tell_all(struct engine *e, enum plan_event_type type, bool flag); /* every plan */
 /* Reserves the next instance number, unless one is there or coming; with a ledger that cannot be written: tries it. */
 void engine_fetch_number(struct engine *e);
 

@@ -23,7 +23,7 @@ struct holds {
 	size_t n;
 };
 
-bool hold_is(const char *subject); /* "lock kb-7": of these, and no other containment */
+bool hold_is(const char *subject);                                           /* "lock kb-7": of these, and no other containment */
 int hold_load(struct engine *e, struct ledger *l, struct err *err) must_use; /* before the ledger's thread starts */
 void hold_world(struct engine *e);                                           /* the plans know their instances now */
 

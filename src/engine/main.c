@@ -27,38 +27,7 @@
 #define LEDGER_BEATS 50  /* one try in so many pulses to open a ledger that could not be opened */
 #define BLIND_US 1000000 /* how long senses count as lost after the loop was late */
 
-/* --- deadlines and pulse */
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct engine *e = timer->data;
-	for (size_t i = 0; i < e->n_services; i++) {
-		struct plan_event event = {.type = PLAN_EV_TIME};
-		service_step(&e->services[i], &event);
-	}
-}
-
-void engine_arm(struct engine *e)
-{
-	int64_t deadline_us = PLAN_NEVER, now_us = clock_monotonic_us();
-	for (size_t i = 0; i < e->n_services; i++) {
-		int64_t one_us = plan_deadline(&e->services[i].plan);
-		deadline_us = one_us < deadline_us ? one_us : deadline_us;
-	}
-	uv_timer_stop(&e->timer);
-	if (deadline_us == PLAN_NEVER)
-		return;
-	int64_t wait_ms = deadline_us <= now_us ? 0 : (deadline_us - now_us + 999) / 1000;
-	uv_timer_start(&e->timer, on_timer, (uint64_t)wait_ms, 0);
-}
-
-static void tell_all(struct engine *e, enum plan_event_type type, bool flag)
-{
-	for (size_t i = 0; i < e->n_services; i++) {
-		struct plan_event event = {.type = type, .flag = flag};
-		service_step(&e->services[i], &event);
-	}
-}
+/* --- pulse */
 
 static void words_add(struct engine_words *words, int64_t time_us, const char *text)
 {
@@ -86,12 +55,12 @@ static void check_senses(struct engine *e, int64_t now_us)
 		if (stepped)
 			contain_clock_set(e);
 		if (!e->blind)
-			tell_all(e, PLAN_EV_SENSES, true);
+			engine_tell_all(e, PLAN_EV_SENSES, true);
 		e->blind = true;
 	} else if (e->blind && now_us >= e->blind_until_us) {
 		log_notice("engine.sees", "senses are back");
 		e->blind = false;
-		tell_all(e, PLAN_EV_SENSES, false);
+		engine_tell_all(e, PLAN_EV_SENSES, false);
 	}
 }
 
@@ -106,7 +75,7 @@ static void on_pulse(uv_timer_t *timer)
 	bool busy = pressure_sample(&e->pressure, now_us, late_us);
 	if (busy != e->busy) {
 		e->busy = busy;
-		tell_all(e, PLAN_EV_BUSY, busy);
+		engine_tell_all(e, PLAN_EV_BUSY, busy);
 	}
 	agents_pulse(e);
 	contain_pulse(e);
@@ -142,7 +111,7 @@ static void on_ledger_state(void *arg, bool writable, const char *why)
 		          why);
 	for (size_t i = 0; i < e->n_services && writable; i++)
 		follow_again(&e->services[i]);
-	tell_all(e, PLAN_EV_LEDGER, !writable);
+	engine_tell_all(e, PLAN_EV_LEDGER, !writable);
 }
 
 /* --- what the actuators say */
@@ -558,7 +527,7 @@ static int engine_start(struct engine *e, struct err *err)
 	if (!e->api)
 		return err->code;
 	if (e->ledger_lost)
-		tell_all(e, PLAN_EV_LEDGER, true);
+		engine_tell_all(e, PLAN_EV_LEDGER, true);
 	else
 		follow_prune(e);
 	uv_timer_start(&e->pulse, on_pulse, PULSE_MS, PULSE_MS);

@@ -351,3 +351,36 @@ enum plan_refusal service_hold(struct engine_service *s, uint32_t number, enum p
 	engine_arm(s->engine);
 	return refusal;
 }
+
+/* --- all plans */
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct engine *e = timer->data;
+	for (size_t i = 0; i < e->n_services; i++) {
+		struct plan_event event = {.type = PLAN_EV_TIME};
+		service_step(&e->services[i], &event);
+	}
+}
+
+void engine_arm(struct engine *e)
+{
+	int64_t deadline_us = PLAN_NEVER, now_us = clock_monotonic_us();
+	for (size_t i = 0; i < e->n_services; i++) {
+		int64_t one_us = plan_deadline(&e->services[i].plan);
+		deadline_us = one_us < deadline_us ? one_us : deadline_us;
+	}
+	uv_timer_stop(&e->timer);
+	if (deadline_us == PLAN_NEVER)
+		return;
+	int64_t wait_ms = deadline_us <= now_us ? 0 : (deadline_us - now_us + 999) / 1000;
+	uv_timer_start(&e->timer, on_timer, (uint64_t)wait_ms, 0);
+}
+
+void engine_tell_all(struct engine *e, enum plan_event_type type, bool flag)
+{
+	for (size_t i = 0; i < e->n_services; i++) {
+		struct plan_event event = {.type = type, .flag = flag};
+		service_step(&e->services[i], &event);
+	}
+}

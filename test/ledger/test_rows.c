@@ -111,8 +111,7 @@ static void test_instances(unused_arg void **state)
 	                              .state = "ready",
 	                              .components = "kernel linux 6; server nginx 1",
 	                              .created_us = 10,
-	                              .exposed_us = 20,
-	                              .incident = 0};
+	                              .exposed_us = 20};
 	for (row.number = 1; row.number <= 4; row.number++)
 		MUST(ledger_instance_put(ledger, &row, &err));
 	row.number = 3;

@@ -60,7 +60,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         guest = self.server.guest
-        if not guest.agent.hello_said.wait(0.5):  # in a guest the agent starts before the service
+        if not guest.agent.hello_said.wait(2):  # in a guest the agent starts before the service
             guest.agent.hello_said.set()
         status, body = guest.answers.get(self.path, (200, guest.page))
         if self.path.startswith("/api/challenge?nonce="):
@@ -134,7 +134,6 @@ class Agent:
             if not self.greeted:
                 self.greeted = True
                 self.hello()
-            self.hello_said.set()
             return its
 
     def frame(self, kind, body, key=None, number=None, later_s=0):
@@ -322,6 +321,7 @@ class Actuator(threading.Thread):
                     self.link.sendmsg([notice(GUEST_CHANNEL, guest.number, key=guest.agent_key)],
                                       [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
                     its.close()
+                    guest.agent.hello_said.set()  # not before the engine can have heard it
                 if reply:
                     self.link.send(reply)
 

@@ -45,8 +45,8 @@ static const char *const scripts[] = {
         " taken_us INTEGER NOT NULL, dropped_us INTEGER NOT NULL, UNIQUE (incident, instance, file)) STRICT;"
         "CREATE INDEX evidence_dropped ON evidence (dropped_us, number);",
         /* 4 */
-        "ALTER TABLE instance ADD COLUMN exposed_us INTEGER NOT NULL DEFAULT 0;"
-        "ALTER TABLE instance ADD COLUMN content TEXT NOT NULL DEFAULT '';",
+        ("ALTER TABLE instance ADD COLUMN exposed_us INTEGER NOT NULL DEFAULT 0;"
+         "ALTER TABLE instance ADD COLUMN content TEXT NOT NULL DEFAULT '';"),
 };
 #define VERSION ((int)countof(scripts))
 

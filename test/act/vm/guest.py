@@ -108,9 +108,10 @@ class Engine:
         n = struct.unpack_from("=I", body, 16 + 200 + 32 + 16)[0]
         seen = {}
         for i in range(n):
-            at = 16 + 200 + 32 + 16 + 4 + 52 * i
-            instance, service, variant, guest, _ = struct.unpack_from("=5I", body, at)
-            seen[instance] = (service, variant, GUESTS[guest], body[at + 20:at + 52])
+            at = 16 + 200 + 32 + 16 + 4 + 56 * i
+            instance, service, variant, guest, _, outdated = struct.unpack_from("=6I", body, at)
+            assert outdated == 0, "it is of the image that is there"
+            seen[instance] = (service, variant, GUESTS[guest], body[at + 24:at + 56])
         return seen
 
     def wait_note(self, kind, instance=0, seconds=60):

@@ -321,6 +321,40 @@ static void test_observe(void **state unused_arg)
 		assert_int_equal(order(ORDER_VM_DESTROY, number, &answer), 0);
 }
 
+/* Of an image that is not the one that is there now, or with less memory than it would get now. */
+static void test_outdated(void **state unused_arg)
+{
+	static struct made made;
+	struct image *image;
+	struct wire_answer answer;
+	struct folder_record record;
+	struct err err;
+	made_new(&made);
+	json_auto_t *manifest = made_manifest();
+	made_put(&made, manifest);
+	text_copy(vm.conf.image_key, sizeof(vm.conf.image_key), made.pub);
+	text_copy(vm.conf.image_dir, sizeof(vm.conf.image_dir), made.base);
+	guest_make(3, "birch"); /* its record names no image that there ever was */
+	assert_int_equal(order(ORDER_VM_OBSERVE, 0, &answer), 0);
+	assert_int_equal(answer.observed[0].outdated, 1);
+	assert_int_equal(image_open(made.dir, made.pub, &image, &err), 0);
+	assert_int_equal(folder_record_read(&vm, 3, &record, &err), 0);
+	memcpy(record.manifest, image->manifest_sha256, sizeof(record.manifest));
+	folder_settings(&vm.conf.services[0], image->memory_mib, record.settings, sizeof(record.settings));
+	assert_int_equal(folder_record_write(&vm, 3, &record, &err), 0);
+	assert_int_equal(order(ORDER_VM_OBSERVE, 0, &answer), 0);
+	assert_int_equal(answer.observed[0].outdated, 0);
+	vm.conf.services[0].memory_mib = image->memory_mib + 16;
+	assert_int_equal(order(ORDER_VM_OBSERVE, 0, &answer), 0);
+	assert_int_equal(answer.observed[0].outdated, 1);
+	vm.conf.services[0].memory_mib = 0;
+	image_free(image);
+	made_remove(&made); /* an image that cannot be read says nothing about those that run */
+	assert_int_equal(order(ORDER_VM_OBSERVE, 0, &answer), 0);
+	assert_int_equal(answer.observed[0].outdated, 0);
+	assert_int_equal(order(ORDER_VM_DESTROY, 3, &answer), 0);
+}
+
 static void test_refused(void **state unused_arg)
 {
 	struct wire_answer answer;
@@ -550,19 +584,13 @@ static void test_channel(void **state unused_arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_silent_libvirt),
-	        cmocka_unit_test(test_destroy_without_libvirt),
-	        cmocka_unit_test(test_proof),
-	        cmocka_unit_test(test_closed),
-	        cmocka_unit_test(test_life),
-	        cmocka_unit_test(test_observe),
-	        cmocka_unit_test(test_refused),
-	        cmocka_unit_test(test_console),
-	        cmocka_unit_test(test_evidence_of_a_bad_console),
-	        cmocka_unit_test(test_queue),
-	        cmocka_unit_test(test_outbox),
-	        cmocka_unit_test(test_paths),
-	        cmocka_unit_test(test_channel),
+	        cmocka_unit_test(test_silent_libvirt), cmocka_unit_test(test_destroy_without_libvirt),
+	        cmocka_unit_test(test_proof),          cmocka_unit_test(test_closed),
+	        cmocka_unit_test(test_life),           cmocka_unit_test(test_observe),
+	        cmocka_unit_test(test_outdated),       cmocka_unit_test(test_refused),
+	        cmocka_unit_test(test_console),        cmocka_unit_test(test_evidence_of_a_bad_console),
+	        cmocka_unit_test(test_queue),          cmocka_unit_test(test_outbox),
+	        cmocka_unit_test(test_paths),          cmocka_unit_test(test_channel),
 	};
 	return cmocka_run_group_tests_name("vm orders", tests, setup, teardown);
 }

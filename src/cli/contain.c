@@ -149,20 +149,10 @@ int cli_release(const struct cli *cli)
 	return ask_for(cli, "/v1/release", json_pack("{s:I}", "number", (json_int_t)strtoll(text, NULL, 10)), "ended");
 }
 
-/* "2026-01-02T03:04:05.678Z" as people write it; UTC. */
-static const char *moment(const json_t *one, const char *key, const char *never, char *ret_text)
-{
-	const char *text = show_string(one, key);
-	if (strlen(text) < 19)
-		return never;
-	snprintf(ret_text, SHOW_TEXT_MAX, "%.10s %.8s", text, text + 11);
-	return ret_text;
-}
-
 static void row_put(struct libscols_table *table, const json_t *one)
 {
 	char number[SHOW_TEXT_MAX], begun[SHOW_TEXT_MAX], end[SHOW_TEXT_MAX];
-	const char *state = show_string(one, "state"), *until = moment(one, "until", "released", end);
+	const char *state = show_string(one, "state"), *until = show_moment(one, "until", "released", end);
 	struct libscols_line *row = show_row(table);
 	show_cell(row, 0, show_member(one, "number", number), SHOW_PLAIN);
 	show_cell(row, 1, state,
@@ -170,8 +160,8 @@ static void row_put(struct libscols_table *table, const json_t *one)
 	          : strcmp(state, "refused") == 0 ? SHOW_BAD
 	                                          : SHOW_QUIET);
 	show_cell(row, 2, show_string(one, "subject"), SHOW_PLAIN);
-	show_cell(row, 3, moment(one, "begun", "", begun), SHOW_PLAIN);
-	show_cell(row, 4, moment(one, "ended", until, end), SHOW_PLAIN);
+	show_cell(row, 3, show_moment(one, "begun", "", begun), SHOW_PLAIN);
+	show_cell(row, 4, show_moment(one, "ended", until, end), SHOW_PLAIN);
 	show_cell(row, 5, show_string(one, "reason"), SHOW_PLAIN);
 	show_cell(row, 6, show_string(one, "who"), SHOW_QUIET);
 }

@@ -9,16 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "2026-01-02T03:04:05.678Z" as people write it; UTC. */
-static const char *moment_text(const json_t *one, const char *key, char *ret_text)
-{
-	const char *text = show_string(one, key);
-	if (strlen(text) < 19)
-		return "-";
-	snprintf(ret_text, SHOW_TEXT_MAX, "%.10s %.8s", text, text + 11);
-	return ret_text;
-}
-
 static void row_put(struct libscols_table *table, const json_t *one)
 {
 	char text[SHOW_TEXT_MAX];
@@ -27,7 +17,7 @@ static void row_put(struct libscols_table *table, const json_t *one)
 	show_cell(row, 0, show_member(one, "incident", text), SHOW_BOLD);
 	show_cell(row, 1, show_string(one, "file"), gone ? SHOW_QUIET : SHOW_PLAIN);
 	show_cell(row, 2, show_bytes(json_integer_value(json_object_get(one, "bytes")), text), SHOW_PLAIN);
-	show_cell(row, 3, moment_text(one, "taken", text), SHOW_PLAIN);
+	show_cell(row, 3, show_moment(one, "taken", "-", text), SHOW_PLAIN);
 	show_cell(row, 4, gone ? "dropped" : open ? "incident open" : "kept", gone ? SHOW_QUIET : open ? SHOW_WARN : SHOW_PLAIN);
 	show_cell(row, 5, show_string(one, "sha256"), SHOW_PLAIN);
 }

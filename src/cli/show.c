@@ -110,6 +110,15 @@ const char *show_ago(const char *rfc3339, char *ret_text)
 	return ret_text;
 }
 
+const char *show_moment(const json_t *object, const char *key, const char *never, char *ret_text)
+{
+	const char *text = show_string(object, key);
+	if (strlen(text) < 19)
+		return never;
+	snprintf(ret_text, SHOW_TEXT_MAX, "%.10s %.8s", text, text + 11);
+	return ret_text;
+}
+
 const char *show_string(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));

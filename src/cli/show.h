@@ -28,6 +28,8 @@ const char *show_ago(const char *rfc3339, char *ret_text);
 /* Text of a member ("" when absent); numbers too. `ret_text` holds SHOW_TEXT_MAX and is used for numbers only. */
 const char *show_member(const json_t *object, const char *key, char *ret_text);
 const char *show_string(const json_t *object, const char *key);
+/* "2026-01-02T03:04:05.678Z" as people write it; UTC. `never`: there is none. */
+const char *show_moment(const json_t *object, const char *key, const char *never, char *ret_text);
 
 /* A table: columns once, then rows cell by cell; printed with a margin of two. */
 struct libscols_table *show_table_new(const char *const *columns, size_t n_columns);

@@ -192,6 +192,9 @@ struct conf_instance {
  * numbers lie between them (prefix <= 28 and at most CONF_INSTANCES_MAX living: always). */
 void conf_instance(const struct conf *conf, uint32_t number, struct conf_instance *ret_instance);
 
+/* "kb-7" -> 7; 0 when it is no instance's name. */
+uint32_t conf_instance_named(const char *name);
+
 /* Whether two numbers share an address: whoever numbers a new instance goes on to the next number while it clashes with
  * a living one (an instance may live while a whole range of numbers passes by). */
 bool conf_instances_clash(const struct conf *conf, uint32_t a, uint32_t b);

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HOST_OFFSET 1
@@ -50,6 +51,15 @@ void conf_instance(const struct conf *conf, uint32_t number, struct conf_instanc
 	ret_instance->gateway6 = offset6(&conf->guests6, HOST_OFFSET);
 	ret_instance->address4 = offset4(&conf->guests4, (uint32_t)guest_offset(32u - conf->guests4.prefix, number));
 	ret_instance->address6 = offset6(&conf->guests6, guest_offset(128u - conf->guests6.prefix, number));
+}
+
+uint32_t conf_instance_named(const char *name)
+{
+	if (strncmp(name, "kb-", 3) != 0 || name[3] < '1' || name[3] > '9')
+		return 0;
+	char *end;
+	unsigned long number = strtoul(name + 3, &end, 10);
+	return *end == '\0' && number <= UINT32_MAX ? (uint32_t)number : 0;
 }
 
 bool conf_instances_clash(const struct conf *conf, uint32_t a, uint32_t b)

@@ -20,24 +20,13 @@ static enum plan_hold how_named(const char *text, size_t length)
 	return PLAN_HOLD_NONE;
 }
 
-/* "kb-7"; 0: no instance's name. */
-static uint32_t instance_named(const char *name)
-{
-	char again[CONF_NAME_MAX];
-	unsigned number = 0;
-	if (sscanf(name, "kb-%9u", &number) != 1)
-		return 0;
-	snprintf(again, sizeof(again), "kb-%u", number);
-	return strcmp(again, name) == 0 ? number : 0;
-}
-
 /* --- the ledger */
 
 static bool subject_take(const char *subject, struct hold *ret)
 {
 	const char *space = strchr(subject, ' ');
 	ret->how = space ? how_named(subject, (size_t)(space - subject)) : PLAN_HOLD_NONE;
-	ret->instance = space ? instance_named(space + 1) : 0;
+	ret->instance = space ? conf_instance_named(space + 1) : 0;
 	return ret->how != PLAN_HOLD_NONE && ret->instance;
 }
 
@@ -123,7 +112,7 @@ static struct hold *of_instance(struct engine *e, uint32_t instance)
 
 uint64_t hold_begin(struct engine *e, const char *how, const char *name, const char *reason, int64_t for_s, struct err *err)
 {
-	struct hold h = {.how = how_named(how, strlen(how)), .instance = instance_named(name)};
+	struct hold h = {.how = how_named(how, strlen(how)), .instance = conf_instance_named(name)};
 	const struct hold *same = of_instance(e, h.instance);
 	int r = h.how == PLAN_HOLD_NONE   ? err_set(err, -EINVAL, "'%.20s' is none of lock, freeze, stop", how)
 	        : h.instance == 0         ? err_set(err, -EINVAL, "'%.40s' is no instance's name, such as kb-7", name)

@@ -234,8 +234,7 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		if (s->plan.instances[k].hold != PLAN_HOLD_NONE)
 			report_say(reasons, "kb-%u is kept from clients because somebody wanted it: koboshi containments",
 			           s->plan.instances[k].number);
-	bool served = active && active->life == PLAN_LIFE_READY;
-	if (!served)
+	if (!plan_is_served(&s->plan))
 		report_say(reasons, "%s is not served by a healthy instance", s->conf->name);
 	if (standby < s->conf->standby)
 		report_say(reasons, "%s has %u of %u standbys", s->conf->name, standby, s->conf->standby);
@@ -326,9 +325,7 @@ static bool is_alarming(const struct engine *e)
 {
 	for (size_t k = 0; k < e->n_services; k++) {
 		const struct plan *plan = &e->services[k].plan;
-		const struct plan_instance *active = plan_find(plan, plan->target);
-		bool served = active && active->life == PLAN_LIFE_READY;
-		if (plan->brake.until_us || (!served && plan_open_incidents(plan)))
+		if (plan->brake.until_us || (!plan_is_served(plan) && plan_open_incidents(plan)))
 			return true;
 	}
 	return false;

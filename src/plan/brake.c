@@ -38,8 +38,7 @@ bool brake_holds(const struct plan *p)
 
 bool brake_waits(const struct plan *p)
 {
-	const struct plan_instance *active = plan_find(p, p->target);
-	bool stands = active && active->life == PLAN_LIFE_READY && plan_count_standby(p, false) >= p->config.standby;
+	bool stands = plan_is_served(p) && plan_count_standby(p, false) >= p->config.standby;
 	return brake_holds(p) && p->brake.pause_us && stands;
 }
 

@@ -34,8 +34,7 @@ static enum plan_refusal refusal_of(struct plan *p, const struct plan_instance *
 	bool at_rest = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_PAUSED || hold_holds(i->life);
 	if (!at_rest)
 		return PLAN_BUSY;
-	const struct plan_instance *active = plan_find(p, p->target);
-	bool another_serves = active && active != i && active->life == PLAN_LIFE_READY;
+	bool another_serves = plan_is_served(p) && p->target != i->number;
 	if (hold != PLAN_HOLD_NONE && !another_serves && !choice_target(p, i->number))
 		return PLAN_NO_STANDBY;
 	bool stays = hold == PLAN_HOLD_LOCK || hold == PLAN_HOLD_FREEZE;

@@ -120,15 +120,9 @@ static void planned_progress(struct plan_turn *t, struct plan_incident *x)
 	incident_close(t, x);
 }
 
-static bool serving(const struct plan *p)
-{
-	const struct plan_instance *active = plan_find(p, p->target);
-	return active && active->life == PLAN_LIFE_READY;
-}
-
 static void repair_progress(struct plan_turn *t, struct plan_incident *x)
 {
-	if (!serving(t->p))
+	if (!plan_is_served(t->p))
 		return;
 	if (x->steered_us == 0) { /* a standby or spare fell: the service never left */
 		x->steered_us = x->verdict_us;

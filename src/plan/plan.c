@@ -15,6 +15,12 @@ const struct plan_instance *plan_find(const struct plan *p, uint32_t number)
 	return NULL;
 }
 
+bool plan_is_served(const struct plan *p)
+{
+	const struct plan_instance *active = plan_find(p, p->target);
+	return active && active->life == PLAN_LIFE_READY;
+}
+
 struct plan_instance *plan_instance_at(struct plan *p, uint32_t number)
 {
 	return (struct plan_instance *)plan_find(p, number);

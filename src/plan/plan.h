@@ -388,6 +388,7 @@ void plan_step(struct plan *p, const struct plan_event *event, struct plan_updat
 int64_t plan_deadline(const struct plan *p);
 
 const struct plan_instance *plan_find(const struct plan *p, uint32_t number);
+bool plan_is_served(const struct plan *p); /* whoever the service points at stands */
 
 /* Instances that could take over at once (`ready_only`) or soon; proven spares that sleep; incidents that are open. */
 uint32_t plan_count_standby(const struct plan *p, bool ready_only);

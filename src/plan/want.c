@@ -83,8 +83,7 @@ static void want_target(struct plan_turn *t)
 
 static bool active_is_worn(const struct plan *p)
 {
-	const struct plan_instance *active = plan_find(p, p->target);
-	return active && active->worn && active->life == PLAN_LIFE_READY && plan_open_incidents(p) == 0;
+	return plan_is_served(p) && plan_find(p, p->target)->worn && plan_open_incidents(p) == 0;
 }
 
 /* Somebody to whom a worn active one may hand over, or soon. */
@@ -156,8 +155,7 @@ static void want_rotation(struct plan_turn *t)
 static void want_standby(struct plan_turn *t)
 {
 	struct plan *p = t->p;
-	const struct plan_instance *active = plan_find(p, p->target);
-	bool served = active && active->life == PLAN_LIFE_READY;
+	bool served = plan_is_served(p);
 	uint32_t needed = p->config.standby + (served || p->steer.ticket ? 0 : 1);
 	uint32_t renewal = standbys_wanted(p) - p->config.standby + count_worn_standbys(p);
 	bool swaps = served && p->steer.ticket && p->steer.to != p->target && p->steer.victim == 0; /* and will stand by itself */

@@ -183,7 +183,7 @@ static int order_observe(struct vm *vm, const struct wire_order *order unused_ar
 		return vm_libvirt_error(err, "listing the guests");
 	size_t beyond = 0;
 	for (int i = 0; i < n; i++) {
-		uint32_t number = vm_name_number(virDomainGetName(domains[i]));
+		uint32_t number = conf_instance_named(virDomainGetName(domains[i]));
 		enum wire_guest guest = number > 0 ? vm_domain_state(domains[i]) : WIRE_GUEST_ABSENT;
 		virDomainFree(domains[i]);
 		if (number == 0 || guest == WIRE_GUEST_ABSENT)

@@ -112,7 +112,7 @@ static const char *stopped_text(int detail)
 static int on_lifecycle(virConnectPtr conn unused_arg, virDomainPtr domain, int event, int detail, void *opaque)
 {
 	struct vm *vm = opaque;
-	uint32_t number = vm_name_number(virDomainGetName(domain));
+	uint32_t number = conf_instance_named(virDomainGetName(domain));
 	if (number == 0)
 		return 0;
 	if (event == VIR_DOMAIN_EVENT_STARTED)
@@ -132,7 +132,7 @@ static int on_lifecycle(virConnectPtr conn unused_arg, virDomainPtr domain, int 
 static void on_reboot(virConnectPtr conn unused_arg, virDomainPtr domain, void *opaque)
 {
 	struct vm *vm = opaque;
-	uint32_t number = vm_name_number(virDomainGetName(domain));
+	uint32_t number = conf_instance_named(virDomainGetName(domain));
 	if (number > 0)
 		outbox_note(vm->outbox, NOTICE_GUEST_RESET, number, 0, "the guest rebooted by itself");
 }
@@ -158,7 +158,7 @@ static void on_io_error(virConnectPtr conn unused_arg, virDomainPtr domain, cons
 {
 	struct vm *vm = opaque;
 	char text[WIRE_TEXT_MAX];
-	uint32_t number = vm_name_number(virDomainGetName(domain));
+	uint32_t number = conf_instance_named(virDomainGetName(domain));
 	if (number == 0 || !io_error_is_news(number))
 		return;
 	snprintf(text, sizeof(text), "an input or output error on %.32s%s%.64s", device ? device : "a disk",
@@ -169,7 +169,7 @@ static void on_io_error(virConnectPtr conn unused_arg, virDomainPtr domain, cons
 static void on_watchdog(virConnectPtr conn unused_arg, virDomainPtr domain, int action unused_arg, void *opaque)
 {
 	struct vm *vm = opaque;
-	uint32_t number = vm_name_number(virDomainGetName(domain));
+	uint32_t number = conf_instance_named(virDomainGetName(domain));
 	if (number > 0)
 		outbox_note(vm->outbox, NOTICE_GUEST_WATCHDOG, number, 0, "the guest stopped feeding its watchdog");
 }

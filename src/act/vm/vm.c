@@ -117,12 +117,3 @@ enum wire_guest vm_domain_state(virDomainPtr domain)
 		return WIRE_GUEST_OFF;
 	}
 }
-
-uint32_t vm_name_number(const char *name)
-{
-	if (strncmp(name, "kb-", 3) != 0 || name[3] < '1' || name[3] > '9')
-		return 0;
-	char *end;
-	unsigned long number = strtoul(name + 3, &end, 10);
-	return *end == '\0' && number <= UINT32_MAX ? (uint32_t)number : 0;
-}

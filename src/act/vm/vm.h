@@ -44,6 +44,3 @@ enum wire_guest vm_domain_state(virDomainPtr domain);
 
 /* libvirt's last error of this thread as ours; `what` is what was being done. */
 int vm_libvirt_error(struct err *err, const char *what);
-
-/* "kb-7" -> 7; 0 when it is no name of ours. */
-uint32_t vm_name_number(const char *name);

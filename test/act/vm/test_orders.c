@@ -362,10 +362,10 @@ static void test_refused(void **state unused_arg)
 	assert_int_equal(order(ORDER_VM_SUSPEND, 0, &answer), -EINVAL);
 	assert_int_equal(order(ORDER_VM_CREATE, 7, &answer), -EINVAL); /* variant 5 */
 	assert_non_null(strstr(answer.text, "no variant number 5"));
-	assert_int_equal(vm_name_number("kb-7"), 7);
-	assert_int_equal(vm_name_number("kb-07"), 0);
-	assert_int_equal(vm_name_number("kb-7x"), 0);
-	assert_int_equal(vm_name_number("kb-4294967296"), 0);
+	assert_int_equal(conf_instance_named("kb-7"), 7);
+	assert_int_equal(conf_instance_named("kb-07"), 0);
+	assert_int_equal(conf_instance_named("kb-7x"), 0);
+	assert_int_equal(conf_instance_named("kb-4294967296"), 0);
 }
 
 static void test_console(void **state unused_arg)

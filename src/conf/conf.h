@@ -86,6 +86,8 @@ struct conf_service {
 	struct conf_probe probe;
 	/* What its guests may open: a MUD file (RFC 8520). "": nothing at all. See src/mud/profile.h. */
 	char profile[CONF_PATH_MAX];
+	/* Folder of this host in which its data lies, outside of all guests, which share it. "": each guest keeps its own. */
+	char vault[CONF_PATH_MAX];
 	enum conf_outside {
 		CONF_OUTSIDE_COUNT, /* passes all the same */
 		CONF_OUTSIDE_LIMIT, /* `outside_rate` packets a second pass, of each guest */

@@ -71,6 +71,10 @@ static const struct field agent_fields[] = {
         {"list", SHA256, AT(image, agent_list)},
 };
 
+static const struct field data_fields[] = {
+        {"path", PATH, AT(image, data)},
+};
+
 /* What is being read, for the sentence when it is refused. */
 struct reader {
 	const char *name;
@@ -373,6 +377,18 @@ static int read_agent(struct reader *r, const json_t *root, struct image *image)
 	return e;
 }
 
+/* An image whose service keeps nothing has none. */
+static int read_data(struct reader *r, const json_t *root, struct image *image)
+{
+	json_t *data = json_object_get(root, "data");
+	if (!data)
+		return 0;
+	text_copy(r->where, sizeof(r->where), "data");
+	int e = read_object(r, data_fields, countof(data_fields), data, image);
+	r->where[0] = '\0';
+	return e;
+}
+
 static int read_format(const struct reader *r, const json_t *root)
 {
 	const json_t *format = json_object_get(root, "format");
@@ -408,6 +424,8 @@ static int read_image(struct reader *r, const json_t *root, struct image *image)
 		e = read_service(r, root, image);
 	if (e == 0)
 		e = read_agent(r, root, image);
+	if (e == 0)
+		e = read_data(r, root, image);
 	if (e == 0 && image->n_files == 0)
 		return refuse(r, "files", "is empty: there is nothing to start");
 	return e;

@@ -516,6 +516,46 @@ def a_bad_file_in_the_data_of_an_instance_fells_it(asking: clients.Clients) -> N
         shell.wait_for("nobody who watches", lambda: (api.try_call("GET", "/v1/files") or {}).get("watching") is False, 20, 0.05)
 
 
+def reading(*argv: str) -> Json:
+    """What the service answers to a client about its readings."""
+    url = f"http://{layout.SERVICE4}/api/reading"
+    asked = subprocess.run(network.client_exec("curl", "-s", "-m", "10", *argv, url), capture_output=True, text=True, check=True)
+    return json.loads(asked.stdout)
+
+
+def replace_all() -> None:
+    """Every guest by a new one, of the configuration that is in force now."""
+    old = set(scene.numbers(api.wait_whole()))
+    while old & set(scene.numbers(api.wait_whole())):
+        first = api.newest_incident() + 1
+        guest.kill(max(old & set(scene.numbers(api.wait_whole()))))
+        scene.wait_closed(first, 0)
+
+
+@test
+def what_the_service_keeps_outlives_the_guest(asking: clients.Clients) -> None:
+    vault = layout.STATE / "vault"
+    configured(lambda text: text + f"    vault: {{path: {vault}}}\n", ("active", "standby", "spare"))
+    replace_all()
+    for value in (20.5, 21.5):
+        said = reading("-d", json.dumps({"value": value}))
+        check(said["value"] == value, f"a reading is taken: {said}")
+    before, served = reading(), set()
+    check(json.loads((vault / "readings.json").read_text(encoding="ascii")) == before, f"it lies on the host: {before}")
+    for _ in range(2):
+        played = scene.play(asking, FAULTS["close-port"])
+        served.add(api.active(played.after)["variant"])
+        after = reading()
+        check(after == before, f"whoever took over has what was written: {after}, {before}")
+    check(len(served) == 2, f"it was other software each time: {served}")
+    said = reading("-d", json.dumps({"value": -3}))
+    check(said["stored"] == before["stored"] + 1, f"and goes on from there: {said}")
+    check(vault.stat().st_mode & 0o777 == 0o700, "nobody but root gets at it on the host")
+    configured(lambda text: text, ("active", "standby", "spare"))
+    replace_all()
+    asking.wait_good(shell.now_us(), 10)
+
+
 @test
 def a_changed_program_of_ours_is_told(_asking: clients.Clients) -> None:
     before, first = api.wait_whole(), api.newest_incident()

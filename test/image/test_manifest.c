@@ -99,6 +99,9 @@ static const struct row rows[] = {
         {"service.ports", "[\"53/udp\", \"65535/tcp\"]", NULL},
         {"service.user", "1", "service.user is not known"},
         {"agent", "7", "agent must be an object"},
+        {"data", "7", "data must be an object"},
+        {"data", "{}", "data.path is missing"},
+        {"data", "{\"path\": \"var\"}", "data.path must be a path"},
         {"agent", "{}", "agent.list is missing"},
         {"agent", "{\"list\": \"12\"}", "agent.list must be 64"},
 };

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #define QEMU_PROGRAM "/usr/bin/qemu-system-x86_64"
@@ -111,6 +112,30 @@ static int image_ready(struct create *create, struct err *err)
 	return image_find(create, err);
 }
 
+/* The folder that the guest shares; NULL: it keeps to itself what it writes. */
+static const char *vault_of(const struct create *create)
+{
+	return create->service->vault[0] ? create->service->vault : NULL;
+}
+
+/* Root's alone: what a guest writes there may bear any owner and any mode. */
+static int vault_ready(const struct create *create, struct err *err)
+{
+	struct stat status;
+	const char *path = vault_of(create);
+	if (!path)
+		return 0;
+	if (!create->image->data[0])
+		return err_set(err, -ENOTSUP, "service %s has a vault, and image %s does not say where its service's data lies ('data' in "
+		               "its manifest)",
+		               create->service->name, create->variant);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_set(err, -errno, "vault %s: cannot make this folder: %s", path, strerror(errno));
+	if (lstat(path, &status) < 0 || !S_ISDIR(status.st_mode))
+		return err_set(err, -ENOTDIR, "vault %s: is no folder", path);
+	return 0;
+}
+
 static int folder_fill(struct create *create, struct err *err)
 {
 	const struct vm *vm = create->vm;
@@ -125,7 +150,7 @@ static int folder_fill(struct create *create, struct err *err)
 	int r = folder_make(vm, number, err);
 	if (r < 0)
 		return r;
-	seed_write(&create->instance, create->key, tag, &seed);
+	seed_write(&create->instance, create->key, tag, vault_of(create) ? create->image->data : NULL, &seed);
 	auto_free uint8_t *disk = seed_disk(&seed, &size);
 	folder_path(vm, number, "seed.iso", create->seed);
 	folder_path(vm, number, "console.log", create->console);
@@ -159,6 +184,7 @@ static char *recipe_xml(const struct create *create)
 	        .agent_socket = create->agent,
 	        .lab_socket = create->vm->conf.lab ? create->lab : NULL,
 	        .tap = create->instance.tap,
+	        .vault = vault_of(create),
 	};
 	memcpy(recipe.mac, create->instance.mac, sizeof(recipe.mac));
 	return domain_xml(&recipe);
@@ -231,6 +257,8 @@ static int create_run(struct create *create, struct wire_answer *answer, struct 
 	r = image_ready(create, err);
 	if (r == 0)
 		r = host_check(create, err);
+	if (r == 0)
+		r = vault_ready(create, err);
 	if (r == 0)
 		r = verify_image(&create->vm->verify, create->image, create->dir, err);
 	if (r < 0)

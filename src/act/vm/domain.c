@@ -14,7 +14,9 @@
 #include <stdio.h>
 
 /* Slots on the root bus; 0x1f is q35's own. */
-enum { SLOT_ROOT = 2, SLOT_SEED, SLOT_CARD, SLOT_RANDOM, SLOT_SERIAL, SLOT_PANIC, SLOT_WATCHDOG };
+enum { SLOT_ROOT = 2, SLOT_SEED, SLOT_CARD, SLOT_RANDOM, SLOT_SERIAL, SLOT_PANIC, SLOT_WATCHDOG, SLOT_VAULT };
+
+#define VIRTIOFSD "/usr/lib/qemu/virtiofsd" /* of Debian 12's qemu-system-common */
 
 static void text_put(FILE *out, const char *text)
 {
@@ -82,6 +84,21 @@ static void card_put(FILE *out, const struct domain_recipe *recipe, int carrier)
 	fputs("    </interface>\n", out);
 }
 
+/* Nothing is cached: several guests share it, and who takes over reads what the other has written. */
+static void vault_put(FILE *out, const char *folder)
+{
+	if (!folder)
+		return;
+	fputs("    <filesystem type='mount' accessmode='passthrough'>\n      <driver type='virtiofs'/>\n"
+	      "      <binary path='" VIRTIOFSD "' xattr='off'>\n        <cache mode='none'/>\n        <sandbox mode='namespace'/>\n"
+	      "      </binary>\n",
+	      out);
+	attribute_put(out, "      <source dir='", folder, "'/>\n");
+	fputs("      <target dir='" DOMAIN_VAULT "'/>\n", out);
+	slot_put(out, SLOT_VAULT);
+	fputs("    </filesystem>\n", out);
+}
+
 static void boot_put(FILE *out, const struct domain_recipe *recipe)
 {
 	fputs("  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n", out);
@@ -127,6 +144,7 @@ static void devices_put(FILE *out, const struct domain_recipe *recipe)
 	attribute_put(out, "    <serial type='file'>\n      <source path='", recipe->console, "' append='on'/>\n");
 	fputs("      <target type='isa-serial' port='0'/>\n    </serial>\n", out);
 	channels_put(out, recipe);
+	vault_put(out, recipe->vault);
 	fputs("    <rng model='virtio'>\n      <backend model='random'>/dev/urandom</backend>\n", out);
 	slot_put(out, SLOT_RANDOM);
 	/* sleeps until something in the guest opens it; then its silence is told, and the engine decides what comes of it */
@@ -172,6 +190,8 @@ char *domain_xml(const struct domain_recipe *recipe)
 	fputs(">\n", out);
 	element_put(out, "  ", "name", recipe->name);
 	fprintf(out, "  <memory unit='MiB'>%u</memory>\n  <vcpu>%u</vcpu>\n", recipe->memory_mib, recipe->cpus);
+	if (recipe->vault) /* the process that serves the folder reads and writes the guest's memory */
+		fputs("  <memoryBacking>\n    <source type='memfd'/>\n    <access mode='shared'/>\n  </memoryBacking>\n", out);
 	if (recipe->virt == DOMAIN_TEST) {
 		fputs("  <os>\n    <type>hvm</type>\n  </os>\n", out);
 	} else {

@@ -12,9 +12,12 @@ struct domain_recipe {
 	const char *seed, *console;                   /* in the guest's folder */
 	const char *agent_socket;                     /* of the agent's channel, wire/agent.h; NULL: none */
 	const char *lab_socket;                       /* NULL: no laboratory channel */
+	const char *vault;                            /* folder that it shares under the name DOMAIN_VAULT; NULL: none */
 	const char *tap;                              /* NULL: no network card (proof of an accelerator) */
 	uint8_t mac[6];
 };
+
+#define DOMAIN_VAULT "koboshi"
 
 /* New text, caller frees. Everything is escaped. */
 char *domain_xml(const struct domain_recipe *recipe);

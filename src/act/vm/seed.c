@@ -6,6 +6,7 @@
  */
 #include "act/vm/seed.h"
 
+#include "act/vm/domain.h"
 #include "act/vm/iso.h"
 #include "lib/bytes.h"
 
@@ -46,7 +47,15 @@ static void seed_network(const struct conf_instance *instance, char *to, size_t 
 	assert(length > 0 && (size_t)length < size);
 }
 
-void seed_write(const struct conf_instance *instance, const uint8_t key[static WIRE_KEY_SIZE], uint32_t tag,
+/* No program is run from there, and no device or right comes with a file. */
+static void seed_data(const char *path, char *to, size_t size)
+{
+	int length = snprintf(to, size, "mounts:\n  - [\"" DOMAIN_VAULT "\", \"%s\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n",
+	                      path);
+	assert(length > 0 && (size_t)length < size);
+}
+
+void seed_write(const struct conf_instance *instance, const uint8_t key[static WIRE_KEY_SIZE], uint32_t tag, const char *data,
                 struct seed *ret_seed)
 {
 	char hex[2 * WIRE_KEY_SIZE + 1];
@@ -66,6 +75,9 @@ void seed_write(const struct conf_instance *instance, const uint8_t key[static W
 	         "    permissions: \"0600\"\n"
 	         "    content: \"%s\"\n",
 	         hex);
+	size_t used = strlen(ret_seed->user_data);
+	if (data)
+		seed_data(data, ret_seed->user_data + used, sizeof(ret_seed->user_data) - used);
 	seed_network(instance, ret_seed->network_config, sizeof(ret_seed->network_config));
 }
 

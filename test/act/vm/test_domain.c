@@ -49,6 +49,20 @@ static void test_escaped(void **state unused_arg)
 	assert_non_null(strstr(xml, "<source file='/x&apos;/&gt;&lt;evil/&gt;'/>"));
 }
 
+/* Of several guests each has the folder, none has it in its cache, and none gets it without asking. */
+static void test_vault(void **state unused_arg)
+{
+	struct domain_recipe recipe = plain;
+	auto_free char *without = domain_xml(&recipe);
+	assert_null(strstr(without, "virtiofs"));
+	assert_null(strstr(without, "memfd"));
+	recipe.vault = "/vault/'a";
+	auto_free char *with = domain_xml(&recipe);
+	assert_non_null(strstr(with, "<source dir='/vault/&apos;a'/>\n      <target dir='koboshi'/>"));
+	assert_non_null(strstr(with, "<cache mode='none'/>"));
+	assert_non_null(strstr(with, "<source type='memfd'/>"));
+}
+
 static void test_variants(void **state unused_arg)
 {
 	struct domain_recipe recipe = plain;
@@ -79,7 +93,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_golden),
 	        cmocka_unit_test(test_escaped),
-	        cmocka_unit_test(test_variants),
+	        cmocka_unit_test(test_vault), cmocka_unit_test(test_variants),
 	};
 	return cmocka_run_group_tests_name("vm domain", tests, NULL, NULL);
 }

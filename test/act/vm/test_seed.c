@@ -28,7 +28,7 @@ static void seed_make(struct seed *seed)
 	uint8_t key[WIRE_KEY_SIZE];
 	memset(key, 0xa5, sizeof(key));
 	instance_make(&instance);
-	seed_write(&instance, key, 0xdeadbeef, seed);
+	seed_write(&instance, key, 0xdeadbeef, NULL, seed);
 }
 
 static void test_content(void **state unused_arg)
@@ -41,6 +41,7 @@ static void test_content(void **state unused_arg)
 	assert_non_null(strstr(seed.user_data, "permissions: \"0600\""));
 	assert_non_null(strstr(seed.user_data, "content: \"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\""));
 	assert_non_null(strstr(seed.user_data, "lock_passwd: true"));
+	assert_null(strstr(seed.user_data, "mounts:"));
 	assert_non_null(strstr(seed.network_config, "macaddress: \"02:6b:6f:00:00:07\""));
 	assert_non_null(strstr(seed.network_config, "\"198.51.100.9/32\""));
 	assert_non_null(strstr(seed.network_config, "\"2001:db8:1::9/128\""));
@@ -58,7 +59,11 @@ static void test_long(void **state unused_arg)
 	inet_pton(AF_INET6, "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe", &instance.address6);
 	inet_pton(AF_INET6, "2001:db8:ffff:ffff:ffff:ffff:ffff:fffd", &instance.gateway6);
 	memset(instance.name, 'x', sizeof(instance.name) - 1);
-	seed_write(&instance, key, 1, &seed);
+	char path[192];
+	memset(path, '/', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	seed_write(&instance, key, 1, path, &seed);
+	assert_non_null(strstr(seed.user_data, "////\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n"));
 	assert_non_null(strstr(seed.network_config, "fffd\"\n        on-link: true\n"));
 }
 

@@ -122,6 +122,12 @@ what == "user-data" {
 	}
 	if ($0 ~ /^[ \t]*(#.*)?$/) next
 	if ($0 ~ /^[A-Za-z_]/) { item_end(); top = key_of($0); next }
+	if (top == "mounts" && $0 ~ /^ *- *\[ *".*" *\] *$/) { # ["tag", "path", "type", "options", ...]: options hold commas, so each word is quoted
+		line = $0; sub(/^ *- *\[ *"/, "", line); sub(/" *\] *$/, "", line)
+		if (split(line, list, /" *, *"/) >= 4 && list[2] ~ /^\// && list[2] !~ /\.\.(\/|$)/)
+			print "seed_data " quote(list[1]) " " quote(list[2]) " " quote(list[3]) " " quote(list[4])
+		next
+	}
 	if (top != "write_files" && top != "chpasswd" && top != "users") next
 	line = $0
 	if (line ~ /^ *- /) {

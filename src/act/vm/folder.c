@@ -11,11 +11,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define RECORD_MAX 512
+#define RECORD_MAX 640
 
-void folder_settings(const struct conf_service *service unused_arg, uint32_t memory_mib, char *ret_text, size_t size)
+void folder_settings(const struct conf_service *service, uint32_t memory_mib, char *ret_text, size_t size)
 {
-	snprintf(ret_text, size, "memory %u MiB", memory_mib);
+	snprintf(ret_text, size, "memory %u MiB%s%s", memory_mib, service->vault[0] ? ", vault " : "", service->vault);
 }
 
 void folder_path(const struct vm *vm, uint32_t number, const char *file, char ret_path[static VM_PATH_MAX])
@@ -96,7 +96,7 @@ int folder_record_read(const struct vm *vm, uint32_t number, struct folder_recor
 	int r = file_read(path, RECORD_MAX, &bytes, &size, err);
 	if (r < 0)
 		return r;
-	if (sscanf((const char *)bytes, "service %31s\nvariant %31s\nmanifest %64s\nsettings %159[^\n]", record.service,
+	if (sscanf((const char *)bytes, "service %31s\nvariant %31s\nmanifest %64s\nsettings %255[^\n]", record.service,
 	           record.variant, manifest, record.settings) < 3 || /* older ones say nothing of settings */
 	    !bytes_from_hex(manifest, record.manifest, IMAGE_SHA256))
 		return err_set(err, -EBADMSG, "%s: does not say service, variant and manifest", path);

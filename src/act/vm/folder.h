@@ -13,7 +13,7 @@
 struct folder_record {
 	char service[CONF_NAME_MAX], variant[CONF_NAME_MAX];
 	uint8_t manifest[IMAGE_SHA256];
-	char settings[160]; /* folder_settings() of when it was made */
+	char settings[256]; /* folder_settings() of when it was made */
 	uint8_t key[WIRE_KEY_SIZE];
 	uint8_t agent_key[WIRE_KEY_SIZE]; /* written with the others, read by folder_agent_key() alone */
 };

@@ -242,7 +242,7 @@ static const struct yaml_key probe_keys[] = {
 };
 
 static const struct yaml_key vault_keys[] = {
-	{.key = "path", .type = YAML_PATH, YAML_FIELD(struct conf_service, vault), .required = true,
+	{.key = "path", .type = YAML_PATH, YAML_FIELD(struct conf_service, vault),
 	 .help = "Folder of this host; made for root alone if it is not there, its parent must be. On a file system of its own it can "
 	         "be full without harm to others."},
 	{.key = NULL},
@@ -279,15 +279,12 @@ static const struct yaml_key service_keys[] = {
 	 .max = 64ull << 30, .help = "Memory of one guest. Default: what the image's manifest asks for."},
 	{.key = "drain", .type = YAML_DURATION, YAML_FIELD(struct conf_service, drain_ms), .max = 3600000, .fallback = "5s",
 	 .help = "Planned switch: so long may old connections go on."},
-<<<<<<< HEAD
 	{.key = "max_exposure", .type = YAML_DURATION, YAML_FIELD(struct conf_service, max_exposure_ms), .max = 2592000000ull,
 	 .fallback = "24h", .help = "Whoever clients could reach for so long hands over, without a fault and without a failed request, and is "
 	         "replaced by a new guest, of another variant where that can be had: what got in unseen does not stay. _0s_: never."},
-=======
 	{.key = "vault", .type = YAML_MAP, .keys = vault_keys, .help = "Where the service's data lies: outside of the guests (virtiofs), which "
 	         "can be replaced then without loss. Without it what a guest has written is gone with it. The images must name the folder "
 	         "that the service writes into."},
->>>>>>> cef8d97 (wip: vault)
 	{.key = "probe", .type = YAML_MAP, .keys = probe_keys, .help = "How the service is asked whether it lives."},
 	{.key = NULL},
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define EXPOSURE_LEAST_MS 10000u
+#define VAULT_EVERY_LEAST_MS 1000u
 #define CONF_WANTED_MAX 16 /* of all services; the processes' messages hold 24, and the dying need room */
 
 /* Mask of a prefix, host order; a shift by 32 would be undefined. */
@@ -263,11 +264,33 @@ static int check_files(const struct check *c)
 	return r;
 }
 
+/* What two services share one could take from the other. */
+static int check_vault(const struct check *c)
+{
+	struct conf_vault *v = &c->service->vault;
+	const struct yaml_node *node = place(c, "vault");
+	if (!node)
+		return 0;
+	if (!v->path[0])
+		return yaml_fail(node, c->err, "'vault' has no 'path'");
+	if (v->every_ms > 0 && v->every_ms < VAULT_EVERY_LEAST_MS)
+		return yaml_fail(node, c->err, "'every' (%ums) is 0s (only when asked for) or at least %us", v->every_ms,
+		                 VAULT_EVERY_LEAST_MS / 1000);
+	for (size_t i = 0; &c->conf->services[i] < c->service; i++)
+		if (strcmp(c->conf->services[i].vault.path, v->path) == 0)
+			return yaml_fail(node, c->err, "services '%s' and '%s' have the same vault", c->conf->services[i].name,
+			                 c->service->name);
+	if (!v->repository[0] &&
+	    snprintf(v->repository, sizeof(v->repository), "%s/repository", v->path) >= (int)sizeof(v->repository))
+		return yaml_fail(node, c->err, "'path' is too long to have a repository in it");
+	return 0;
+}
+
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
 	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_exposure,
 	                                                      check_variants,   check_addresses,     check_clients,
-	                                                      check_outside,    check_others};
+	                                                      check_outside,    check_others,        check_vault};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

@@ -109,6 +109,11 @@ const struct conf_service *conf_service_named(const struct conf *conf, const cha
 	return NULL;
 }
 
+void conf_vault_data(const struct conf_vault *vault, char ret_path[static CONF_VAULT_PATH_MAX])
+{
+	snprintf(ret_path, CONF_VAULT_PATH_MAX, "%s/data", vault->path);
+}
+
 void conf_ledger_dir(const char *state_dir, char ret_path[static CONF_PATH_MAX + 16])
 {
 	snprintf(ret_path, CONF_PATH_MAX + 16, "%s/ledger", state_dir);

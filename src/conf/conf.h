@@ -67,6 +67,15 @@ struct conf_probe {
 	size_t n_peer_ignore;
 };
 
+struct conf_vault {                      /* where a service's data lies, outside of its guests */
+	char path[CONF_PATH_MAX];        /* folder of this host; "": each guest keeps its own data */
+	char repository[CONF_PATH_MAX];  /* as restic names one; default: PATH/repository */
+	char credentials[CONF_PATH_MAX]; /* file of NAME=VALUE lines for restic's environment; "": none */
+	uint32_t every_ms;               /* between backups; 0 (never) or 1 s .. 30 days, default 60 s */
+	enum conf_compromise { CONF_COMPROMISE_KEEP, CONF_COMPROMISE_ROLLBACK } on_compromise; /* default keep */
+	uint32_t keep_last, keep_hourly, keep_daily; /* snapshots; defaults 60, 24, 30 */
+};
+
 struct conf_service {
 	char name[CONF_NAME_MAX];
 	bool has_address4, has_address6; /* at least one */
@@ -86,8 +95,7 @@ struct conf_service {
 	struct conf_probe probe;
 	/* What its guests may open: a MUD file (RFC 8520). "": nothing at all. See src/mud/profile.h. */
 	char profile[CONF_PATH_MAX];
-	/* Folder of this host in which its data lies, outside of all guests, which share it. "": each guest keeps its own. */
-	char vault[CONF_PATH_MAX];
+	struct conf_vault vault;
 	enum conf_outside {
 		CONF_OUTSIDE_COUNT, /* passes all the same */
 		CONF_OUTSIDE_LIMIT, /* `outside_rate` packets a second pass, of each guest */
@@ -168,6 +176,10 @@ struct conf {
 /* Below the state folder, and all that the engine's user owns there: what root's processes write and read lies beside it, where a
  * taken-over engine cannot put links or other files in its place. */
 void conf_ledger_dir(const char *state_dir, char ret_path[static CONF_PATH_MAX + 16]);
+
+/* Parts of a vault: what the guests share, and beside it what only koboshi-vault touches. */
+#define CONF_VAULT_PATH_MAX (CONF_PATH_MAX + 64)
+void conf_vault_data(const struct conf_vault *vault, char ret_path[static CONF_VAULT_PATH_MAX]);
 
 /* Reads `path` and its drop-ins, checks everything, fills defaults. On failure nothing is touched and `err` names
  * file:line:column and what to do ("koboshi.yaml:12:5: unknown key 'intervall', did you mean 'interval'?"). */

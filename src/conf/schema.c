@@ -241,10 +241,29 @@ static const struct yaml_key probe_keys[] = {
 	{.key = NULL},
 };
 
+static const char *const compromise_words[] = {"keep", "rollback", NULL};
+
 static const struct yaml_key vault_keys[] = {
-	{.key = "path", .type = YAML_PATH, YAML_FIELD(struct conf_service, vault),
-	 .help = "Folder of this host; made for root alone if it is not there, its parent must be. On a file system of its own it can "
-	         "be full without harm to others."},
+	{.key = "path", .type = YAML_PATH, YAML_FIELD(struct conf_service, vault.path),
+	 .help = "Folder of this host; made for root alone if it is not there, its parent must be. The guests share _data_ in it; backups, and "
+	         "what was changed before a rollback, lie beside that. On a file system of its own it can be full without harm to others."},
+	{.key = "repository", .type = YAML_TEXT, YAML_FIELD(struct conf_service, vault.repository),
+	 .help = "Where backups go, as *restic*(1) names a repository: a folder, _rest:https://..._, _s3:https://..._ Default: a folder in "
+	         "_path_. The password is made at the first start and lies in _path_/password: without a copy of it elsewhere the backups "
+	         "are lost with this device."},
+	{.key = "credentials", .type = YAML_PATH, YAML_FIELD(struct conf_service, vault.credentials),
+	 .help = "File of lines NAME=VALUE that restic finds in its environment, such as AWS_ACCESS_KEY_ID."},
+	{.key = "every", .type = YAML_DURATION, YAML_FIELD(struct conf_service, vault.every_ms), .max = 2592000000ull, .fallback = "60s",
+	 .help = "Time from one backup to the next; where nothing was changed there is none. _0s_: only when asked for."},
+	{.key = "on_compromise", .type = YAML_WORD, YAML_FIELD(struct conf_service, vault.on_compromise), .words = compromise_words,
+	 .fallback = "keep", .help = "When a guest was taken over: _rollback_ brings the data back to the last snapshot from before the first "
+	 "evidence; what was changed since is put aside (*koboshi data*). A service that holds data in memory must read it anew by itself."},
+	{.key = "keep_last", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, vault.keep_last), .min = 1, .max = 200,
+	 .fallback = "60", .help = "So many of the newest snapshots stay, ..."},
+	{.key = "keep_hourly", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, vault.keep_hourly), .max = 100, .fallback = "24",
+	 .help = "... beside these the last one of an hour, for so many hours that have one, ..."},
+	{.key = "keep_daily", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, vault.keep_daily), .max = 100, .fallback = "30",
+	 .help = "... and the last one of a day, for so many days. The last good one always stays."},
 	{.key = NULL},
 };
 

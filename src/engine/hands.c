@@ -276,7 +276,7 @@ static void refuse(struct hand *hand, const struct pending *p)
 
 void hands_send(struct hands *h, const struct wire_order *order, const struct hands_cookie *cookie)
 {
-	enum wire_role role = order_is_for((enum order_type)order->type, WIRE_NET) ? WIRE_NET : WIRE_VM;
+	enum wire_role role = order_role((enum order_type)order->type);
 	struct hand *hand = &h->hands[role];
 	struct pending *slot = NULL, fresh = {.used = true, .order = *order, .cookie = *cookie};
 	fresh.order.id = ++h->last_id;

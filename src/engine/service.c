@@ -305,7 +305,7 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 	}
 	for (size_t k = 0; k < s->update.n_notes; k++)
 		if (s->update.notes[k].step == PLAN_STEP_LATE)
-			late(e, order_is_for(orders[s->update.notes[k].order].type, WIRE_NET) ? WIRE_NET : WIRE_VM);
+			late(e, order_role(orders[s->update.notes[k].order].type));
 }
 
 void service_step(struct engine_service *s, struct plan_event *event)

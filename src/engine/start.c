@@ -139,7 +139,7 @@ static void ask(struct engine *e, enum order_type type)
 {
 	struct wire_order order = {.type = type};
 	struct hands_cookie cookie = {0};
-	e->asked_us[order_is_for(type, WIRE_NET) ? WIRE_NET : WIRE_VM] = clock_monotonic_us();
+	e->asked_us[order_role(type)] = clock_monotonic_us();
 	hands_send(e->hands, &order, &cookie);
 }
 

@@ -60,7 +60,8 @@ struct image {
 	size_t n_ports;
 	uint8_t recipe_sha256[IMAGE_SHA256];
 	bool has_agent; /* "agent": {"list": ...}, may be missing: koboshi-guest runs in it and speaks on its port */
-	char data[192]; /* "data": {"path": ...}, may be missing: what its service writes lies in this folder of the guest; "": nothing */
+	char data[192]; /* "data": {"path": ...}, may be missing: what its service writes lies in this folder of the guest; "":
+	                   nothing */
 	uint8_t agent_list[IMAGE_SHA256]; /* of the file that names the programs that may run */
 };
 

@@ -32,6 +32,7 @@ const struct child_spec child_specs[CHILD_SPECS] = {
          .program = "koboshi-scan",
          .only_files = true,
          .oom_score = 500}, /* the first that can be done without */
+        {.role = WIRE_VAULT, .program = "koboshi-vault", .only_vault = true, .oom_score = 100},
         {.role = WIRE_ENGINE,
          .program = "koboshi-engine",
          .as_engine_user = true,
@@ -39,6 +40,11 @@ const struct child_spec child_specs[CHILD_SPECS] = {
          .confined = true,
          .oom_score = -500},
 };
+
+bool child_is_wanted(const struct child_spec *spec, const struct settings *settings)
+{
+	return (!spec->only_files || settings->files) && (!spec->only_vault || settings->vault);
+}
 
 static void oom_score_set(int score)
 {

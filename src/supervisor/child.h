@@ -12,12 +12,13 @@ struct child_spec {
 	bool as_engine_user; /* else root: the actuator drops what it does not need by itself, it knows best */
 	bool api;            /* gets the API's socket */
 	bool tarpit;         /* gets the sockets behind the decoys */
-	bool only_files;     /* started only while the configuration names folders to watch */
+	bool only_files;     /* started only while the configuration names folders to watch, ... */
+	bool only_vault;     /* ... or a vault */
 	bool confined;       /* no_new_privs, and no capability can come back */
 	int oom_score;       /* what the kernel should kill last; guests inherit the vm actuator's and shall not be spared */
 };
 
-#define CHILD_SPECS 6
+#define CHILD_SPECS 7
 extern const struct child_spec child_specs[CHILD_SPECS];
 
 /* Why we end a child. */
@@ -43,6 +44,9 @@ struct child {
 	struct progress progress; /* engine only */
 	char last_exit[32];       /* one word, "-" before the first end */
 };
+
+/* Whether it is started at all with this configuration. */
+bool child_is_wanted(const struct child_spec *spec, const struct settings *settings);
 
 struct child_world { /* what all children are started with */
 	const char *libexec, *config;

@@ -38,7 +38,7 @@ static int programs_check(const struct settings *settings, const char *libexec, 
 {
 	char path[PATH_MAX];
 	for (size_t i = 0; i < CHILD_SPECS; i++) {
-		if (child_specs[i].only_files && !settings->files)
+		if (!child_is_wanted(&child_specs[i], settings))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", libexec, child_specs[i].program);
 		if (access(path, X_OK) != 0)

@@ -30,6 +30,8 @@ static void load_and_tell(const char *path, const struct user *as, int to)
 		outcome.settings.gateway4 = any.gateway4;
 		outcome.settings.gateway6 = any.gateway6;
 		outcome.settings.files = conf.files.n_folders > 0;
+		for (size_t i = 0; i < conf.n_services; i++)
+			outcome.settings.vault = outcome.settings.vault || conf.services[i].vault.path[0];
 	}
 	/* Smaller than PIPE_BUF: all or nothing. */
 	_exit(write(to, &outcome, sizeof(outcome)) == (ssize_t)sizeof(outcome) ? 0 : 1);

@@ -1,5 +1,5 @@
 #pragma once
-/* What the supervisor needs of the configuration: three words, two addresses and a yes or no. */
+/* What the supervisor needs of the configuration: three words, two addresses and two times yes or no. */
 #include "conf/conf.h"
 #include "lib/user.h"
 
@@ -10,6 +10,7 @@ struct settings {
 	struct in_addr gateway4; /* the host, as guests see it */
 	struct in6_addr gateway6;
 	bool files; /* there are folders to watch */
+	bool vault; /* a service has one */
 };
 
 /* Loads FILE in a short-lived process, so that neither the parser's memory nor its faults stay in the one process that

@@ -219,12 +219,12 @@ static void stop(struct watch *w)
 	}
 }
 
-static void want(struct watch *w, bool files)
+static void want(struct watch *w, const struct settings *settings)
 {
 	for (size_t i = 0; i < CHILD_SPECS; i++) {
 		struct child *child = &w->children[i];
 		bool was_unwanted = child->unwanted;
-		child->unwanted = child->spec->only_files && !files;
+		child->unwanted = !child_is_wanted(child->spec, settings);
 		if (was_unwanted && !child->unwanted && !child->pid)
 			child->start_at_us = w->now_us;
 		w->changed = w->changed || was_unwanted != child->unwanted;
@@ -248,7 +248,7 @@ static int config_check(struct watch *w, struct err *err)
 	r = place->engine_is_us ? 0 : settings_load(w->world->config, &place->engine, &seen, err);
 	if (r < 0)
 		return err_prefix(err, "root can use it, the engine as user '%s' cannot", old->user);
-	want(w, fresh.files);
+	want(w, &fresh);
 	return 0;
 }
 
@@ -347,7 +347,7 @@ void watch_run(const struct child_world *world, struct notify *notify, int signa
 		                               .start_at_us = w.now_us,
 		                               .kill_at_us = INT64_MAX,
 		                               .replaced_us = INT64_MIN / 2};
-	want(&w, world->settings->files);
+	want(&w, world->settings);
 	while (!w.stopping || !all_ended(&w)) {
 		deadlines_judge(&w);
 		if (w.changed)

@@ -5,15 +5,27 @@ static const struct {
 	const char *name;
 	enum wire_role role;
 } orders[ORDER_TYPE_MAX_] = {
-        [ORDER_NET_OBSERVE] = {"net-observe", WIRE_NET}, [ORDER_NET_TAP_ADD] = {"net-tap-add", WIRE_NET},
-        [ORDER_NET_TAP_DEL] = {"net-tap-del", WIRE_NET}, [ORDER_NET_GATE] = {"net-gate", WIRE_NET},
-        [ORDER_NET_STEER] = {"net-steer", WIRE_NET},     [ORDER_NET_CUT] = {"net-cut", WIRE_NET},
-        [ORDER_NET_FLOWS] = {"net-flows", WIRE_NET},     [ORDER_VM_OBSERVE] = {"vm-observe", WIRE_VM},
-        [ORDER_VM_CREATE] = {"vm-create", WIRE_VM},      [ORDER_VM_SUSPEND] = {"vm-suspend", WIRE_VM},
-        [ORDER_VM_RESUME] = {"vm-resume", WIRE_VM},      [ORDER_VM_LINK] = {"vm-link", WIRE_VM},
-        [ORDER_VM_UNCAP] = {"vm-uncap", WIRE_VM},        [ORDER_VM_EVIDENCE] = {"vm-evidence", WIRE_VM},
-        [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},    [ORDER_VM_CHANNEL] = {"vm-channel", WIRE_VM},
+        [ORDER_NET_OBSERVE] = {"net-observe", WIRE_NET},
+        [ORDER_NET_TAP_ADD] = {"net-tap-add", WIRE_NET},
+        [ORDER_NET_TAP_DEL] = {"net-tap-del", WIRE_NET},
+        [ORDER_NET_GATE] = {"net-gate", WIRE_NET},
+        [ORDER_NET_STEER] = {"net-steer", WIRE_NET},
+        [ORDER_NET_CUT] = {"net-cut", WIRE_NET},
+        [ORDER_NET_FLOWS] = {"net-flows", WIRE_NET},
+        [ORDER_VM_OBSERVE] = {"vm-observe", WIRE_VM},
+        [ORDER_VM_CREATE] = {"vm-create", WIRE_VM},
+        [ORDER_VM_SUSPEND] = {"vm-suspend", WIRE_VM},
+        [ORDER_VM_RESUME] = {"vm-resume", WIRE_VM},
+        [ORDER_VM_LINK] = {"vm-link", WIRE_VM},
+        [ORDER_VM_UNCAP] = {"vm-uncap", WIRE_VM},
+        [ORDER_VM_EVIDENCE] = {"vm-evidence", WIRE_VM},
+        [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},
+        [ORDER_VM_CHANNEL] = {"vm-channel", WIRE_VM},
         [ORDER_NET_CONTAIN] = {"net-contain", WIRE_NET},
+        [ORDER_VAULT_BACKUP] = {"vault-backup", WIRE_VAULT},
+        [ORDER_VAULT_ROLLBACK] = {"vault-rollback", WIRE_VAULT},
+        [ORDER_VAULT_RESTORE] = {"vault-restore", WIRE_VAULT},
+        [ORDER_VAULT_RETURN] = {"vault-return", WIRE_VAULT},
 };
 
 static const char *name_of(const char *const *names, size_t count, size_t index)
@@ -26,9 +38,9 @@ const char *order_type_name(enum order_type type)
 	return type < ORDER_TYPE_MAX_ && orders[type].name ? orders[type].name : "?";
 }
 
-bool order_is_for(enum order_type type, enum wire_role role)
+enum wire_role order_role(enum order_type type)
 {
-	return type < ORDER_TYPE_MAX_ && orders[type].name && orders[type].role == role;
+	return type < ORDER_TYPE_MAX_ ? orders[type].role : WIRE_SUPERVISOR;
 }
 
 const char *wire_gate_name(enum wire_gate gate)
@@ -74,6 +86,9 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_FILE_COUNTS] = "file-counts",
 	        [NOTICE_EVIDENCE_TAKEN] = "evidence-taken",
 	        [NOTICE_EVIDENCE_DROPPED] = "evidence-dropped",
+	        [NOTICE_VAULT] = "vault",
+	        [NOTICE_SNAPSHOT] = "snapshot",
+	        [NOTICE_CHANGE] = "change",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",
@@ -91,6 +106,7 @@ const char *wire_role_name(enum wire_role role)
 	        [WIRE_HOST] = "host",
 	        [WIRE_DECOY] = "decoy",
 	        [WIRE_SCAN] = "scan",
+	        [WIRE_VAULT] = "vault",
 	};
 	return name_of(names, countof(names), role);
 }

@@ -11,18 +11,28 @@
 #define HEAD_SIZE offsetof(struct wire_message, order)
 
 /* A body with hidden padding would send bytes that nobody wrote. */
-static_assert(sizeof(struct wire_order) == 56 + 80, "no padding");
+static_assert(sizeof(struct wire_order) == 72 + 80, "no padding");
 static_assert(sizeof(struct wire_observed_instance) == 24 + WIRE_KEY_SIZE, "no padding");
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
               "no padding");
 static_assert(sizeof(struct wire_usage) <= sizeof(struct wire_evidence), "what is behind it is checked to be zero");
 static_assert(sizeof(struct wire_files) <= sizeof(struct wire_evidence), "what is behind it is checked to be zero");
+static_assert(sizeof(struct wire_snapshot) <= sizeof(struct wire_evidence), "what is behind it is checked to be zero");
+static_assert(sizeof(struct wire_change) <= sizeof(struct wire_evidence), "what is behind it is checked to be zero");
 static_assert(sizeof(struct wire_note) == 40 + WIRE_SHA256 + WIRE_KEY_SIZE + WIRE_TEXT_MAX, "no padding");
 
 #define ERRNO_MAX 4095
 
-enum { NEEDS_INSTANCE = 1, NEEDS_INCIDENT = 2, NEEDS_GATE = 4, TAKES_VICTIM = 8, TAKES_SUBJECT = 16 };
+enum {
+	NEEDS_INSTANCE = 1,
+	NEEDS_INCIDENT = 2,
+	NEEDS_GATE = 4,
+	TAKES_VICTIM = 8,
+	TAKES_SUBJECT = 16,
+	NEEDS_NUMBER = 32,
+	NEEDS_TIME = 64
+};
 
 static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_NET_OBSERVE] = 0,
@@ -42,6 +52,10 @@ static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_VM_DESTROY] = NEEDS_INSTANCE,
         [ORDER_VM_CHANNEL] = NEEDS_INSTANCE,
         [ORDER_NET_CONTAIN] = TAKES_SUBJECT,
+        [ORDER_VAULT_BACKUP] = 0,
+        [ORDER_VAULT_ROLLBACK] = NEEDS_INCIDENT | NEEDS_TIME,
+        [ORDER_VAULT_RESTORE] = NEEDS_NUMBER,
+        [ORDER_VAULT_RETURN] = NEEDS_NUMBER,
 };
 
 static bool all_zero(const void *bytes, size_t size)
@@ -90,6 +104,10 @@ static const char *order_wrong(const struct wire_message *message)
 		return "an order that names no incident";
 	if ((needs & NEEDS_GATE) && order->gate == WIRE_GATE_NONE)
 		return "an order that names no gate";
+	if (!(needs & NEEDS_NUMBER) != (order->number == 0))
+		return "a number where none belongs, or none where one does";
+	if (!(needs & NEEDS_TIME) != (order->before_us == 0) || order->before_us < 0)
+		return "a time where none belongs, or none where one does";
 	if (needs & TAKES_SUBJECT)
 		return wire_contain_wrong(&order->contain);
 	if (!all_zero(&order->contain, sizeof(order->contain)))
@@ -145,10 +163,16 @@ static const char *answer_wrong(const struct wire_message *message)
 	return NULL;
 }
 
+static bool is_about_service(uint32_t type)
+{
+	return type == NOTICE_PROFILE || type == NOTICE_VAULT || type == NOTICE_SNAPSHOT || type == NOTICE_CHANGE;
+}
+
 static bool is_about_guest(uint32_t type)
 {
-	return type != NOTICE_READY && type != NOTICE_TROUBLE && type != NOTICE_MEDDLED && type != NOTICE_PROFILE &&
-	       type != NOTICE_TARPIT && (type < NOTICE_FILE_BAD || type > NOTICE_FILE_COUNTS) && type != NOTICE_EVIDENCE_DROPPED;
+	return type != NOTICE_READY && type != NOTICE_TROUBLE && type != NOTICE_MEDDLED && type != NOTICE_TARPIT &&
+	       (type < NOTICE_FILE_BAD || type > NOTICE_FILE_COUNTS) && type != NOTICE_EVIDENCE_DROPPED &&
+	       !is_about_service(type);
 }
 
 /* How much of the counters a notice has. */
@@ -159,6 +183,8 @@ static size_t counted_size(uint32_t type)
 	       : type == NOTICE_FILE_COUNTS      ? sizeof(struct wire_files)
 	       : type == NOTICE_EVIDENCE_TAKEN   ? sizeof(struct wire_evidence)
 	       : type == NOTICE_EVIDENCE_DROPPED ? sizeof(((struct wire_evidence *)0)->incident)
+	       : type == NOTICE_SNAPSHOT         ? sizeof(struct wire_snapshot)
+	       : type == NOTICE_CHANGE           ? sizeof(struct wire_change)
 	                                         : 0;
 }
 
@@ -185,6 +211,21 @@ static const char *evidence_wrong(const struct wire_note *note)
 	return NULL;
 }
 
+static const char *vault_wrong(const struct wire_note *note)
+{
+	const struct wire_snapshot *s = &note->snapshot;
+	const struct wire_change *c = &note->change;
+	if (note->type == NOTICE_SNAPSHOT && (s->number == 0 || s->number > INT64_MAX || s->state >= WIRE_SNAPSHOT_MAX_))
+		return "a snapshot without number, or in no known state";
+	if (note->type == NOTICE_SNAPSHOT && (s->begun_us <= 0 || s->ended_us < s->begun_us || s->bytes > INT64_MAX))
+		return "a snapshot that ended before it began";
+	if (note->type == NOTICE_CHANGE && (c->number == 0 || c->number > INT64_MAX || c->kind >= WIRE_CHANGE_MAX_ || c->zero))
+		return "a change without number, or of no known kind";
+	if (note->type == NOTICE_CHANGE && (c->incident > INT64_MAX || c->bytes > INT64_MAX || !note->text[0]))
+		return "a change of nothing";
+	return NULL;
+}
+
 static const char *note_wrong(const struct wire_message *message)
 {
 	const struct wire_note *note = &message->note;
@@ -204,9 +245,12 @@ static const char *note_wrong(const struct wire_message *message)
 		return "counters that belong to another notice";
 	if (note->type != NOTICE_GUEST_CHANNEL && !all_zero(note->key, sizeof(note->key)))
 		return "a key that belongs to another notice";
-	if (note->type != NOTICE_PROFILE && note->service)
+	if (!is_about_service(note->type) && note->service)
 		return "a service in a notice that is about none";
-	return note->service < WIRE_SERVICES_MAX ? evidence_wrong(note) : "a service out of range";
+	if (note->service >= WIRE_SERVICES_MAX)
+		return "a service out of range";
+	const char *wrong = evidence_wrong(note);
+	return wrong ? wrong : vault_wrong(note);
 }
 
 static const char *link_wrong(const struct wire_message *message)

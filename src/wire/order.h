@@ -29,7 +29,7 @@
 #define WIRE_SHA256 32
 #define WIRE_FILE_MAX 48 /* name of a file of evidence */
 
-enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_DECOY, WIRE_SCAN, WIRE_ROLE_MAX_ };
+enum wire_role { WIRE_SUPERVISOR, WIRE_ENGINE, WIRE_NET, WIRE_VM, WIRE_HOST, WIRE_DECOY, WIRE_SCAN, WIRE_VAULT, WIRE_ROLE_MAX_ };
 
 enum wire_kind { WIRE_ORDER = 1, WIRE_ANSWER, WIRE_NOTICE, WIRE_LINK, WIRE_PROGRESS, WIRE_REPLACE, WIRE_KIND_MAX_ };
 
@@ -58,6 +58,13 @@ enum order_type {
 	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
 	/* net again */
 	ORDER_NET_CONTAIN, /* contain, flag: keep this from the services (1), or no more (0). Idempotent */
+	/* vault; all of them name a service that has one, and take as long as its data is large */
+	ORDER_VAULT_BACKUP,   /* a snapshot now -> NOTICE_SNAPSHOT, before the answer */
+	ORDER_VAULT_ROLLBACK, /* incident, before_us: the data as in the last good snapshot that ended before; snapshots since are
+	                         suspect; what was changed is put aside -> NOTICE_CHANGE for each, before the answer. Idempotent
+	                       */
+	ORDER_VAULT_RESTORE,  /* number: the same with this snapshot, for somebody who knows */
+	ORDER_VAULT_RETURN,   /* number: this change is taken back: what was put aside is in the data again */
 	ORDER_TYPE_MAX_
 };
 
@@ -105,6 +112,10 @@ enum wire_notice {
 	NOTICE_FILE_COUNTS,      /* scan: `files`, at most once a second */
 	NOTICE_EVIDENCE_TAKEN,   /* vm: a file of evidence about the instance is complete: `evidence`, its name in `text` */
 	NOTICE_EVIDENCE_DROPPED, /* vm: there is no evidence of the incident `evidence.incident` any more, nor of any before it */
+	NOTICE_VAULT,    /* vault: `text` says what is wrong with that of `service`; "": nothing. Behind each READY, and then
+	                    all that it has follows; what was told of it before counts no more */
+	NOTICE_SNAPSHOT, /* vault: `snapshot` of `service`, new or changed */
+	NOTICE_CHANGE,   /* vault: `change` in the data of `service`; `text` is its path, or the end of a long one */
 	NOTICE_MAX_
 };
 
@@ -150,6 +161,8 @@ void wire_contain_text(const struct wire_contain *contain, const char *service, 
 
 struct wire_order {
 	uint64_t id;           /* chosen by the engine, > 0, rising */
+	uint64_t number;       /* ORDER_VAULT_RESTORE, ORDER_VAULT_RETURN: of the snapshot or change, > 0; else 0 */
+	int64_t before_us;     /* ORDER_VAULT_ROLLBACK: since 1970, > 0; else 0 */
 	uint64_t incident;     /* 0: none */
 	uint64_t closed_below; /* ORDER_VM_EVIDENCE: all incidents of lower numbers are closed, so their evidence may make room */
 	uint32_t type;         /* enum order_type */
@@ -205,17 +218,50 @@ struct wire_evidence { /* NOTICE_EVIDENCE_* only */
 	uint8_t sha256[WIRE_SHA256];
 };
 
+enum wire_snapshot_state {
+	WIRE_SNAPSHOT_GOOD,    /* as far as anybody knows */
+	WIRE_SNAPSHOT_SUSPECT, /* of after the first evidence in an incident that was rolled back */
+	WIRE_SNAPSHOT_GONE,    /* forgotten */
+	WIRE_SNAPSHOT_MAX_
+};
+
+struct wire_snapshot {              /* NOTICE_SNAPSHOT only */
+	uint64_t number;            /* > 0, rising */
+	int64_t begun_us, ended_us; /* since 1970: it holds nothing of after `ended_us` */
+	uint64_t bytes;
+	uint32_t files;
+	uint32_t state; /* enum wire_snapshot_state */
+};
+
+enum wire_change_kind {
+	WIRE_CHANGE_CHANGED,  /* what it was changed to is put aside */
+	WIRE_CHANGE_ADDED,    /* likewise, it was not in the snapshot */
+	WIRE_CHANGE_REMOVED,  /* it was missing and is back; nothing is put aside */
+	WIRE_CHANGE_RETURNED, /* somebody took it back from there */
+	WIRE_CHANGE_MAX_
+};
+
+struct wire_change {       /* NOTICE_CHANGE only */
+	uint64_t number;   /* > 0, rising; of all that were ever put aside in this vault */
+	uint64_t incident; /* 0: a snapshot was restored by hand */
+	uint64_t bytes;    /* of what is put aside */
+	uint32_t kind;     /* enum wire_change_kind */
+	uint32_t zero;
+};
+
 struct wire_note {       /* a NOTICE */
 	int64_t time_us; /* CLOCK_MONOTONIC */
 	uint32_t type;   /* enum wire_notice */
 	uint32_t instance;
 	uint32_t accelerator; /* NOTICE_READY from vm: 0 unknown yet, 1 software emulation, 2 KVM */
-	uint32_t service;     /* NOTICE_PROFILE: index in conf.services */
+	uint32_t service;     /* NOTICE_PROFILE, NOTICE_VAULT, NOTICE_SNAPSHOT, NOTICE_CHANGE: index in conf.services */
 	union {
 		struct wire_evidence evidence; /* the largest one is the first: all of it is zero unless it is said */
 		struct wire_usage usage;
 		struct wire_tarpit tarpit;
 		struct wire_files files;
+		struct wire_snapshot snapshot;
+		struct wire_change change;
 	};
 	uint8_t key[WIRE_KEY_SIZE]; /* NOTICE_GUEST_CHANNEL: of the agent's channel; the guest gets it from the engine alone */
 	char text[WIRE_TEXT_MAX];
@@ -264,4 +310,4 @@ const char *wire_gate_name(enum wire_gate gate);
 const char *wire_guest_name(enum wire_guest guest);
 const char *wire_notice_name(enum wire_notice notice);
 const char *wire_role_name(enum wire_role role);
-bool order_is_for(enum order_type type, enum wire_role role); /* net or vm: which actuator carries it out */
+enum wire_role order_role(enum order_type type); /* which actuator carries it out */

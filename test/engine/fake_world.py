@@ -25,11 +25,14 @@ import threading
 import time
 
 ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
-NET, VM, HOST, DECOY, SCAN = 2, 3, 4, 5, 6
+NET, VM, HOST, DECOY, SCAN, VAULT = 2, 3, 4, 5, 6, 7
 READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT, GUEST_CHANNEL = 1, 6, 8, 9, 10, 13, 14, 15, 16
 FILE_BAD, FILE_UNKNOWN, FILE_SKIPPED, FILE_TROUBLE, FILE_COUNTS, EVIDENCE_TAKEN, EVIDENCE_DROPPED = range(17, 24)
+VAULT_STATE, SNAPSHOT, CHANGE = range(24, 27)
+GOOD, SUSPECT, FORGOTTEN = range(3)
+WAS_CHANGED, WAS_ADDED, WAS_REMOVED, WAS_RETURNED = range(4)
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
- DESTROY, CHANNEL, CONTAIN) = range(1, 18)
+ DESTROY, CHANNEL, CONTAIN, BACKUP, ROLLBACK, RESTORE, RETURN) = range(1, 22)
 CONTAIN_SOURCE, CONTAIN_FLOW, CONTAIN_PORT, CONTAIN_LIMIT = range(4)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
 ABSENT, RUNNING, PAUSED = range(3)
@@ -198,6 +201,10 @@ def notice(kind, instance=0, accelerator=0, text="", usage=(0, 0, 0, 0, 0), late
     return packet(NOTICE, struct.pack("=qIIII48s", now_us, kind, instance, accelerator, 0, union) + key + text_field(text))
 
 
+def order(order_id, type_, incident=0, number=0, before_us=0, service=0):
+    return packet(ORDER, struct.pack("=QQqQQ8I80x", order_id, number, before_us, incident, 0, type_, service, 0, 0, 0, 0, 0, 0))
+
+
 def taken(incident, instance, file, bytes_):
     """What koboshi-vm says of a file of evidence."""
     return notice(EVIDENCE_TAKEN, instance, text=file, usage=(incident, len(bytes_)), sum_=hashlib.sha256(bytes_).digest())
@@ -211,9 +218,9 @@ def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * S
 
 class Order:
     def __init__(self, body):
-        (self.id, self.incident, self.closed_below, self.type, self.service, self.instance, self.victim, self.variant, self.gate,
+        (self.id, self.number, self.before_us, self.incident, self.closed_below, self.type, self.service, self.instance, self.victim, self.variant, self.gate,
          self.flag, _, self.contain, address, to, self.prefix, v6, self.kind, self.protocol, self.port, self.to_port, self.of_service,
-         self.rate, self.per_s, _) = struct.unpack("=QQQ8IQ16s16s10I", body)
+         self.rate, self.per_s, _) = struct.unpack("=QQqQQ8IQ16s16s10I", body)
         self.source, self.to = (str(ipaddress.ip_address(a if v6 else a[:4])) for a in (address, to))
 
     def __repr__(self):

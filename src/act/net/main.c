@@ -130,7 +130,7 @@ static void from_engine(struct net *net)
 	if (r <= 0)
 		return;
 	fds_close(fds, n_fds);
-	if (message.kind != WIRE_ORDER || !order_is_for((enum order_type)message.order.type, WIRE_NET)) {
+	if (message.kind != WIRE_ORDER || order_role((enum order_type)message.order.type) != WIRE_NET) {
 		engine_drop("it sent what is no order for the net actuator");
 		return;
 	}

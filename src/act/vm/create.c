@@ -38,6 +38,7 @@ struct create {
 	struct image *image;
 	uint32_t memory_mib;
 	char dir[2 * CONF_PATH_MAX], kernel[512], initrd[512], root[512];
+	char vault[CONF_VAULT_PATH_MAX]; /* "": it keeps to itself what it writes */
 	char seed[VM_PATH_MAX], console[VM_PATH_MAX], agent[VM_PATH_MAX], lab[VM_PATH_MAX];
 	uint8_t key[WIRE_KEY_SIZE], agent_key[WIRE_KEY_SIZE];
 };
@@ -112,28 +113,30 @@ static int image_ready(struct create *create, struct err *err)
 	return image_find(create, err);
 }
 
-/* The folder that the guest shares; NULL: it keeps to itself what it writes. */
-static const char *vault_of(const struct create *create)
-{
-	return create->service->vault[0] ? create->service->vault : NULL;
-}
-
-/* Root's alone: what a guest writes there may bear any owner and any mode. */
-static int vault_ready(const struct create *create, struct err *err)
+static int folder_of_root(const char *path, struct err *err)
 {
 	struct stat status;
-	const char *path = vault_of(create);
-	if (!path)
-		return 0;
-	if (!create->image->data[0])
-		return err_set(err, -ENOTSUP, "service %s has a vault, and image %s does not say where its service's data lies ('data' in "
-		               "its manifest)",
-		               create->service->name, create->variant);
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return err_set(err, -errno, "vault %s: cannot make this folder: %s", path, strerror(errno));
 	if (lstat(path, &status) < 0 || !S_ISDIR(status.st_mode))
 		return err_set(err, -ENOTDIR, "vault %s: is no folder", path);
 	return 0;
+}
+
+/* Root's alone from its top: what a guest writes there may bear any owner and any mode. */
+static int vault_ready(struct create *create, struct err *err)
+{
+	const struct conf_vault *vault = &create->service->vault;
+	if (!vault->path[0])
+		return 0;
+	if (!create->image->data[0])
+		return err_set(err, -ENOTSUP,
+		               "service %s has a vault, and image %s does not say where its service's data lies ('data' in "
+		               "its manifest)",
+		               create->service->name, create->variant);
+	conf_vault_data(vault, create->vault);
+	int r = folder_of_root(vault->path, err);
+	return r < 0 ? r : folder_of_root(create->vault, err);
 }
 
 static int folder_fill(struct create *create, struct err *err)
@@ -150,7 +153,7 @@ static int folder_fill(struct create *create, struct err *err)
 	int r = folder_make(vm, number, err);
 	if (r < 0)
 		return r;
-	seed_write(&create->instance, create->key, tag, vault_of(create) ? create->image->data : NULL, &seed);
+	seed_write(&create->instance, create->key, tag, create->vault[0] ? create->image->data : NULL, &seed);
 	auto_free uint8_t *disk = seed_disk(&seed, &size);
 	folder_path(vm, number, "seed.iso", create->seed);
 	folder_path(vm, number, "console.log", create->console);
@@ -184,7 +187,7 @@ static char *recipe_xml(const struct create *create)
 	        .agent_socket = create->agent,
 	        .lab_socket = create->vm->conf.lab ? create->lab : NULL,
 	        .tap = create->instance.tap,
-	        .vault = vault_of(create),
+	        .vault = create->vault[0] ? create->vault : NULL,
 	};
 	memcpy(recipe.mac, create->instance.mac, sizeof(recipe.mac));
 	return domain_xml(&recipe);

@@ -90,7 +90,8 @@ static void vault_put(FILE *out, const char *folder)
 	if (!folder)
 		return;
 	fputs("    <filesystem type='mount' accessmode='passthrough'>\n      <driver type='virtiofs'/>\n"
-	      "      <binary path='" VIRTIOFSD "' xattr='off'>\n        <cache mode='none'/>\n        <sandbox mode='namespace'/>\n"
+	      "      <binary path='" VIRTIOFSD
+	      "' xattr='off'>\n        <cache mode='none'/>\n        <sandbox mode='namespace'/>\n"
 	      "      </binary>\n",
 	      out);
 	attribute_put(out, "      <source dir='", folder, "'/>\n");

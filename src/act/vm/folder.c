@@ -15,7 +15,7 @@
 
 void folder_settings(const struct conf_service *service, uint32_t memory_mib, char *ret_text, size_t size)
 {
-	snprintf(ret_text, size, "memory %u MiB%s%s", memory_mib, service->vault[0] ? ", vault " : "", service->vault);
+	snprintf(ret_text, size, "memory %u MiB%s%s", memory_mib, service->vault.path[0] ? ", vault " : "", service->vault.path);
 }
 
 void folder_path(const struct vm *vm, uint32_t number, const char *file, char ret_path[static VM_PATH_MAX])

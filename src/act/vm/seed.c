@@ -50,8 +50,9 @@ static void seed_network(const struct conf_instance *instance, char *to, size_t 
 /* No program is run from there, and no device or right comes with a file. */
 static void seed_data(const char *path, char *to, size_t size)
 {
-	int length = snprintf(to, size, "mounts:\n  - [\"" DOMAIN_VAULT "\", \"%s\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n",
-	                      path);
+	int length = snprintf(
+	        to, size, "mounts:\n  - [\"" DOMAIN_VAULT "\", \"%s\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n",
+	        path);
 	assert(length > 0 && (size_t)length < size);
 }
 

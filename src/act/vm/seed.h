@@ -9,7 +9,8 @@ struct seed {
 	char network_config[1024];
 };
 
-/* Pure. `data`: where the guest is to mount the folder that it shares (DOMAIN_VAULT); NULL: nowhere. `tag` makes the instance's identity new: cloud-init does nothing for an identity that it has seen. */
+/* Pure. `data`: where the guest is to mount the folder that it shares (DOMAIN_VAULT); NULL: nowhere. `tag` makes the instance's
+ * identity new: cloud-init does nothing for an identity that it has seen. */
 void seed_write(const struct conf_instance *instance, const uint8_t key[static WIRE_KEY_SIZE], uint32_t tag, const char *data,
                 struct seed *ret_seed);
 

@@ -70,7 +70,7 @@ class Engine:
 
     def send(self, order, instance=0, incident=0, flag=0, variant=0):
         id, self.next_id = self.next_id, self.next_id + 1
-        body = struct.pack("=QQQ8I80x", id, incident, incident, order, 0, instance, 0, variant, 0, flag, 0)
+        body = struct.pack("=QQqQQ8I80x", id, 0, 0, incident, incident, order, 0, instance, 0, variant, 0, flag, 0)
         self.engine.send(struct.pack("=HHI", 1, ORDER, 8 + len(body)) + body)
         return id
 

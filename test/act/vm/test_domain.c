@@ -93,7 +93,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_golden),
 	        cmocka_unit_test(test_escaped),
-	        cmocka_unit_test(test_vault), cmocka_unit_test(test_variants),
+	        cmocka_unit_test(test_vault),
+	        cmocka_unit_test(test_variants),
 	};
 	return cmocka_run_group_tests_name("vm domain", tests, NULL, NULL);
 }

@@ -25,8 +25,9 @@ PROGRAMS = {
     "koboshi-decoy": "src/decoy/koboshi-decoy",
     "koboshi-host": "src/act/host/koboshi-host",
     "koboshi-scan": "src/scan/koboshi-scan",
+    "koboshi-vault": "src/act/vault/koboshi-vault",
 }
-ON_DEMAND = ("koboshi-scan",)  # runs only where the configuration names folders to watch
+ON_DEMAND = ("koboshi-scan", "koboshi-vault")  # run only where the configuration names folders to watch, or a vault
 CLI = BUILD / "src/cli/koboshi"
 LOAD = BUILD / "lab/koboshi-load"
 

@@ -33,6 +33,11 @@ int cli_contain(const struct cli *cli);
 int cli_hold(const struct cli *cli); /* lock, freeze, stop */
 int cli_release(const struct cli *cli);
 int cli_containments(const struct cli *cli);
+int cli_backup(const struct cli *cli);
+int cli_snapshots(const struct cli *cli);
+int cli_restore(const struct cli *cli);
+int cli_data_diff(const struct cli *cli);
+int cli_data_return(const struct cli *cli);
 
 /* Prints "koboshi: SENTENCE" on standard error; returns CLI_FAILED. */
 int cli_fail(const char *format, ...) printf_like(1, 2);

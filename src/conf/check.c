@@ -269,10 +269,9 @@ static int check_vault(const struct check *c)
 {
 	struct conf_vault *v = &c->service->vault;
 	const struct yaml_node *node = place(c, "vault");
-	if (!node)
-		return 0;
+	bool said = v->repository[0] || v->credentials[0] || v->on_compromise != CONF_COMPROMISE_KEEP;
 	if (!v->path[0])
-		return yaml_fail(node, c->err, "'vault' has no 'path'");
+		return said ? yaml_fail(node, c->err, "'vault' has no 'path'") : 0;
 	if (v->every_ms > 0 && v->every_ms < VAULT_EVERY_LEAST_MS)
 		return yaml_fail(node, c->err, "'every' (%ums) is 0s (only when asked for) or at least %us", v->every_ms,
 		                 VAULT_EVERY_LEAST_MS / 1000);

@@ -159,14 +159,18 @@ static enum MHD_Result get_flows(struct request *request, const char *rest)
 	               sentence("there is no instance of this name; /v1/flows lists them"));
 }
 
+static bool number_of(const char *text, uint64_t *ret_number)
+{
+	size_t digits = strspn(text, "0123456789");
+	*ret_number = digits > 0 && digits < 19 && !text[digits] ? strtoull(text, NULL, 10) : 0;
+	return *ret_number > 0;
+}
+
 /* All of them, or of the incident whose number follows. */
 static enum MHD_Result get_of_incident(struct request *request, enum subject subject, const char *rest, const char *wrong)
 {
-	if (rest[0] == '\0')
-		return ask_ledger(request, subject, 0);
-	size_t digits = strspn(rest + 1, "0123456789");
-	uint64_t number = digits > 0 && digits < 19 && !rest[1 + digits] ? strtoull(rest + 1, NULL, 10) : 0;
-	if (number == 0)
+	uint64_t number = 0;
+	if (rest[0] && !number_of(rest + 1, &number))
 		return respond(request->connection, MHD_HTTP_NOT_FOUND, sentence(wrong));
 	return ask_ledger(request, subject, number);
 }
@@ -259,6 +263,35 @@ static enum MHD_Result post_release(struct request *request, const char *rest un
 	return post(request, report_release);
 }
 
+static enum MHD_Result get_snapshots(struct request *request, const char *rest unused_arg)
+{
+	return respond(request->connection, MHD_HTTP_OK, vault_report(request->api->engine));
+}
+
+static enum MHD_Result get_data(struct request *request, const char *rest)
+{
+	uint64_t number = 0;
+	if (rest[0] && !number_of(rest + 1, &number))
+		return respond(request->connection, MHD_HTTP_NOT_FOUND,
+		               sentence("changes are found by their incident's number, as in /v1/data/3"));
+	return respond(request->connection, MHD_HTTP_OK, vault_changes(request->api->engine, number));
+}
+
+static enum MHD_Result post_backup(struct request *request, const char *rest unused_arg)
+{
+	return post(request, vault_backup);
+}
+
+static enum MHD_Result post_restore(struct request *request, const char *rest unused_arg)
+{
+	return post(request, vault_restore);
+}
+
+static enum MHD_Result post_return(struct request *request, const char *rest unused_arg)
+{
+	return post(request, vault_return);
+}
+
 static enum MHD_Result post_switch(struct request *request, const char *rest)
 {
 	static const char *const refusals[] = {
@@ -290,12 +323,15 @@ static const struct {
 	bool rest; /* "/..." may follow */
 	enum MHD_Result (*handle)(struct request *request, const char *rest);
 } routes[] = {
-        {"GET", "/v1/status", false, get_status},      {"GET", "/v1/variants", false, get_variants},
-        {"GET", "/v1/incidents", true, get_incidents}, {"GET", "/v1/why", true, get_why},
-        {"GET", "/v1/flows", true, get_flows},         {"POST", "/v1/switch", false, post_switch},
-        {"GET", "/v1/files", false, get_files},        {"GET", "/v1/containments", false, get_containments},
-        {"POST", "/v1/contain", false, post_contain},  {"POST", "/v1/release", false, post_release},
-        {"GET", "/v1/evidence", true, get_evidence},   {"POST", "/v1/hold", false, post_hold},
+        {"GET", "/v1/status", false, get_status},       {"GET", "/v1/variants", false, get_variants},
+        {"GET", "/v1/incidents", true, get_incidents},  {"GET", "/v1/why", true, get_why},
+        {"GET", "/v1/flows", true, get_flows},          {"POST", "/v1/switch", false, post_switch},
+        {"GET", "/v1/files", false, get_files},         {"GET", "/v1/containments", false, get_containments},
+        {"POST", "/v1/contain", false, post_contain},   {"POST", "/v1/release", false, post_release},
+        {"GET", "/v1/evidence", true, get_evidence},    {"POST", "/v1/hold", false, post_hold},
+        {"GET", "/v1/snapshots", false, get_snapshots}, {"GET", "/v1/data", true, get_data},
+        {"POST", "/v1/backup", false, post_backup},     {"POST", "/v1/restore", false, post_restore},
+        {"POST", "/v1/return", false, post_return},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -313,9 +349,11 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
 	return respond(
 	        request->connection, MHD_HTTP_NOT_FOUND,
-	        sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
-	                 "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N and POST "
-	                 "/v1/switch, /v1/contain, /v1/hold, /v1/release"));
+	        sentence(
+	                "there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
+	                "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N, /v1/snapshots, "
+	                "/v1/data, /v1/data/N and POST /v1/switch, /v1/contain, /v1/hold, /v1/release, /v1/backup, "
+	                "/v1/restore, /v1/return"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -11,6 +11,7 @@
 #include "engine/journal.h"
 #include "engine/library.h"
 #include "engine/pressure.h"
+#include "engine/vault.h"
 #include "plan/plan.h"
 #include "sense/peer.h"
 #include "sense/sense.h"
@@ -80,6 +81,7 @@ struct engine_service {
 	struct plan plan;
 	struct plan_update update;
 	struct engine_instance instances[PLAN_INSTANCES_MAX];
+	struct engine_vault *vault;                          /* NULL: nothing was told of one yet */
 	struct sense_peer *peer;                             /* NULL: nobody was compared yet, or nothing is to be */
 	struct plan_incident seen[PLAN_INCIDENTS_MAX];       /* as last written to the ledger */
 	struct ledger_incident *stories[PLAN_INCIDENTS_MAX]; /* their rows; same slot */

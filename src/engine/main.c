@@ -236,6 +236,9 @@ static bool may_say(enum wire_role role, const struct wire_note *note)
 	        [NOTICE_GUEST_CHANNEL] = SAYS(WIRE_VM),
 	        [NOTICE_EVIDENCE_TAKEN] = SAYS(WIRE_VM),
 	        [NOTICE_EVIDENCE_DROPPED] = SAYS(WIRE_VM),
+	        [NOTICE_VAULT] = SAYS(WIRE_VAULT),
+	        [NOTICE_SNAPSHOT] = SAYS(WIRE_VAULT),
+	        [NOTICE_CHANGE] = SAYS(WIRE_VAULT),
 	};
 	return by_notice[note->type] & SAYS(role);
 }
@@ -261,6 +264,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		}
 		if (role == WIRE_SCAN)
 			files_ready(e);
+		if (role == WIRE_VAULT)
+			vault_lost(e);
 		if (role == WIRE_NET)
 			contain_again(e);
 		start_actuator_ready(e, role);
@@ -281,6 +286,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		guest_usage(e, note);
 	} else if (note->type == NOTICE_EVIDENCE_TAKEN || note->type == NOTICE_EVIDENCE_DROPPED) {
 		record_notice(e, note);
+	} else if (role == WIRE_VAULT) {
+		vault_notice(e, note);
 	} else if (role == WIRE_SCAN) {
 		files_notice(e, note);
 	} else {
@@ -301,6 +308,8 @@ static void on_answer(void *arg, const struct hands_cookie *cookie, const struct
 		start_answer(e, order, answer);
 	else if (order->type == ORDER_NET_CONTAIN)
 		contain_answer(e, order, answer);
+	else if (order_role((enum order_type)order->type) == WIRE_VAULT && !cookie->ticket)
+		vault_answered(e, order, answer);
 	else if (order->type == ORDER_VM_CHANNEL)
 		agents_answered(e, order, answer);
 	else if (cookie->service < e->n_services)

@@ -247,11 +247,11 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		if (s->plan.variants[v].failures)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
 			           s->plan.variants[v].failures);
-	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o, s:o}", "name", s->conf->name, "addresses", addresses(s->conf),
-	                 "ports", ports(s->conf), "active", (int)s->plan.target, "verdict",
+	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o, s:o, s:o}", "name", s->conf->name, "addresses",
+	                 addresses(s->conf), "ports", ports(s->conf), "active", (int)s->plan.target, "verdict",
 	                 active ? plan_verdict_name(active->verdict) : "unknown", "open_incidents",
 	                 (int)plan_open_incidents(&s->plan), "profile", profile(s, reasons), "instances", list, "peer",
-	                 compared(s));
+	                 compared(s), "vault", vault_summary(s, reasons));
 }
 
 static const char *accelerator(const struct engine *e)
@@ -331,6 +331,14 @@ static bool is_alarming(const struct engine *e)
 	return false;
 }
 
+static bool has_vault(const struct engine *e)
+{
+	bool has = false;
+	for (size_t i = 0; i < e->n_services; i++)
+		has = has || e->services[i].conf->vault.path[0];
+	return has;
+}
+
 json_t *report_status(struct engine *e)
 {
 	json_t *reasons = json_array(), *services = json_array(), *unproven = json_array();
@@ -339,6 +347,8 @@ json_t *report_status(struct engine *e)
 	say_absent(reasons, e, WIRE_HOST);
 	if (e->conf.files.n_folders)
 		say_absent(reasons, e, WIRE_SCAN);
+	if (has_vault(e))
+		say_absent(reasons, e, WIRE_VAULT);
 	if (!e->world_known)
 		report_say(reasons, "the world is still being read, nothing is ordered before");
 	say_silent(reasons, e, WIRE_NET);

@@ -23,7 +23,7 @@ static const struct {
         [PLAN_DO_CREATE] = {ORDER_VM_CREATE, WIRE_GATE_NONE},    [PLAN_DO_UNCAP] = {ORDER_VM_UNCAP, WIRE_GATE_NONE},
         [PLAN_DO_SUSPEND] = {ORDER_VM_SUSPEND, WIRE_GATE_NONE},  [PLAN_DO_RESUME] = {ORDER_VM_RESUME, WIRE_GATE_NONE},
         [PLAN_DO_LINK_DOWN] = {ORDER_VM_LINK, WIRE_GATE_NONE},   [PLAN_DO_RECORD] = {ORDER_VM_EVIDENCE, WIRE_GATE_NONE},
-        [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},
+        [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},  [PLAN_DO_ROLLBACK] = {ORDER_VAULT_ROLLBACK, WIRE_GATE_NONE},
 };
 
 static int64_t us(uint32_t ms)
@@ -37,25 +37,28 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	s->index = index;
 	s->conf = &e->conf.services[index];
 	const struct conf_probe *probe = &s->conf->probe;
-	plan_init(&s->plan, &(struct plan_config){
-	                            .standby = s->conf->standby,
-	                            .spare = s->conf->spare,
-	                            .interval_us = us(probe->interval_ms),
-	                            .timeout_us = us(probe->timeout_ms),
-	                            .failures = probe->failures,
-	                            .window = probe->window,
-	                            .boot_us = us(e->conf.boot_ms),
-	                            .wake_us = 5000000,
-	                            .drain_us = us(s->conf->drain_ms),
-	                            .backoff_us = us(e->conf.rebuild_backoff_ms),
-	                            .quick_us = 3000000,
-	                            .slow_us = 60000000,
-	                            .evidence = e->conf.evidence_bytes > 0,
-	                            .brake_falls = e->conf.brake_falls,
-	                            .brake_within_us = us(e->conf.brake_within_ms),
-	                            .brake_pause_us = us(e->conf.brake_pause_ms),
-	                            .max_exposure_us = us(s->conf->max_exposure_ms),
-	                    });
+	plan_init(&s->plan,
+	          &(struct plan_config){
+	                  .standby = s->conf->standby,
+	                  .spare = s->conf->spare,
+	                  .interval_us = us(probe->interval_ms),
+	                  .timeout_us = us(probe->timeout_ms),
+	                  .failures = probe->failures,
+	                  .window = probe->window,
+	                  .boot_us = us(e->conf.boot_ms),
+	                  .wake_us = 5000000,
+	                  .drain_us = us(s->conf->drain_ms),
+	                  .backoff_us = us(e->conf.rebuild_backoff_ms),
+	                  .quick_us = 3000000,
+	                  .slow_us = 60000000,
+	                  .back_us = 600000000,
+	                  .rollback = s->conf->vault.path[0] && s->conf->vault.on_compromise == CONF_COMPROMISE_ROLLBACK,
+	                  .evidence = e->conf.evidence_bytes > 0,
+	                  .brake_falls = e->conf.brake_falls,
+	                  .brake_within_us = us(e->conf.brake_within_ms),
+	                  .brake_pause_us = us(e->conf.brake_pause_ms),
+	                  .max_exposure_us = us(s->conf->max_exposure_ms),
+	          });
 	service_variants(s);
 }
 
@@ -125,6 +128,16 @@ static uint64_t oldest_open_incident(const struct engine *e)
 	return oldest;
 }
 
+/* Since 1970. */
+static int64_t first_evidence_us(const struct engine_service *s, uint64_t incident)
+{
+	int64_t ago_us = 0;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
+		if (s->plan.incidents[k].number == incident)
+			ago_us = clock_monotonic_us() - s->plan.incidents[k].evidence_us;
+	return clock_real_us() - ago_us;
+}
+
 static void send_order(struct engine_service *s, const struct plan_order *order)
 {
 	struct wire_order wire = {
@@ -136,6 +149,8 @@ static void send_order(struct engine_service *s, const struct plan_order *order)
 	        .variant = order->variant,
 	        .gate = orders[order->type].gate,
 	};
+	if (wire.type == ORDER_VAULT_ROLLBACK)
+		wire.before_us = first_evidence_us(s, order->incident);
 	if (wire.type != ORDER_VM_CREATE)
 		wire.variant = 0;
 	if (wire.type == ORDER_VM_EVIDENCE)
@@ -199,7 +214,7 @@ void service_answer(struct engine_service *s, const struct hands_cookie *cookie,
 		memcpy(i->key, answer->key, sizeof(i->key));
 		i->has_key = true;
 	}
-	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE) && i)
+	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE || order->type == ORDER_VAULT_ROLLBACK) && i)
 		text_copy(i->detail, sizeof(i->detail), answer->text);
 	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {cookie->ticket, answer->status}};
 	service_step(s, &event);

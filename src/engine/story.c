@@ -160,6 +160,12 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_RECORDED:
 		snprintf(t, size, "evidence is kept and hashed, of %s", detail_of(s, n->instance));
 		break;
+	case PLAN_STEP_ROLLED_BACK:
+		snprintf(t, size, "what %s wrote is undone: %s", w.instance, detail_of(s, n->instance));
+		break;
+	case PLAN_STEP_NOT_ROLLED_BACK:
+		snprintf(t, size, "the data is as %s left it: %s", w.instance, detail_of(s, n->instance));
+		break;
 	case PLAN_STEP_SUSPECTED:
 		snprintf(t, size, "what %s was made of is suspect now: %s", w.instance, w.layers);
 		break;
@@ -233,7 +239,8 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 	char text[LEDGER_TEXT_MAX];
 	sentence(s, note, text, sizeof(text));
 	bool bad = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_BRAKED || note->step == PLAN_STEP_UNSTEERABLE ||
-	           note->step == PLAN_STEP_REFUSED_ORDER || note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP;
+	           note->step == PLAN_STEP_REFUSED_ORDER || note->step == PLAN_STEP_NOT_ROLLED_BACK ||
+	           note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP;
 	char id[48];
 	snprintf(id, sizeof(id), "plan.%s", plan_step_name(note->step));
 	if (note->incident)

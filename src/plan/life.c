@@ -6,7 +6,8 @@
  *
  *   tap - create - booting - uncapping -+- opening - ready ---- (doomed) -- steering -+
  *                                       +- pausing - paused - resuming - waking -> opening
- *   falling: (steering | fencing) - unlinking - freezing - tracing - recording - destroying - removing - none
+ *   falling: (steering | fencing) - unlinking - freezing - rolling - tracing - recording - destroying - removing - none
+ *   (one that cannot be frozen writes on until it is destroyed: then the data goes back behind that)
  *
  * Falling never waits for a failed step but one: a victim is destroyed only when it has been read back as fenced, or
  * is gone. The pure part of the engine: see plan.h.
@@ -18,12 +19,15 @@
 #define ATTEMPTS_MANY 10 /* 20 s */
 #define PAUSE_US 500000  /* before the next try to build */
 #define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest; the plan includes no errno */
+#define NO_DATA (-61)    /* -ENODATA: no snapshot to go back to */
 
 typedef void life_handler(struct plan_turn *t, struct plan_instance *i, int32_t status);
 
 static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 {
 	switch (type) {
+	case PLAN_DO_ROLLBACK:
+		return p->config.back_us;
 	case PLAN_DO_CREATE:
 	case PLAN_DO_RECORD:
 	case PLAN_DO_DESTROY:
@@ -160,6 +164,21 @@ static void go_trace(struct plan_turn *t, struct plan_instance *i, int32_t statu
 		order(t, i, PLAN_DO_FLOWS);
 	else
 		life_enter(t, i, PLAN_LIFE_DESTROYING);
+}
+
+static void rolled_on(struct plan_turn *t, struct plan_instance *i)
+{
+	i->rollback = false;
+	life_enter(t, i, i->destroyed ? PLAN_LIFE_REMOVING : PLAN_LIFE_TRACING);
+}
+
+static void go_roll(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	if (i->rollback && i->incident)
+		order_recorded(t, i, PLAN_DO_ROLLBACK);
+	else
+		rolled_on(t, i);
 }
 
 static void go_record(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -381,7 +400,25 @@ static void frozen(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (status == 0)
 		plan_note(t, PLAN_STEP_FROZEN, i->incident, i, (struct plan_note){0});
-	life_enter(t, i, PLAN_LIFE_TRACING);
+	life_enter(t, i, status == 0 || status == NOT_THERE ? PLAN_LIFE_ROLLING : PLAN_LIFE_TRACING);
+}
+
+static void rolled(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	plan_note(t, PLAN_STEP_ROLLED_BACK, i->incident, i, (struct plan_note){0});
+	rolled_on(t, i);
+}
+
+/* The service goes on with what there is; somebody has to know. */
+static void not_rolled(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	if (i->attempts < ATTEMPTS_MANY && status != NO_DATA) {
+		again(t, i, status);
+		return;
+	}
+	plan_note(t, PLAN_STEP_NOT_ROLLED_BACK, i->incident, i, (struct plan_note){.status = status});
+	rolled_on(t, i);
 }
 
 static void traced(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -400,7 +437,8 @@ static void recorded(struct plan_turn *t, struct plan_instance *i, int32_t statu
 static void destroyed(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	life_enter(t, i, PLAN_LIFE_REMOVING);
+	i->destroyed = true;
+	life_enter(t, i, i->rollback ? PLAN_LIFE_ROLLING : PLAN_LIFE_REMOVING);
 }
 
 static void removed(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -441,6 +479,7 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_FENCING] = FALLS(go_fence, fenced, not_fenced),
         [PLAN_LIFE_UNLINKING] = FALLS(go_unlink, unlinked, unlinked),
         [PLAN_LIFE_FREEZING] = FALLS(go_suspend, frozen, frozen),
+        [PLAN_LIFE_ROLLING] = FALLS(go_roll, rolled, not_rolled),
         [PLAN_LIFE_TRACING] = FALLS(go_trace, traced, traced),
         [PLAN_LIFE_RECORDING] = FALLS(go_record, recorded, recorded),
         [PLAN_LIFE_DESTROYING] = FALLS(go_destroy, destroyed, again),

@@ -33,7 +33,7 @@ bool plan_life_falls(enum plan_life life)
 
 bool plan_order_needs_intent(enum plan_order_type type)
 {
-	return type == PLAN_DO_CREATE || type == PLAN_DO_DESTROY;
+	return type == PLAN_DO_CREATE || type == PLAN_DO_DESTROY || type == PLAN_DO_ROLLBACK;
 }
 
 void plan_init(struct plan *p, const struct plan_config *config)
@@ -204,6 +204,7 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 	case PLAN_LIFE_FENCING:
 	case PLAN_LIFE_UNLINKING:
 	case PLAN_LIFE_FREEZING:
+	case PLAN_LIFE_ROLLING:
 	case PLAN_LIFE_TRACING:
 	case PLAN_LIFE_RECORDING:
 	case PLAN_LIFE_DESTROYING:
@@ -240,6 +241,7 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	bool dead = i->window.worst == FINDING_GONE || i->window.worst == FINDING_PANICKED;
 	i->incident = x ? x->number : 0;
 	i->record = x && p->config.evidence && i->window.worst != FINDING_GONE; /* evidence is filed by incident */
+	i->rollback = x && p->config.rollback && i->verdict == PLAN_COMPROMISED;
 	i->role = PLAN_ROLE_NONE;
 	plan_note(t, PLAN_STEP_DETECTED, i->incident, i,
 	          (struct plan_note){.finding = i->window.worst,
@@ -272,6 +274,7 @@ static void doom_worsened(struct plan_turn *t, struct plan_instance *i)
 	struct plan_incident *x = plan_incident_at(t->p, i->incident);
 	if (x)
 		x->verdict = PLAN_COMPROMISED;
+	i->rollback = x && t->p->config.rollback;
 	plan_note(t, PLAN_STEP_DETECTED, i->incident, i,
 	          (struct plan_note){.finding = i->window.worst,
 	                             .vantage = i->window.vantage,

@@ -77,6 +77,7 @@ enum plan_order_type {
 	PLAN_DO_LINK_DOWN,
 	PLAN_DO_RECORD, /* memory and console evidence */
 	PLAN_DO_DESTROY,
+	PLAN_DO_ROLLBACK, /* the service's data: as it was before the incident's first evidence */
 	PLAN_ORDER_MAX_
 };
 
@@ -113,6 +114,7 @@ enum plan_life {
 	PLAN_LIFE_FENCING,    /* order: gate fenced */
 	PLAN_LIFE_UNLINKING,  /* order: link down */
 	PLAN_LIFE_FREEZING,   /* order: suspend */
+	PLAN_LIFE_ROLLING,    /* order: rollback, when it can write no more */
 	PLAN_LIFE_TRACING,    /* order: flow evidence */
 	PLAN_LIFE_RECORDING,  /* order: memory evidence */
 	PLAN_LIFE_DESTROYING, /* order: destroy */
@@ -146,6 +148,8 @@ enum plan_step {
 	PLAN_STEP_FENCED,
 	PLAN_STEP_LINK_DOWN,
 	PLAN_STEP_FROZEN,
+	PLAN_STEP_ROLLED_BACK,
+	PLAN_STEP_NOT_ROLLED_BACK, /* status says why: the data is as whoever was in the victim left it */
 	PLAN_STEP_RECORDED,
 	PLAN_STEP_SUSPECTED, /* variant's components are suspect now */
 	PLAN_STEP_WAKING,    /* spare instance wakes up */
@@ -229,6 +233,8 @@ struct plan_instance {
 	uint64_t incident;   /* it fell in, or was woken or built for */
 	bool fenced;         /* read back as fenced */
 	bool record;         /* evidence is wanted before it goes */
+	bool rollback;       /* the service's data is to go back as soon as it can write no more */
+	bool destroyed;      /* its guest is gone */
 	bool exposed;        /* clients could reach it, since exposed_us; that it sleeps now does not undo it */
 	bool worn;           /* for longer than config.max_exposure_us; or it is outdated, which is as good a reason */
 	bool outdated;
@@ -264,7 +270,9 @@ struct plan_config {
 	int64_t boot_us, wake_us, drain_us, backoff_us;
 	int64_t quick_us;     /* deadline of orders that take milliseconds */
 	int64_t slow_us;      /* of create, destroy, evidence */
+	int64_t back_us;      /* of a rollback */
 	bool evidence;        /* take memory and flow evidence of what fell */
+	bool rollback;        /* a takeover costs what was written since, not what was written before */
 	uint32_t brake_falls; /* at most PLAN_BRAKE_FALLS_MAX; 0: no brake */
 	int64_t brake_within_us, brake_pause_us;
 	int64_t max_exposure_us; /* so long may one instance be in the open before another takes its place; 0: for ever */

@@ -95,6 +95,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(202, '{"containment":13}' if asked == {"instance": "kb-4", "how": "lock", "reason": "odd", "for_s": 90} else '{"containment":8}')
         elif self.path == "/v1/hold":
             self.reply(404, '{"error":"there is no instance kb-99"}')
+        elif self.path in ("/v1/backup", "/v1/restore", "/v1/return"):
+            numbers = {"{}": 3, '{"service": "sensor"}': 3, '{"snapshot": 7}': 4, '{"change": 9, "service": "sensor"}': 3}
+            self.reply(202, json.dumps({"service": "sensor" if json.dumps(asked) != '{"snapshot": 7}' else "other",
+                                        "asked": numbers[json.dumps(asked)]}))
         elif self.path == "/v1/release":
             self.reply(202, '{"containment":6}')
         else:

@@ -233,6 +233,32 @@ talk() {
 	diff "$BATS_TEST_DIRNAME/api/containments.txt" - <<<"$output"
 }
 
+@test "backup, snapshots, restore, data: the data outside of the guests" {
+	talk
+	for words in "backup" "backup sensor" "data return 9 sensor"; do
+		# shellcheck disable=SC2086 # words
+		run "$KOBOSHI" $words
+		[ "$status" -eq 0 ]
+		[ "$output" = "snapshot 8: 12 files, 34567 bytes, 812 ms" ]
+	done
+	run "$KOBOSHI" restore 7
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: there is no snapshot 7" ]
+	run "$KOBOSHI" restore yesterday
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: 'yesterday' is no snapshot's number; koboshi snapshots lists them" ]
+	run "$KOBOSHI" snapshots
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/snapshots.txt" - <<<"$output"
+	run "$KOBOSHI" data diff
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/data.txt" - <<<"$output"
+	run "$KOBOSHI" data diff 7
+	[ "$output" = "Nothing was put aside in incident 7." ]
+	run "$KOBOSHI" data diff x
+	[ "$status" -eq 1 ]
+}
+
 @test "contain: flows, ports and limits are written as the list shows them" {
 	talk
 	run "$KOBOSHI" contain limit 198.51.100.0/24 20/s "too eager" 10min

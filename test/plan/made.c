@@ -36,6 +36,7 @@ struct plan_config made_config(void)
 	        .backoff_us = 5000000,
 	        .quick_us = 3000000,
 	        .slow_us = 60000000,
+	        .back_us = 600000000,
 	        .evidence = true,
 	        .brake_within_us = 60000000,
 	        .brake_pause_us = 20000000,

@@ -60,9 +60,11 @@ static const struct {
         {L(UNLINKING), LIFE_DONE, L(FREEZING), DO(SUSPEND)},
         {L(UNLINKING), LIFE_FAILED, L(FREEZING), DO(SUSPEND)},
         {L(UNLINKING), LIFE_LATE, L(UNLINKING), DO(LINK_DOWN)},
-        {L(FREEZING), LIFE_DONE, L(TRACING), DO(FLOWS)},
+        {L(FREEZING), LIFE_DONE, L(ROLLING), DO(ROLLBACK)},
         {L(FREEZING), LIFE_FAILED, L(TRACING), DO(FLOWS)},
         {L(FREEZING), LIFE_LATE, L(FREEZING), DO(SUSPEND)},
+        {L(ROLLING), LIFE_DONE, L(TRACING), DO(FLOWS)},
+        {L(ROLLING), LIFE_LATE, L(ROLLING), DO(ROLLBACK)},
         {L(TRACING), LIFE_DONE, L(RECORDING), DO(RECORD)},
         {L(TRACING), LIFE_FAILED, L(RECORDING), DO(RECORD)},
         {L(TRACING), LIFE_LATE, L(TRACING), DO(FLOWS)},
@@ -97,6 +99,7 @@ static struct plan_instance *in_life(struct plan_turn *t, enum plan_life life)
 	struct plan_instance *i = made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_NONE);
 	i->record = true;
 	i->incident = 1;
+	i->rollback = life == PLAN_LIFE_FREEZING || life == PLAN_LIFE_ROLLING;
 	life_enter(t, i, life);
 	i->record = true;
 	update.n_orders = update.n_notes = 0;
@@ -124,6 +127,38 @@ static void check_cell(enum plan_life life, enum life_event event)
 		fail_msg("%s, event %d: is %s, %s; not %s, %s", plan_life_name(life), event, plan_life_name(i->life),
 		         plan_order_name(last_order()), plan_life_name(then), plan_order_name(order));
 	assert_true(update.n_orders <= 1);
+}
+
+/* One that cannot be frozen writes on until it is gone. */
+static void unfrozen_data_goes_back_at_the_end(void **state)
+{
+	(void)state;
+	struct plan_turn t = fresh_turn();
+	struct plan_instance *i = in_life(&t, PLAN_LIFE_FREEZING);
+	life_event(&t, i, LIFE_FAILED, -5);
+	assert_int_equal(i->life, PLAN_LIFE_TRACING);
+	life_event(&t, i, LIFE_DONE, 0);
+	life_event(&t, i, LIFE_DONE, 0);
+	assert_int_equal(i->life, PLAN_LIFE_DESTROYING);
+	life_event(&t, i, LIFE_DONE, 0);
+	assert_int_equal(i->life, PLAN_LIFE_ROLLING);
+	assert_int_equal(last_order(), PLAN_DO_ROLLBACK);
+	life_event(&t, i, LIFE_DONE, 0);
+	assert_int_equal(i->life, PLAN_LIFE_REMOVING);
+}
+
+/* Without a snapshot there is nothing to wait for; anything else is tried again before somebody is told. */
+static void a_rollback_that_fails_is_told(void **state)
+{
+	(void)state;
+	struct plan_turn t = fresh_turn();
+	struct plan_instance *i = in_life(&t, PLAN_LIFE_ROLLING);
+	life_event(&t, i, LIFE_FAILED, -5);
+	assert_int_equal(i->life, PLAN_LIFE_ROLLING);
+	life_event(&t, i, LIFE_FAILED, -61);
+	assert_int_equal(i->life, PLAN_LIFE_TRACING);
+	assert_int_equal(update.notes[update.n_notes - 1].step, PLAN_STEP_NOT_ROLLED_BACK);
+	assert_int_equal(update.notes[update.n_notes - 1].status, -61);
 }
 
 static void table_holds(void **state)
@@ -249,6 +284,8 @@ static void words_lead_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(unfrozen_data_goes_back_at_the_end),
+	        cmocka_unit_test(a_rollback_that_fails_is_told),
 	        cmocka_unit_test(table_holds),
 	        cmocka_unit_test(retries_slow_down),
 	        cmocka_unit_test(some_retries_end),

@@ -119,13 +119,28 @@ static void check_verdict(struct sim *s, const struct plan_note *n)
 		sim_fail(s, "rule 2: kb-%u is taken over and not cut off", n->instance);
 }
 
+static void check_removed(struct sim *s, const struct plan_note *n)
+{
+	const struct sim_guest *victim = &s->guests[n->instance];
+	bool taken_over = false;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
+		taken_over = taken_over || (s->plan.incidents[k].number && s->plan.incidents[k].victim == n->instance &&
+		                            s->plan.incidents[k].verdict == PLAN_COMPROMISED);
+	if (s->config.rollback && taken_over && !victim->rolled_back && !victim->gave_up_rollback)
+		sim_fail(s, "kb-%u is gone, and the data is as it left it", n->instance);
+}
+
 void check_update(struct sim *s)
 {
 	for (size_t k = 0; k < s->update.n_notes; k++) {
+		if (s->update.notes[k].step == PLAN_STEP_NOT_ROLLED_BACK)
+			sim_guest(s, s->update.notes[k].instance)->gave_up_rollback = true;
 		if (s->update.notes[k].step == PLAN_STEP_CHOSEN)
 			check_choice(s, &s->update.notes[k]);
 		if (s->update.notes[k].step == PLAN_STEP_DETECTED)
 			check_verdict(s, &s->update.notes[k]);
+		if (s->update.notes[k].step == PLAN_STEP_REMOVED)
+			check_removed(s, &s->update.notes[k]);
 	}
 }
 
@@ -153,6 +168,10 @@ void check_execute(struct sim *s, const struct plan_order *order)
 		sim_fail(s, "rule 1: the serving kb-%u is destroyed", order->instance);
 	if (order->type == PLAN_DO_OPEN && g->condemned && g->gate == PLAN_GATE_FENCED)
 		sim_fail(s, "rule 2: kb-%u was taken over and is opened again", order->instance);
+	if (order->type == PLAN_DO_ROLLBACK && g->state == PLAN_GUEST_RUNNING)
+		sim_fail(s, "the data goes back while kb-%u can still write", order->instance);
+	if (order->type == PLAN_DO_ROLLBACK && !g->condemned)
+		sim_fail(s, "rule 4: the data goes back for kb-%u, which nobody took over", order->instance);
 	if (order->type == PLAN_DO_TAP_DEL && g->state != PLAN_GUEST_ABSENT)
 		sim_fail(s, "kb-%u loses its tap while it is there", order->instance);
 }

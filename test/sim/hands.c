@@ -21,6 +21,8 @@ static int64_t takes_us(struct sim *s, enum plan_order_type type)
 		return sim_spread(s, 300000, 600000);
 	if (type == PLAN_DO_DESTROY)
 		return sim_spread(s, 1000000, 2000000);
+	if (type == PLAN_DO_ROLLBACK)
+		return sim_spread(s, 500000, 3000000);
 	if (type == PLAN_DO_RECORD)
 		return sim_spread(s, 200000, 800000);
 	return sim_spread(s, 2000, 8000);

@@ -81,6 +81,8 @@ struct sim_guest {
 	bool condemned;       /* the plan said: compromised */
 	int64_t condemned_us; /* when */
 	bool fell, has_key;
+	bool rolled_back;      /* the data is as it was before it fell */
+	bool gave_up_rollback; /* and somebody was told */
 	uint32_t probe_life; /* 0: not probed */
 	bool proving;
 	uint32_t n_probes, fell_flight; /* what was under way when it fell does not count */

@@ -114,6 +114,9 @@ int32_t sim_execute(struct sim *s, const struct plan_order *order)
 		g->state = PLAN_GUEST_ABSENT;
 		g->capped = false;
 		return 0;
+	case PLAN_DO_ROLLBACK:
+		g->rolled_back = true;
+		return 0;
 	case PLAN_DO_UNCAP:
 	case PLAN_DO_SUSPEND:
 	case PLAN_DO_RESUME:

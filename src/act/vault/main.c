@@ -277,6 +277,10 @@ static void job_over(struct host *h)
 		if (h->now.job.pruning)
 			v->prune_us = now_us + PRUNE_US;
 	}
+	if (h->now.job.type == ORDER_VAULT_ROLLBACK && h->now.status == 0) {
+		snapshots_rolled(&v->snapshots, h->now.job.incident, h->now.job.before_us);
+		list_save(h, v);
+	}
 	if (v->conf->every_ms)
 		v->next_us = now_us + (int64_t)v->conf->every_ms * 1000;
 	answer(h, h->now.order, h->now.status, h->now.text);
@@ -302,6 +306,10 @@ static void next_order(struct host *h)
 			v = h->open[i] ? &h->vaults[i] : NULL;
 	if (!v) {
 		answer(h, order.id, -ENOTSUP, "this service has no vault that could be used");
+		return;
+	}
+	if (order.type == ORDER_VAULT_ROLLBACK && snapshots_is_rolled(&v->snapshots, order.incident, order.before_us)) {
+		answer(h, order.id, 0, "that was done already");
 		return;
 	}
 	bool backup = order.type == ORDER_VAULT_BACKUP;

@@ -11,6 +11,7 @@
 #define FILE_BYTES_MAX (SNAPSHOTS_MAX * 256)
 #define HEAD "koboshi-vault 1"
 #define HOUR_US 3600000000ll
+#define SAME_US 5000000ll
 
 static bool is_id(const char *id)
 {
@@ -46,6 +47,11 @@ int snapshots_load(const char *path, struct snapshots *ret, struct err *err)
 				return err_set(err, -EBADMSG, "%s: is no list of snapshots", path);
 			continue;
 		}
+		if (s.n_rolled < SNAPSHOTS_ROLLED && sscanf(line, "rolled %" SCNu64 " %" SCNd64, &s.rolled[s.n_rolled].incident,
+		                                            &s.rolled[s.n_rolled].before_us) == 2) {
+			s.n_rolled++;
+			continue;
+		}
 		bool good = s.n < SNAPSHOTS_MAX && line_read(line, &s.all[s.n]);
 		if (!good || s.all[s.n].number > s.last || (s.n && s.all[s.n].number <= s.all[s.n - 1].number))
 			return err_set(err, -EBADMSG, "%s:%u: is damaged", path, at);
@@ -70,6 +76,8 @@ int snapshots_save(const char *path, const struct snapshots *s, struct err *err)
 		fprintf(out, "%" PRIu64 " %s %" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu32 " %s\n", one->number, one->id,
 		        one->begun_us, one->ended_us, one->bytes, one->files, one->suspect ? "suspect" : "good");
 	}
+	for (size_t i = 0; i < s->n_rolled; i++)
+		fprintf(out, "rolled %" PRIu64 " %" PRId64 "\n", s->rolled[i].incident, s->rolled[i].before_us);
 	int r = fclose(out) == 0 ? file_write(path, text, size, 0600, err) : err_set(err, -ENOMEM, "no memory for %s", path);
 	free(text);
 	return r;
@@ -145,6 +153,23 @@ size_t snapshots_to_forget(const struct snapshots *s, const struct conf_vault *c
 	for (size_t i = 0; i < s->n; i++)
 		n += ret_drop[i];
 	return n;
+}
+
+void snapshots_rolled(struct snapshots *s, uint64_t incident, int64_t before_us)
+{
+	if (s->n_rolled == SNAPSHOTS_ROLLED)
+		memmove(&s->rolled[0], &s->rolled[1], --s->n_rolled * sizeof(s->rolled[0]));
+	s->rolled[s->n_rolled].incident = incident;
+	s->rolled[s->n_rolled++].before_us = before_us;
+}
+
+bool snapshots_is_rolled(const struct snapshots *s, uint64_t incident, int64_t before_us)
+{
+	for (size_t i = 0; i < s->n_rolled; i++)
+		if (s->rolled[i].incident == incident && s->rolled[i].before_us > before_us - SAME_US &&
+		    s->rolled[i].before_us < before_us + SAME_US)
+			return true;
+	return false;
 }
 
 void snapshots_drop(struct snapshots *s, const bool drop[static SNAPSHOTS_MAX])

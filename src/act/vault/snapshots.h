@@ -18,10 +18,17 @@ struct snapshot {
 	bool suspect; /* of after the first evidence in an incident that was rolled back */
 };
 
+#define SNAPSHOTS_ROLLED 32
+
 struct snapshots {
 	struct snapshot all[SNAPSHOTS_MAX]; /* oldest first */
 	size_t n;
 	uint64_t last; /* number that was given out last */
+	struct {       /* the newest incidents that were rolled back: each is once */
+		uint64_t incident;
+		int64_t before_us;
+	} rolled[SNAPSHOTS_ROLLED]; /* oldest first */
+	size_t n_rolled;
 };
 
 /* -ENOENT: there is no such file; -EBADMSG: it is damaged, `err` says where. Nothing is touched then. */
@@ -41,4 +48,9 @@ size_t snapshots_doubt(struct snapshots *s, int64_t since_us);
 /* Which ones the configuration does not keep, in `ret_drop`. Suspect ones are kept like others but never instead of a good one:
  * each kind is counted for itself. The last good one always stays. Returns how many go. */
 size_t snapshots_to_forget(const struct snapshots *s, const struct conf_vault *conf, bool ret_drop[static SNAPSHOTS_MAX]);
+/* Incidents that were rolled back. The moment tells one from another of the same number, of a ledger that was lost; it was
+ * computed anew and may differ a little. */
+void snapshots_rolled(struct snapshots *s, uint64_t incident, int64_t before_us);
+bool snapshots_is_rolled(const struct snapshots *s, uint64_t incident, int64_t before_us);
+
 void snapshots_drop(struct snapshots *s, const bool drop[static SNAPSHOTS_MAX]);

@@ -106,9 +106,14 @@ static void test_file(unused_arg void **state)
 	add(100, 110, false);
 	add(200, 230, true);
 	list.all[0].bytes = UINT64_MAX;
+	for (uint64_t k = 1; k < 40; k++)
+		snapshots_rolled(&list, k, (int64_t)k * HOUR);
 	assert_int_equal(snapshots_save(file, &list, &err), 0);
 	assert_int_equal(snapshots_load(file, &read, &err), 0);
 	assert_memory_equal(&read, &list, sizeof(list));
+	assert_true(snapshots_is_rolled(&read, 39, 39 * HOUR + 100000));
+	assert_false(snapshots_is_rolled(&read, 39, 38 * HOUR)); /* of another ledger */
+	assert_false(snapshots_is_rolled(&read, 1, HOUR));       /* too long ago to be asked for again */
 }
 
 static void test_damaged(unused_arg void **state)

@@ -163,10 +163,13 @@ class VaultTest(unittest.TestCase):
         self.backup()
         evidence = now_us()
         (self.data / "readings.json").write_text("{}")
-        for _ in range(2):
-            status, text = self.do(ROLLBACK, incident=7, before_us=evidence)
+        for incident in (7, 8):
+            status, text = self.do(ROLLBACK, incident=incident, before_us=evidence)
             self.assertEqual(status, 0, text)
             self.assertEqual(tree(self.data), before)
+        (self.data / "readings.json").write_text("{}")
+        self.assertEqual(self.do(ROLLBACK, incident=7, before_us=evidence + 1000), (0, "that was done already"))
+        self.assertEqual((self.data / "readings.json").read_text(), "{}", "what came after it stays")
         self.assertEqual(self.kinds(), [("readings.json", WAS_CHANGED)])
 
     def test_a_change_is_taken_back_and_back_again(self):
@@ -274,15 +277,15 @@ class VaultTest(unittest.TestCase):
         before = tree(self.data)
         self.backup()
         evidence = now_us()
-        for delay_s in (0.05, 0.2, 0.4, 0.6, 0.8, 1.0):
+        for incident, delay_s in enumerate((0.05, 0.2, 0.4, 0.6, 0.8, 1.0), 1):
             for k in range(40):
                 (self.data / f"f{k}").write_bytes(b"evil")
-            self.send(ROLLBACK, incident=7, before_us=evidence)
+            self.send(ROLLBACK, incident=incident, before_us=evidence)
             time.sleep(delay_s)  # any moment will do
             self.kill()
             self.state = None
             self.start()
-            status, text = self.do(ROLLBACK, incident=7, before_us=evidence)
+            status, text = self.do(ROLLBACK, incident=incident, before_us=evidence)
             self.assertEqual(status, 0, text)
             self.assertEqual(tree(self.data), before)
             self.assertFalse((self.vault / "staging").exists())

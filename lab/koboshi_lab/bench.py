@@ -153,7 +153,7 @@ def table(report: Json) -> None:
 
 
 def costs_table(costs: Json) -> None:
-    for name in ("agent", "wire"):
+    for name in ("agent", "wire", "vault"):
         if "never" in costs.get(name, {}):
             print(f"  what the {name} costs was not measured: {costs[name]['never']}")
     for kind in ("hashed", "trusted"):
@@ -169,8 +169,17 @@ def costs_table(costs: Json) -> None:
               f"{wire['resident_kib']} KiB; a scan at 50 a second found after {wire['scan_reaching_ms']} ms")
 
 
+def vault_table(vault: Json) -> None:
+    if "rollback_ms" in vault:
+        times = spread(vault["rollback_ms"])
+        print(f"  a vault of {vault['mib']} MiB with {vault['changed_percent']} % changed goes back within (median / max) {cell(times)} ms "
+              f"n={times['n']}; {vault['failed_reads']} of {vault['reads']} reads meanwhile failed; a backup takes "
+              f"{cell(spread(vault['backup_ms']))} ms")
+
+
 def senses_table(report: Json) -> None:
     costs_table(report.get("costs", {}))
+    vault_table(report.get("costs", {}).get("vault", {}))
     for name, row in report.get("senses", {}).items():
         times = spread([run["found_ms"] for run in row.get("runs", [])])
         who = sorted({f"{run['found']} from the {run['vantage']}" if run["found"] else "never" for run in row.get("runs", [])})

@@ -1,4 +1,6 @@
-"""What deciding and watching costs, measured without a guest beside it: the agent's answers, natively, and the senses at the wire."""
+"""What deciding and watching costs, measured without a guest beside it: the agent's answers, natively, the senses at the wire, and
+the way back of a service's data.
+"""
 import json
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from .bench import COSTS, TARGET, Json
 ROOT = layout.BUILD.parent
 COMMANDS = {
     "agent": [sys.executable, ROOT / "test/guest-agent/bench.py", layout.BUILD / "src/guest/koboshi-guest"],
+    "vault": [sys.executable, ROOT / "test/act/vault/bench.py", layout.BUILD / "src/act/vault/koboshi-vault"],
     "wire": [layout.BUILD / "test/act/net/bench-net-wire", layout.BUILD / "test/act/net/koboshi-net-test"],
 }
 

@@ -131,13 +131,30 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 		snprintf(t, size, "%s is retired: a better one took its place (suspect in it: %s)", w->instance, w->layers);
 }
 
+/* In the words of whoever did it. */
+static void kept(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	const char *detail = detail_of(s, n->instance);
+	if (n->step == PLAN_STEP_RECORDED)
+		snprintf(t, size, "evidence is kept and hashed, of %s", detail);
+	else if (n->step == PLAN_STEP_ROLLED_BACK)
+		snprintf(t, size, "what %s wrote is undone: %s", w->instance, detail);
+	else
+		snprintf(t, size, "the data is as %s left it: %s", w->instance, detail);
+}
+
+static void words_of(const struct engine_service *s, const struct plan_note *n, struct words *ret)
+{
+	instance_words(s, n->instance, n->variant, ret->instance, sizeof(ret->instance));
+	instance_words(s, n->other, UINT32_MAX, ret->other, sizeof(ret->other));
+	library_layers_text(n->layers, ENGINE_ALL_LAYERS, ret->layers, sizeof(ret->layers));
+	library_layers_text(n->shared, ENGINE_ALL_LAYERS, ret->shared, sizeof(ret->shared));
+}
+
 static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
 {
 	struct words w;
-	instance_words(s, n->instance, n->variant, w.instance, sizeof(w.instance));
-	instance_words(s, n->other, UINT32_MAX, w.other, sizeof(w.other));
-	library_layers_text(n->layers, ENGINE_ALL_LAYERS, w.layers, sizeof(w.layers));
-	library_layers_text(n->shared, ENGINE_ALL_LAYERS, w.shared, sizeof(w.shared));
+	words_of(s, n, &w);
 	switch (n->step) {
 	case PLAN_STEP_DETECTED:
 		detected(s, n, &w, t, size);
@@ -158,13 +175,9 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		         n->status == PLAN_COMPROMISED ? ": it is cut off all the same" : " yet");
 		break;
 	case PLAN_STEP_RECORDED:
-		snprintf(t, size, "evidence is kept and hashed, of %s", detail_of(s, n->instance));
-		break;
 	case PLAN_STEP_ROLLED_BACK:
-		snprintf(t, size, "what %s wrote is undone: %s", w.instance, detail_of(s, n->instance));
-		break;
 	case PLAN_STEP_NOT_ROLLED_BACK:
-		snprintf(t, size, "the data is as %s left it: %s", w.instance, detail_of(s, n->instance));
+		kept(s, n, &w, t, size);
 		break;
 	case PLAN_STEP_SUSPECTED:
 		snprintf(t, size, "what %s was made of is suspect now: %s", w.instance, w.layers);

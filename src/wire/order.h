@@ -61,7 +61,8 @@ enum order_type {
 	/* vault; all of them name a service that has one, and take as long as its data is large */
 	ORDER_VAULT_BACKUP,   /* a snapshot now -> NOTICE_SNAPSHOT, before the answer */
 	ORDER_VAULT_ROLLBACK, /* incident, before_us: the data as in the last good snapshot that ended before; snapshots since are
-	                         suspect; what was changed is put aside -> NOTICE_CHANGE for each, before the answer. Once for an incident
+	                         suspect; what was changed is put aside -> NOTICE_CHANGE for each, before the answer. Once for an
+	                         incident
 	                       */
 	ORDER_VAULT_RESTORE,  /* number: the same with this snapshot, for somebody who knows */
 	ORDER_VAULT_RETURN,   /* number: this change is taken back: what was put aside is in the data again */

@@ -516,21 +516,6 @@ def a_bad_file_in_the_data_of_an_instance_fells_it(asking: clients.Clients) -> N
         shell.wait_for("nobody who watches", lambda: (api.try_call("GET", "/v1/files") or {}).get("watching") is False, 20, 0.05)
 
 
-def reading(*argv: str) -> Json:
-    """What the service answers to a client about its readings."""
-    url = f"http://{layout.SERVICE4}/api/reading"
-    asked = subprocess.run(network.client_exec("curl", "-s", "-m", "10", *argv, url), capture_output=True, text=True, check=True)
-    return json.loads(asked.stdout)
-
-
-def renewed(change: Callable[[str], str]) -> None:
-    """Settings that are in a guest for good: all are replaced, one after the other."""
-    old = scene.numbers(api.wait_whole())
-    scene.configured(change, scene.ROLES)
-    shell.wait_for("other guests", lambda: not old & scene.numbers(api.call("GET", "/v1/status")), 180, 0.2)
-    api.wait_whole()
-
-
 @test
 def a_changed_program_of_ours_is_told(_asking: clients.Clients) -> None:
     before, first = api.wait_whole(), api.newest_incident()

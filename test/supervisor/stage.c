@@ -54,8 +54,8 @@ void stage_open(struct stage *stage)
 	snprintf(stage->run, sizeof(stage->run), "%s/run", stage->dir);
 	snprintf(stage->config, sizeof(stage->config), "%s/koboshi.yaml", stage->dir);
 	assert_int_equal(mkdir(stage->libexec, 0755), 0);
-	static const char *const programs[] = {"koboshi-net",  "koboshi-vm",   "koboshi-decoy",
-	                                       "koboshi-host", "koboshi-scan", "koboshi-vault", "koboshi-engine"};
+	static const char *const programs[] = {"koboshi-net",  "koboshi-vm",    "koboshi-decoy", "koboshi-host",
+	                                       "koboshi-scan", "koboshi-vault", "koboshi-engine"};
 	for (size_t i = 0; i < countof(programs); i++) {
 		/* A copy: the build folder may be closed to the engine's user. */
 		char command[512];

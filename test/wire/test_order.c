@@ -151,6 +151,40 @@ CHANGE(limit_behind, contained_as(m, &one_limit); m->order.contain.address[3] = 
 CHANGE(limit_port, contained_as(m, &one_limit); m->order.contain.to_port = 80)
 CHANGE(answer_no_id, m->answer.id = 0)
 CHANGE(answer_positive, m->answer.status = 1)
+static void snapshot(struct wire_message *m)
+{
+	m->note = (struct wire_note){.time_us = 5, .type = NOTICE_SNAPSHOT, .service = 1};
+	m->note.snapshot = (struct wire_snapshot){.number = 7, .begun_us = 1, .ended_us = 2, .bytes = 9, .files = 3, .state = 1};
+}
+
+static void put_aside(struct wire_message *m)
+{
+	m->note = (struct wire_note){.time_us = 5, .type = NOTICE_CHANGE, .service = 1, .text = "a/b"};
+	m->note.change = (struct wire_change){.number = 7, .incident = 9, .bytes = 2, .kind = WIRE_CHANGE_RETURNED};
+}
+
+static void back_to(struct wire_message *m)
+{
+	m->order = (struct wire_order){.id = 1, .type = ORDER_VAULT_ROLLBACK, .incident = 3, .before_us = 1};
+}
+
+CHANGE(snapshot_plain, snapshot(m))
+CHANGE(snapshot_zero, snapshot(m); m->note.snapshot.number = 0)
+CHANGE(snapshot_backwards, snapshot(m); m->note.snapshot.ended_us = 0)
+CHANGE(snapshot_odd, snapshot(m); m->note.snapshot.state = WIRE_SNAPSHOT_MAX_)
+CHANGE(change_plain, put_aside(m))
+CHANGE(change_zero, put_aside(m); m->note.change.number = 0)
+CHANGE(change_odd, put_aside(m); m->note.change.kind = WIRE_CHANGE_MAX_)
+CHANGE(change_spare, put_aside(m); m->note.change.zero = 1)
+CHANGE(change_of_nothing, put_aside(m); memset(m->note.text, 0, sizeof(m->note.text)))
+CHANGE(vault_plain, m->note = ((struct wire_note){.type = NOTICE_VAULT, .service = 3, .text = "it is locked"}))
+CHANGE(back_plain, back_to(m))
+CHANGE(back_timeless, back_to(m); m->order.before_us = 0)
+CHANGE(back_numbered, back_to(m); m->order.number = 1)
+CHANGE(back_nowhere, back_to(m); m->order.incident = 0)
+CHANGE(restore_plain, m->order = ((struct wire_order){.id = 1, .type = ORDER_VAULT_RESTORE, .number = 4}))
+CHANGE(restore_nothing, m->order = ((struct wire_order){.id = 1, .type = ORDER_VAULT_RESTORE}))
+CHANGE(timed, m->order.before_us = 1)
 CHANGE(answer_too_negative, m->answer.status = INT32_MIN)
 CHANGE(answer_text_endless, memset(m->answer.text, 'a', WIRE_TEXT_MAX))
 CHANGE(answer_text_full, memset(m->answer.text, 'a', WIRE_TEXT_MAX - 1))
@@ -208,40 +242,6 @@ CHANGE(note_service, m->note.service = 1)
 CHANGE(note_profile, m->note.type = NOTICE_PROFILE; m->note.instance = 0; m->note.service = WIRE_SERVICES_MAX - 1)
 CHANGE(note_profile_far, m->note.type = NOTICE_PROFILE; m->note.service = WIRE_SERVICES_MAX)
 CHANGE(link_role, m->link.role = WIRE_ROLE_MAX_)
-static void snapshot(struct wire_message *m)
-{
-	m->note = (struct wire_note){.time_us = 5, .type = NOTICE_SNAPSHOT, .service = 1};
-	m->note.snapshot = (struct wire_snapshot){.number = 7, .begun_us = 1, .ended_us = 2, .bytes = 9, .files = 3, .state = 1};
-}
-
-static void put_aside(struct wire_message *m)
-{
-	m->note = (struct wire_note){.time_us = 5, .type = NOTICE_CHANGE, .service = 1, .text = "a/b"};
-	m->note.change = (struct wire_change){.number = 7, .incident = 9, .bytes = 2, .kind = WIRE_CHANGE_RETURNED};
-}
-
-static void back_to(struct wire_message *m)
-{
-	m->order = (struct wire_order){.id = 1, .type = ORDER_VAULT_ROLLBACK, .incident = 3, .before_us = 1};
-}
-
-CHANGE(snapshot_plain, snapshot(m))
-CHANGE(snapshot_zero, snapshot(m); m->note.snapshot.number = 0)
-CHANGE(snapshot_backwards, snapshot(m); m->note.snapshot.ended_us = 0)
-CHANGE(snapshot_odd, snapshot(m); m->note.snapshot.state = WIRE_SNAPSHOT_MAX_)
-CHANGE(change_plain, put_aside(m))
-CHANGE(change_zero, put_aside(m); m->note.change.number = 0)
-CHANGE(change_odd, put_aside(m); m->note.change.kind = WIRE_CHANGE_MAX_)
-CHANGE(change_spare, put_aside(m); m->note.change.zero = 1)
-CHANGE(change_of_nothing, put_aside(m); memset(m->note.text, 0, sizeof(m->note.text)))
-CHANGE(vault_plain, m->note = ((struct wire_note){.type = NOTICE_VAULT, .service = 3, .text = "it is locked"}))
-CHANGE(back_plain, back_to(m))
-CHANGE(back_timeless, back_to(m); m->order.before_us = 0)
-CHANGE(back_numbered, back_to(m); m->order.number = 1)
-CHANGE(back_nowhere, back_to(m); m->order.incident = 0)
-CHANGE(restore_plain, m->order = ((struct wire_order){.id = 1, .type = ORDER_VAULT_RESTORE, .number = 4}))
-CHANGE(restore_nothing, m->order = ((struct wire_order){.id = 1, .type = ORDER_VAULT_RESTORE}))
-CHANGE(timed, m->order.before_us = 1)
 CHANGE(link_zero, m->link.zero = 1)
 CHANGE(replace_engine, m->replace.role = WIRE_ENGINE)
 CHANGE(replace_supervisor, m->replace.role = WIRE_SUPERVISOR)

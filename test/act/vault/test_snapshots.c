@@ -166,11 +166,10 @@ static void test_nodes(unused_arg void **state)
 	struct err err = {0};
 	static const char *const lines[] = {
 	        "{\"struct_type\":\"snapshot\",\"paths\":[\"/x\"]}",
-	        "{\"struct_type\":\"node\",\"path\":\"/"
-	        "b\",\"type\":\"file\",\"mode\":420,\"uid\":1,\"gid\":2,\"size\":9,\"mtime\":"
-	        "\"1970-01-01T00:00:01Z\"}",
-	        "{\"struct_type\":\"node\",\"path\":\"/"
-	        "a\",\"type\":\"dir\",\"mode\":2148532717,\"mtime\":\"1970-01-01T00:00:01Z\"}",
+	        ("{\"struct_type\":\"node\",\"path\":\"/b\",\"type\":\"file\",\"mode\":420,\"uid\":1,\"gid\":2,\"size\":9,"
+	         "\"mtime\":\"1970-01-01T00:00:01Z\"}"),
+	        ("{\"struct_type\":\"node\",\"path\":\"/a\",\"type\":\"dir\",\"mode\":2148532717,"
+	         "\"mtime\":\"1970-01-01T00:00:01Z\"}"),
 	        "{\"struct_type\":\"node\",\"type\":\"file\"}",
 	        "no JSON",
 	};

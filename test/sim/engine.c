@@ -69,6 +69,7 @@ static uint32_t store(struct sim *s, const struct sim_write *w)
 		if (w->incident.number && s->incident_closed[w->number])
 			sim_fail(s, "incident %u was closed and is open again", w->number);
 		s->incident_closed[w->number] = w->incident.number == 0;
+		s->compromised[w->number] = s->compromised[w->number] || w->incident.verdict == PLAN_COMPROMISED;
 		s->incidents[w->number] = w->incident;
 		if (w->incident.number && w->incident.verdict != PLAN_HEALTHY)
 			s->falls_us[w->number] = w->incident.verdict_us;

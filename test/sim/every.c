@@ -339,7 +339,7 @@ struct tally {
 	const struct playbook *playbook;
 	struct sim *ready; /* as it is before the playbook */
 	char end[2 * ENDS_MAX];
-	uint32_t n_points, n_orders, kills, broken;
+	uint32_t n_points, n_orders, n_compromised, kills, broken;
 };
 
 static const char *const effect_names[SIM_EFFECT_MAX_] = {"chance", "none", "all", "later"};
@@ -376,6 +376,14 @@ static bool kill_parse(const char *text, struct sim_kill *ret_kill)
 	return true;
 }
 
+static uint32_t compromised(const struct sim *s)
+{
+	uint32_t n = 0;
+	for (uint32_t k = 0; k < SIM_NUMBERS_MAX; k++)
+		n += s->compromised[k];
+	return n;
+}
+
 static void killed_run(struct tally *t, const struct sim_kill *kill, uint32_t ret_under_way[static SIM_HAND_MAX_], FILE *log)
 {
 	static struct sim s;
@@ -386,6 +394,8 @@ static void killed_run(struct tally *t, const struct sim_kill *kill, uint32_t re
 	play(&s, t->playbook, end);
 	memcpy(ret_under_way, s.under_way, sizeof(s.under_way));
 	t->kills++;
+	if (compromised(&s) < t->n_compromised) /* never less; more where nothing is known but the fence */
+		sim_fail(&s, "a takeover is written down as a failure");
 	if (!s.failure[0] && strcmp(end, t->end) == 0)
 		return;
 	kill_text(kill, text);
@@ -422,6 +432,7 @@ static void peace(struct tally *t)
 	s = *t->ready;
 	play(&s, t->playbook, t->end);
 	t->n_points = s.n_points;
+	t->n_compromised = compromised(&s);
 	t->n_orders = s.n_orders - t->ready->n_orders;
 	if (s.failure[0]) {
 		t->broken++;

@@ -227,6 +227,7 @@ struct sim {
 	uint32_t subject;                  /* every.c: whom it is about, and how it is to be held */
 	enum plan_hold hold;
 	bool incident_closed[SIM_NUMBERS_MAX]; /* ... and a closed one is opened by nobody */
+	bool compromised[SIM_NUMBERS_MAX];     /* by incident, durable */
 
 	/* random runs */
 	int64_t chaos_until_us;

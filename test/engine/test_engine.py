@@ -25,9 +25,10 @@ from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, F
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 from kills_test import KillTests
+from ledger_test import LedgerTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LedgerTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

@@ -57,6 +57,11 @@ def snapshot() -> dict[str, list[str]]:
     return {"links": links, "tables": tables, "mounts": mounts()}
 
 
+def neighbours() -> list[str]:
+    """Addresses that somebody has."""
+    return [line.split()[0] for line in run("ip", "neigh").splitlines() if line]
+
+
 def mounts() -> list[str]:
     text = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     return sorted(line.split()[4] for line in text.splitlines())

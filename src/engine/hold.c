@@ -167,6 +167,7 @@ static bool is_done(const struct hold *h, const struct plan_instance *i)
 static bool follow(struct engine *e, struct hold *h)
 {
 	char proof[120];
+	struct err err = {0};
 	const struct engine_service *s = service_of_instance(e, h->instance);
 	const struct plan_instance *i = s ? plan_find(&s->plan, h->instance) : NULL;
 	bool falls = i && plan_life_falls(i->life), stops = h->how == PLAN_HOLD_STOP;
@@ -175,6 +176,8 @@ static bool follow(struct engine *e, struct hold *h)
 		finish(e, h, "ended", proof);
 		return true;
 	}
+	if (!falls && i->hold != h->how && ask(e, h->instance, h->how, &err) < 0) /* after a start it was too early for it */
+		log_debug("engine.hold", "%s: %s", h->row.subject, err.text);
 	if (!is_done(h, i) || strcmp(h->row.state, "in-force") == 0)
 		return false;
 	snprintf(proof, sizeof(proof), "kb-%u is kept from clients%s", h->instance,

@@ -155,7 +155,7 @@ static void send_order(struct engine_service *s, const struct plan_order *order)
 		wire.variant = 0;
 	if (wire.type == ORDER_VM_EVIDENCE)
 		wire.closed_below = oldest_open_incident(s->engine);
-	if (!plan_order_needs_intent(order->type)) {
+	if (!plan_order_waits(order)) {
 		struct hands_cookie cookie = {s->index, order->ticket, 0};
 		hands_send(s->engine->hands, &wire, &cookie);
 		return;
@@ -298,7 +298,7 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 	event->fresh_incident = e->last_incident + 1;
 	plan_step(&s->plan, event, &s->update);
 	for (size_t k = 0; k < s->update.n_orders; k++) /* first of all: what is urgent leaves at once */
-		if (!plan_order_needs_intent(s->update.orders[k].type))
+		if (!plan_order_waits(&s->update.orders[k]))
 			send_order(s, &s->update.orders[k]);
 	if (s->update.incident_used)
 		e->last_incident++;
@@ -311,7 +311,7 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 	if (s->update.suspicion_changed)
 		follow_suspicion(s);
 	for (size_t k = 0; k < s->update.n_orders; k++)
-		if (plan_order_needs_intent(s->update.orders[k].type))
+		if (plan_order_waits(&s->update.orders[k]))
 			send_order(s, &s->update.orders[k]);
 	journal_release(e->journal);
 	if (s->update.number_used) {

@@ -56,7 +56,7 @@ static void detected(const struct engine_service *s, const struct plan_note *n, 
 	const char *detail = found_detail(s, n->instance, n->finding), *beside = found_detail(s, n->instance, n->beside);
 	bool said = detail[0] && (n->vantage != VANTAGE_HYPERVISOR || finding_class(n->finding) == FINDING_CLASS_WEAK);
 	if (n->finding == FINDING_UNKNOWN)
-		snprintf(t, size, "%s was found cut off after a restart", w->instance);
+		snprintf(t, size, "%s was found cut off after a restart and nothing says why: the worst is assumed", w->instance);
 	else if (n->beside != FINDING_GOOD)
 		snprintf(t, size, "%s %s (seen from the %s: %s) and %s (%s: %s): verdict %s", w->instance,
 		         finding_sentence(n->finding), vantage_name(n->vantage), detail, finding_sentence(n->beside),

@@ -52,6 +52,8 @@ static int deadline_passed(void *deadline)
 static int first_finding(void *found, unused_arg int columns, char **values, unused_arg char **names)
 {
 	text_copy(found, 160, values[0] ? values[0] : "?");
+	for (char *c = found; *c; c++) /* SQLite says it in lines; it is to be one sentence */
+		*c = *c == '\n' ? ' ' : *c;
 	return 1;
 }
 

@@ -142,10 +142,13 @@ static void go_resume(struct plan_turn *t, struct plan_instance *i, int32_t stat
 static void go_fence(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	if (i->fenced)
+	bool fell = i->verdict == PLAN_FAILED || i->verdict == PLAN_COMPROMISED;
+	if (i->fenced) {
 		life_enter(t, i, PLAN_LIFE_UNLINKING);
-	else
-		order(t, i, PLAN_DO_FENCE);
+		return;
+	}
+	order(t, i, PLAN_DO_FENCE);
+	t->update->orders[t->update->n_orders - 1].unhurried = !fell && !t->p->unwritable;
 }
 
 static void go_unlink(struct plan_turn *t, struct plan_instance *i, int32_t status)

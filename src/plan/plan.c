@@ -36,6 +36,11 @@ bool plan_order_needs_intent(enum plan_order_type type)
 	return type == PLAN_DO_CREATE || type == PLAN_DO_DESTROY || type == PLAN_DO_ROLLBACK;
 }
 
+bool plan_order_waits(const struct plan_order *order)
+{
+	return order->unhurried || plan_order_needs_intent(order->type);
+}
+
 void plan_init(struct plan *p, const struct plan_config *config)
 {
 	memset(p, 0, sizeof(*p));

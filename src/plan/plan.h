@@ -88,10 +88,15 @@ struct plan_order {
 	uint32_t victim; /* steer: 0 = planned, old flows go on */
 	uint32_t variant;
 	uint64_t incident;
+	bool unhurried; /* nobody fell: see plan_order_waits() */
 };
 
 /* Which orders must be in the ledger before they start (rule 7). Steering and fencing never wait for the disk. */
 bool plan_order_needs_intent(enum plan_order_type type);
+
+/* Those, and the fence of one that is only to go: a kill between it and the row that says why would leave a fence that nobody
+ * explains, and that is taken for a fall. */
+bool plan_order_waits(const struct plan_order *order);
 
 enum plan_life {
 	PLAN_LIFE_NONE,

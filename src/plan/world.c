@@ -4,10 +4,13 @@
  */
 #include "plan/inside.h"
 
+/* A fence whose reason was not written down in time (UNKNOWN): the worst is assumed, since what follows from that is never wrong.
+ */
 static void seen_fallen(struct plan_instance *i, enum finding finding)
 {
 	i->life = PLAN_LIFE_READY; /* plan_fall takes it from here, one at a time */
 	i->window.fell_at_once = true;
+	i->window.fell_compromised = finding == FINDING_UNKNOWN;
 	i->window.worst = finding;
 	i->window.vantage = finding == FINDING_UNKNOWN ? VANTAGE_HOST : VANTAGE_HYPERVISOR;
 }

@@ -240,6 +240,7 @@ class World:
         self.evidence = False  # files of it are told
         self.deaf = False  # no agent's port can be had
         self.other_list = False  # agents of new guests take another list than the manifest's
+        self.killer = None  # asked of each order: kills somebody and says "before" or "after" it is carried out, or nothing
 
     def carry_out(self, order):
         """The packet to answer with, or None."""
@@ -248,6 +249,13 @@ class World:
             self.changed.notify_all()
             if order.type in self.held:
                 return None
+            killed = self.killer and order.type not in (NET_OBSERVE, VM_OBSERVE) and self.killer(order)
+            if killed:
+                return None if killed == "before" else self.carried_out(order) and None
+            return self.carried_out(order)
+
+    def carried_out(self, order):
+        with self.changed:
             if order.type in self.refused:
                 return answer(order.id, *self.refused.pop(order.type))
             guest = self.guests.get(order.instance)
@@ -316,6 +324,7 @@ class Actuator(threading.Thread):
                 if not bytes_:
                     return
                 order = Order(bytes_[8:])
+                order.role = self.role
                 reply = self.world.carry_out(order)
                 if order.type == EVIDENCE and self.world.evidence:
                     for kind, content in RECORDED.items():

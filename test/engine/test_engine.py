@@ -25,9 +25,11 @@ from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, F
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
+from kills_test import KillTests
+from ledger_test import LedgerTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, VaultTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LedgerTests, VaultTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

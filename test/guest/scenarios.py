@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
-import re
+import random
 import signal
 import subprocess
 import sys
@@ -15,7 +15,7 @@ import time
 import traceback
 from typing import Any, Callable
 
-from koboshi_lab import api, clients, guest, layout, network, scene, senses, shell
+from koboshi_lab import api, clients, footprint, guest, layout, network, scene, senses, shell, soak
 from koboshi_lab.faults import FAULTS, PLANNED
 
 Json = dict[str, Any]
@@ -598,51 +598,43 @@ for delay in (0, 15, 40, 150, 600):
 # --- leaks ----------------------------------------------------------------------------------------------------------------
 
 
-def footprint() -> Json:
-    """What must not grow from switch to switch."""
-    taken = network.snapshot()
-    text = shell.run("nft", "-j", "list", "ruleset")  # its parts are counted: a listing's lines break by the length of names
-    rules = sum("rule" in part for part in json.loads(text)["nftables"])
-    strangers = set(re.findall(r"\bkb\d+\b", text)) - set(taken["links"])
-    files = {re.sub(r"\d+", "N", os.path.join(folder, name)) + f" #{n}" for folder, _, names in os.walk(layout.RUN)
-             for n, name in enumerate(sorted(names)) if "/evidence" not in folder}  # kept on purpose, bounded by its limits
-    descriptors = {name: len(os.listdir(f"/proc/{pid}/fd")) for pid, name in api.koboshi_pids().items()}
-    return {"links": len(taken["links"]), "mounts": len(taken["mounts"]), "rules": rules, "rules of taps that are gone": len(strangers), "files": sorted(files),
-            "guests": len(scene.remaining_guests()), "processes": len(shell.processes()), "descriptors": descriptors,
-            "neighbours": len(shell.run("ip", "neigh").splitlines())}
-
-
-def settled_footprint() -> Json:
-    """The same twice in a row: late ends are over."""
-    last: Json = {}
-
-    def look() -> Json:
-        nonlocal last
-        now = footprint()
-        same, last = now == last, now
-        return now if same and now["guests"] == 3 else {}
-
-    return shell.wait_for("a steady footprint", look, 30, 1)
-
-
 @test
 def switches_in_a_row_leak_nothing(asking: clients.Clients) -> None:
     api.wait_whole()
-    before = settled_footprint()
+    before = footprint.settled()
     for _ in range(int(os.environ.get("KOBOSHI_LEAK_SWITCHES", "5"))):
         scene.play(asking, FAULTS["close-port"])
-    after = settled_footprint()
-    for name, value in before.items():
-        if name == "descriptors":
-            grown = {p: (n, after[name].get(p, 0)) for p, n in value.items() if after[name].get(p, 0) > n + 2}
-            check(not grown, f"no process holds more descriptors: {grown}")
-        elif name == "files":
-            grown = sorted(set(after[name]) - set(value))
-            check(len(after[name]) <= len(value), f"files below {layout.RUN}: {len(value)} before, {len(after[name])} after: {grown}")
-        elif name == "neighbours":
-            check(after[name] <= value + 2, f"neighbours: {value} before, {after[name]} after")
-        else:
-            check(after[name] <= value, f"{name}: {value} before, {after[name]} after")
+    grown = footprint.grown(before, footprint.settled())
+    check(not grown, "; ".join(grown))
+
+
+# --- many, and at each step -----------------------------------------------------------------------------------------------
+
+
+def all_well(asking: clients.Clients, acts: list[soak.Act]) -> None:
+    rows = soak.soak(asking, acts, lambda number, row: print(f"# {number}/{len(acts)} {row['act']}: {row.get('wrong') or row['verdict']}", flush=True))
+    wrong = [f"{row['act']}: {row['wrong']}" for row in rows if "wrong" in row]
+    check(not wrong, "; ".join(wrong))
+
+
+@test
+def killed_at_each_step_it_ends_alike(asking: clients.Clients) -> None:
+    """All of koboshid, as soon as a step of a compromise stands in its story; `make soak` plays all steps, this a choice that begins
+    anywhere."""
+    steps = soak.steps_of_a_story(asking, "tamper")
+    count = int(os.environ.get("KOBOSHI_KILL_STEPS", "7"))
+    every = max(1, len(steps) // count)
+    begin = random.randrange(every)
+    print(f"# steps: {', '.join(steps)}", flush=True)
+    all_well(asking, [soak.Act("tamper", "active", step) for step in steps[begin::every][:count]])
+
+
+@test
+def incidents_of_random_kinds_in_a_row(asking: clients.Clients) -> None:
+    seed = int(os.environ.get("KOBOSHI_SOAK_SEED", random.randrange(1 << 32)))
+    print(f"# seed {seed}", flush=True)
+    drawn = random.Random(seed)
+    all_well(asking, [soak.draw(drawn, ("steered", "fenced", "frozen", "removed")) for _ in range(6)])
 
 
 # --- the data, which lies outside: last, because every guest is replaced for it ------------------------------------------

@@ -267,6 +267,29 @@ static void nothing_is_destroyed_unrecorded(void **state)
 	assert_int_equal(last_order(), DO(DESTROY));
 }
 
+static void only_who_fell_is_fenced_in_a_hurry(void **state)
+{
+	static const struct {
+		enum plan_verdict verdict;
+		bool unwritable, unhurried;
+	} cases[] = {{PLAN_FAILED, false, false},
+	             {PLAN_COMPROMISED, false, false},
+	             {PLAN_HEALTHY, false, true},
+	             {PLAN_UNKNOWN, false, true},
+	             {PLAN_HEALTHY, true, false}};
+	(void)state;
+	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
+		struct plan_turn t = fresh_turn();
+		struct plan_instance *i = in_life(&t, L(READY));
+		i->verdict = cases[n].verdict;
+		p.unwritable = cases[n].unwritable;
+		life_event(&t, i, LIFE_FALL, 0);
+		assert_int_equal(last_order(), DO(FENCE));
+		assert_int_equal(update.orders[update.n_orders - 1].unhurried, cases[n].unhurried);
+		assert_int_equal(plan_order_waits(&update.orders[update.n_orders - 1]), cases[n].unhurried);
+	}
+}
+
 static void words_lead_back(void **state)
 {
 	(void)state;
@@ -292,6 +315,7 @@ int main(void)
 	        cmocka_unit_test(what_is_not_there_is_done_with),
 	        cmocka_unit_test(nothing_is_created_unrecorded),
 	        cmocka_unit_test(nothing_is_destroyed_unrecorded),
+	        cmocka_unit_test(only_who_fell_is_fenced_in_a_hurry),
 	        cmocka_unit_test(words_lead_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

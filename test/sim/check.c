@@ -8,6 +8,7 @@
 
 #define SERVED_WITHIN_US 4000000
 #define CUT_WITHIN_US 6000000
+#define SOON_US 600000000 /* longer than any wait but for somebody to be worn */
 
 static const struct plan_instance *instance(const struct sim *s, uint32_t number)
 {
@@ -334,7 +335,7 @@ bool check_settled(const struct sim *s, const char **ret_why)
 		why = "standbys or spares are missing";
 	else if (living != 1 + p->config.standby + p->config.spare)
 		why = "there are more instances than wanted";
-	else if (plan_deadline(p) != PLAN_NEVER && plan_deadline(p) != p->brake.until_us)
+	else if (plan_deadline(p) < s->now_us + SOON_US && plan_deadline(p) != p->brake.until_us)
 		why = "something is due yet";
 	else if (!all_as_good_as_can_be(p))
 		why = "an idle instance is of a worse make than could be had";

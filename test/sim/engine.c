@@ -14,13 +14,17 @@
 
 static void put(struct sim *s, const struct sim_write *write)
 {
+	if (s->dying)
+		return;
 	if (s->n_writes == SIM_WRITES_MAX) {
 		sim_fail(s, "more than %d rows wait for the ledger", SIM_WRITES_MAX);
 		return;
 	}
 	if (s->n_writes == 0)
 		sim_at(s, s->now_us + sim_spread(s, 500, 6000), SIM_EV_COMMIT, 0, s->engine_life);
-	s->writes[s->n_writes++] = *write;
+	s->writes[s->n_writes] = *write;
+	bool by_itself = write->kind == SIM_W_OUTCOME || write->kind == SIM_W_NUMBER || write->kind == SIM_W_TRY;
+	s->writes[s->n_writes++].group = by_itself ? ++s->group : s->group;
 }
 
 static void fetch_number(struct sim *s)
@@ -54,13 +58,18 @@ static uint32_t intent_begin(struct sim *s, const struct plan_order *order)
 	return s->n_intents;
 }
 
-static void durable(struct sim *s, const struct sim_write *w)
+/* The number of the intent, if it is one. */
+static uint32_t store(struct sim *s, const struct sim_write *w)
 {
 	switch (w->kind) {
 	case SIM_W_ROW:
 		s->rows[w->number] = w->row;
 		break;
 	case SIM_W_INCIDENT:
+		if (w->incident.number && s->incident_closed[w->number])
+			sim_fail(s, "incident %u was closed and is open again", w->number);
+		s->incident_closed[w->number] = w->incident.number == 0;
+		s->compromised[w->number] = s->compromised[w->number] || w->incident.verdict == PLAN_COMPROMISED;
 		s->incidents[w->number] = w->incident;
 		if (w->incident.number && w->incident.verdict != PLAN_HEALTHY)
 			s->falls_us[w->number] = w->incident.verdict_us;
@@ -68,8 +77,7 @@ static void durable(struct sim *s, const struct sim_write *w)
 			s->last_incident_durable = w->number;
 		break;
 	case SIM_W_INTENT:
-		sim_send(s, &w->order, intent_begin(s, &w->order));
-		break;
+		return intent_begin(s, &w->order);
 	case SIM_W_OUTCOME:
 		s->intents[w->number].open = false;
 		break;
@@ -82,6 +90,34 @@ static void durable(struct sim *s, const struct sim_write *w)
 		memcpy(s->suspicion, w->suspicion, sizeof(s->suspicion));
 		break;
 	}
+	return 0;
+}
+
+static void durable(struct sim *s, const struct sim_write *writes, size_t n)
+{
+	uint32_t intents[SIM_STAGED_MAX];
+	for (size_t k = 0; k < n; k++)
+		intents[k] = store(s, &writes[k]);
+	sim_point(s, SIM_POINT_WRITTEN);
+	for (size_t k = 0; k < n; k++)
+		if (intents[k])
+			sim_send(s, &writes[k].order, intents[k]);
+}
+
+/* The last one of its group takes the others along. */
+static void stage(struct sim *s, const struct sim_write *w)
+{
+	if (s->n_staged == SIM_STAGED_MAX) {
+		sim_fail(s, "one step writes more than %d rows", SIM_STAGED_MAX);
+		return;
+	}
+	s->staged[s->n_staged++] = *w;
+	if (s->whole && s->n_writes && s->writes[0].group == w->group)
+		return;
+	sim_point(s, SIM_POINT_WRITING);
+	if (!s->dying)
+		durable(s, s->staged, s->n_staged);
+	s->n_staged = 0;
 }
 
 static void tell_writable(struct sim *s, bool writable)
@@ -89,6 +125,8 @@ static void tell_writable(struct sim *s, bool writable)
 	if (writable != s->told_unwritable)
 		return;
 	s->told_unwritable = !writable;
+	for (size_t k = 0; writable && k < PLAN_INSTANCES_MAX; k++)
+		s->followed[k].life = PLAN_LIFE_NONE; /* what the ledger missed is written again */
 	struct plan_event event = {.type = PLAN_EV_LEDGER, .flag = !writable};
 	sim_step(s, &event);
 }
@@ -108,7 +146,7 @@ static void commit(struct sim *s)
 	if (failed && w.kind == SIM_W_ROW && w.row.ended)
 		sim_guest(s, w.number)->wronged = true; /* as far as the ledger knows it is still there, and will be missed */
 	if (!failed)
-		durable(s, &w);
+		stage(s, &w);
 	tell_writable(s, !failed);
 	if (failed && w.kind == SIM_W_INTENT) {
 		struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {w.order.ticket, -ENOSPC}};
@@ -236,6 +274,7 @@ static void one_step(struct sim *s, struct plan_event *event)
 {
 	s->now_us += TICK_US;
 	s->n_steps++;
+	s->group++;
 	event->now_us = s->now_us;
 	event->fresh_number = s->fresh_number;
 	event->fresh_incident = s->last_incident + 1;
@@ -248,7 +287,7 @@ static void one_step(struct sim *s, struct plan_event *event)
 		check_order(s, o);
 		if (s->log)
 			tell_order(s, o);
-		if (!plan_order_needs_intent(o->type))
+		if (!plan_order_waits(o))
 			sim_send(s, o, 0);
 	}
 	if (s->update.incident_used)
@@ -262,7 +301,7 @@ static void one_step(struct sim *s, struct plan_event *event)
 		put(s, &w);
 	}
 	for (size_t k = 0; k < s->update.n_orders; k++)
-		if (plan_order_needs_intent(s->update.orders[k].type))
+		if (plan_order_waits(&s->update.orders[k]))
 			put(s, &(struct sim_write){.kind = SIM_W_INTENT, .order = s->update.orders[k]});
 	if (s->update.number_used) {
 		s->fresh_number = 0;
@@ -273,7 +312,7 @@ static void one_step(struct sim *s, struct plan_event *event)
 
 void sim_step(struct sim *s, struct plan_event *event)
 {
-	if (!s->up)
+	if (!s->up || s->dying)
 		return;
 	one_step(s, event);
 	for (int n = 0; n < 8 && s->plan.again; n++)
@@ -282,7 +321,7 @@ void sim_step(struct sim *s, struct plan_event *event)
 
 enum plan_refusal sim_switch(struct sim *s)
 {
-	if (!s->up)
+	if (!s->up || s->dying)
 		return PLAN_BUSY;
 	struct plan_event event = {.type = PLAN_EV_SWITCH};
 	one_step(s, &event);
@@ -291,7 +330,7 @@ enum plan_refusal sim_switch(struct sim *s)
 
 enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold)
 {
-	if (!s->up)
+	if (!s->up || s->dying)
 		return PLAN_BUSY;
 	struct plan_event event = {.type = PLAN_EV_HOLD, .hold = {number, hold}};
 	one_step(s, &event);
@@ -315,13 +354,14 @@ void sim_crash(struct sim *s, int64_t down_us)
 	if (!s->up)
 		return;
 	sim_log(s, "the engine is killed");
-	s->up = s->blind = s->told_unwritable = s->number_coming = false;
+	s->up = s->blind = s->told_unwritable = s->number_coming = s->dying = false;
 	s->crash_writes = 0;
 	s->crash_life = PLAN_LIFE_NONE;
 	s->engine_life++;
 	s->n_crashes++;
-	s->n_writes = 0;
+	s->n_writes = s->n_staged = 0;
 	memset(s->followed, 0, sizeof(s->followed));
+	memset(s->seen, 0, sizeof(s->seen));
 	for (uint32_t n = 0; n < s->n_numbers; n++)
 		s->guests[n].probe_life = 0;
 	sim_hands_engine_gone(s);
@@ -378,6 +418,7 @@ static size_t sight(struct sim *s, struct plan_sighting *sightings)
 		        .incident = has_row ? row->incident : 0,
 		        .exposed = has_row && row->exposed,
 		        .exposed_us = has_row ? row->exposed_us : 0,
+		        .outdated = g->outdated,
 		};
 	}
 	return n;
@@ -418,6 +459,8 @@ static void world(struct sim *s)
 	event.world.target = s->target;
 	sim_log(s, "the world is read: %zu instances, the service points at kb-%u", event.world.n_sightings, s->target);
 	sim_step(s, &event);
+	if (s->again)
+		s->again(s);
 }
 
 static void take_answer(struct sim *s, const struct sim_moment *m)
@@ -455,6 +498,8 @@ void sim_engine_event(struct sim *s, const struct sim_moment *m)
 		fetch_number(s);
 		if (s->told_unwritable)
 			put(s, &(struct sim_write){.kind = SIM_W_TRY});
+		if (s->again && s->plan.world_known)
+			s->again(s);
 		sim_at(s, s->now_us + 1000000, SIM_EV_PULSE, 0, s->engine_life);
 	}
 }

@@ -62,6 +62,8 @@ static struct sim_flight *flight_new(struct sim *s)
 
 void sim_send(struct sim *s, const struct plan_order *order, uint32_t intent)
 {
+	if (s->dying)
+		return;
 	struct sim_flight *f = flight_new(s);
 	enum sim_hand hand = sim_hand_of(order->type);
 	*f = (struct sim_flight){.used = true,
@@ -88,6 +90,7 @@ void sim_send(struct sim *s, const struct plan_order *order, uint32_t intent)
 		s->hand_hung[hand] = true;
 	if (!s->hand_hung[hand])
 		sim_at(s, f->execute_us, SIM_EV_EXECUTE, (uint32_t)(f - s->flights), f->id);
+	sim_point(s, SIM_POINT_SENT);
 }
 
 static void answer(struct sim *s, const struct sim_flight *f, int32_t status, int64_t delay_us)
@@ -103,6 +106,9 @@ static void carry_out(struct sim *s, struct sim_flight *f)
 {
 	int32_t status = f->fate == SIM_REFUSED ? -EIO : sim_execute(s, &f->order);
 	f->executed = true;
+	sim_point(s, SIM_POINT_DONE);
+	if (!s->hand_up[f->hand])
+		return; /* its link is broken: that is the answer */
 	if (f->fate == SIM_FALSE_REFUSAL)
 		status = -EIO;
 	if (f->fate == SIM_LOST && f->kept)
@@ -154,7 +160,7 @@ void sim_kill_hand(struct sim *s, enum sim_hand hand)
 	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++)
 		at_work[k] = s->flights[k].hand == hand && begun(s, &s->flights[k]);
 	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++)
-		if (at_work[k] && sim_chance(s, 5000)) {
+		if (at_work[k] && sim_takes_effect(s, hand)) {
 			(void)sim_execute(s, &s->flights[k].order);
 			s->flights[k].executed = true;
 		}
@@ -168,21 +174,31 @@ void sim_kill_hand(struct sim *s, enum sim_hand hand)
 	sim_at(s, s->now_us + sim_spread(s, 50000, 300000), SIM_EV_HAND_UP, hand, 0);
 }
 
-/* koboshi-net reads on until the socket's end: the first so many orders are carried out, in their order, the rest not. */
-static void net_reads_on(struct sim *s)
+/* koboshi-net reads on until the socket's end: the first so many orders are carried out, in their order, the rest not. So does
+ * koboshi-vm, where that is wanted at once. */
+static void reads_on(struct sim *s, enum sim_hand hand)
 {
 	for (bool reads = true;;) {
 		struct sim_flight *f = NULL;
 		for (size_t k = 0; k < SIM_FLIGHTS_MAX && !f; k++)
-			if (s->flights[k].hand == SIM_NET && is_first(s, &s->flights[k]) && s->flights[k].fate != SIM_HUNG)
+			if (s->flights[k].hand == hand && is_first(s, &s->flights[k]) && s->flights[k].fate != SIM_HUNG)
 				f = &s->flights[k];
 		if (!f)
 			return; /* none left, or one hangs and the others wait behind it */
-		reads = reads && sim_chance(s, 5000);
+		reads = reads && s->hand_up[hand] && sim_takes_effect(s, hand);
 		if (reads)
 			(void)sim_execute(s, &f->order);
 		f->used = false;
 	}
+}
+
+static bool vm_goes_on(struct sim *s)
+{
+	if (s->kill.effect[SIM_VM] == SIM_EFFECT_CHANCE)
+		return !sim_chance(s, 3333);
+	if (s->kill.effect[SIM_VM] == SIM_EFFECT_ALL)
+		reads_on(s, SIM_VM);
+	return s->hand_up[SIM_VM] && s->kill.effect[SIM_VM] == SIM_EFFECT_LATER;
 }
 
 /* What the engine had asked for is carried out, or not, or (a guest's slow order that runs already) only later. */
@@ -191,10 +207,10 @@ void sim_hands_engine_gone(struct sim *s)
 	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
 		struct sim_flight *f = &s->flights[k];
 		f->kept = false;
-		if (f->executed || (f->hand == SIM_VM && sim_chance(s, 3333)))
+		if (f->executed || (f->hand == SIM_VM && !vm_goes_on(s)))
 			f->used = false;
 	}
-	net_reads_on(s);
+	reads_on(s, SIM_NET);
 	s->net_busy_us = 0;
 }
 

@@ -95,7 +95,7 @@ static void hold_some(struct sim *s)
 }
 
 /* Nobody wants anything of anybody any more. */
-static void release_all(struct sim *s)
+void sim_release_all(struct sim *s)
 {
 	for (size_t k = 0; s->up && s->plan.world_known && k < PLAN_INSTANCES_MAX; k++)
 		if (s->plan.instances[k].hold != PLAN_HOLD_NONE && s->plan.instances[k].hold != PLAN_HOLD_STOP)
@@ -194,6 +194,8 @@ void sim_run(struct sim *s, int64_t until_us)
 {
 	struct sim_moment m;
 	while (!s->failure[0]) {
+		if (s->dying)
+			sim_crash(s, 200000);
 		int64_t deadline_us = s->up ? plan_deadline(&s->plan) : PLAN_NEVER;
 		int64_t next_us = s->n_moments ? s->moments[0].time_us : PLAN_NEVER;
 		if (deadline_us < next_us && deadline_us <= until_us) {
@@ -240,7 +242,7 @@ static void settle(struct sim *s)
 	const char *why = "";
 	sim_run(s, s->now_us + 500000);
 	for (int64_t end_us = s->now_us + 240000000; !s->failure[0] && s->now_us < end_us && !check_settled(s, &why);) {
-		release_all(s);
+		sim_release_all(s);
 		sim_run(s, s->now_us + 500000);
 	}
 	if (!s->failure[0] && check_settled(s, &why)) /* and it stays so */

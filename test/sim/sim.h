@@ -11,6 +11,8 @@
  *   engine.c  ledger, rows, intents, numbers; start and crash
  *   sense.c   probes and what hypervisor and wire see
  *   check.c   the rules
+ *   kill.c    a kill at a point that is chosen beforehand
+ *   every.c   each playbook, killed at every point (`sim --every-step`)
  */
 #include "plan/plan.h"
 
@@ -23,6 +25,7 @@
 #define SIM_MOMENTS_MAX 1024
 #define SIM_FLIGHTS_MAX 96
 #define SIM_WRITES_MAX 512
+#define SIM_STAGED_MAX 64
 #define SIM_COMPONENTS 14
 
 enum sim_fault { SIM_FINE, SIM_REFUSES, SIM_HANGS, SIM_WRONG, SIM_ERRORS, SIM_FAULT_MAX_ };
@@ -61,6 +64,31 @@ enum sim_what {
 	SIM_WHAT_MAX_
 };
 
+/* Where a process can be killed and something is different from before: the engine's way and an actuator's, order by order, row
+ * by row. */
+enum sim_point {
+	SIM_POINT_SENT,    /* an order has left the engine; the next one has not */
+	SIM_POINT_DONE,    /* it was carried out; nobody was told */
+	SIM_POINT_WRITING, /* a row is to be written; it never is */
+	SIM_POINT_WRITTEN, /* it is durable; what follows from that (an order, a number) has not begun */
+	SIM_POINT_MAX_
+};
+
+/* What becomes of the orders that are on their way when somebody is killed. */
+enum sim_effect {
+	SIM_EFFECT_CHANCE, /* random runs */
+	SIM_EFFECT_NONE,
+	SIM_EFFECT_ALL,   /* carried out; nobody is told */
+	SIM_EFFECT_LATER, /* by an actuator that lives on, while the next engine reads the world or later */
+	SIM_EFFECT_MAX_
+};
+
+struct sim_kill {
+	uint32_t at; /* the how manieth point; 0: never */
+	bool engine, hand[SIM_HAND_MAX_];
+	enum sim_effect effect[SIM_HAND_MAX_];
+};
+
 struct sim_moment {
 	int64_t time_us;
 	uint64_t order; /* of two at the same time the first one made comes first */
@@ -74,7 +102,7 @@ struct sim_guest {
 	uint32_t number, variant;
 	enum plan_guest state;
 	enum plan_gate gate;
-	bool link_down, capped, created;
+	bool link_down, capped, created, outdated;
 	int64_t booted_us; /* serves from then on; PLAN_NEVER */
 	enum sim_fault fault;
 	bool wronged;         /* something was done to it, ever: a verdict on it is no mistake */
@@ -112,7 +140,7 @@ enum sim_write_kind { SIM_W_ROW, SIM_W_INCIDENT, SIM_W_INTENT, SIM_W_OUTCOME, SI
 
 struct sim_write {
 	enum sim_write_kind kind;
-	uint32_t number;
+	uint32_t number, group; /* what one step writes is one transaction */
 	struct sim_row row;
 	struct plan_incident incident;
 	struct plan_order order;
@@ -167,6 +195,11 @@ struct sim {
 	bool unwritable, rows_lost;
 	struct sim_write writes[SIM_WRITES_MAX]; /* waiting, in order */
 	size_t n_writes;
+	uint32_t group;
+	bool whole; /* groups are kept whole, as the engine's journal keeps them; random runs tear them, which has to do as well
+	             */
+	struct sim_write staged[SIM_STAGED_MAX];
+	size_t n_staged;
 
 	/* the engine */
 	bool up, blind, told_unwritable, number_coming;
@@ -185,7 +218,18 @@ struct sim {
 	uint32_t probe_lives;
 	uint32_t crash_writes;     /* crash when so many more rows are durable; 0: not planned */
 	enum plan_life crash_life; /* crash as soon as an instance enters this life; NONE: not planned */
-	bool crash_before_orders;  /* ... and before its orders leave */
+
+	/* kill.c */
+	struct sim_kill kill;
+	uint32_t n_points;
+	enum sim_point killed_at;
+	uint32_t under_way[SIM_HAND_MAX_]; /* orders, when the kill came */
+	bool dying;                        /* the engine: nothing leaves it any more, and it ends with this moment */
+	void (*again)(struct sim *s);      /* after each start, and each second */
+	uint32_t subject;                  /* every.c: whom it is about, and how it is to be held */
+	enum plan_hold hold;
+	bool incident_closed[SIM_NUMBERS_MAX]; /* ... and a closed one is opened by nobody */
+	bool compromised[SIM_NUMBERS_MAX];     /* by incident, durable */
 
 	/* random runs */
 	int64_t chaos_until_us;
@@ -229,6 +273,11 @@ void sim_set_blind(struct sim *s, bool blind);
 enum plan_refusal sim_switch(struct sim *s);
 enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold);
 
+/* kill.c */
+void sim_point(struct sim *s, enum sim_point point);
+const char *sim_point_name(enum sim_point point);
+bool sim_takes_effect(struct sim *s, enum sim_hand hand);
+
 /* sense.c */
 void sim_probes_follow(struct sim *s, uint32_t number, enum plan_life life);
 void sim_sense_event(struct sim *s, const struct sim_moment *m);
@@ -241,9 +290,13 @@ void check_execute(struct sim *s, const struct plan_order *order);
 void check_now(struct sim *s);
 bool check_settled(const struct sim *s, const char **ret_why);
 
+/* every.c */
+int every_step(const char *only, const char *kill); /* NULL: all playbooks, all kills; the exit status */
+
 /* run.c */
 void sim_init(struct sim *s, uint64_t seed, const struct plan_config *config);
 void sim_start(struct sim *s);
 void sim_variants(struct plan *p);
+void sim_release_all(struct sim *s);
 void sim_run(struct sim *s, int64_t until_us);
 void sim_random_run(struct sim *s, uint64_t seed, FILE *log); /* s->failure says how it went */

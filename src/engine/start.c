@@ -82,6 +82,24 @@ static int take_suspicion(void *arg, const struct ledger_suspicion *row)
 	return 0; /* a component that no image has any more is history */
 }
 
+/* What a later koboshi calls otherwise is forgotten. */
+static int take_tries(void *arg, const struct ledger_tries *row)
+{
+	struct engine *e = arg;
+	enum plan_rung rung = plan_rung_named(row->rung);
+	for (size_t s = 0; s < e->n_services; s++)
+		for (unsigned f = 0; f < FINDING_MAX_; f++) {
+			if (strcmp(e->services[s].conf->name, row->service) != 0 ||
+			    strcmp(finding_name((enum finding)f), row->finding) != 0 || rung < PLAN_RUNG_RESTART ||
+			    rung >= PLAN_RUNG_REBUILD)
+				continue;
+			struct plan_tries *tries = &e->services[s].plan.tries[f][rung - PLAN_RUNG_RESTART];
+			*tries = (struct plan_tries){row->tried, row->worked, row->last, row->passed};
+			e->services[s].tries_seen[f * PLAN_RUNGS_MENDING + (rung - PLAN_RUNG_RESTART)] = *tries;
+		}
+	return 0;
+}
+
 struct open_intents {
 	uint64_t numbers[64];
 	size_t n;
@@ -117,6 +135,8 @@ int start_begin(struct engine *e, struct ledger *l, bool fresh_ledger, struct er
 		r = ledger_incident_each(l, 1000, take_incident, e, err);
 	if (r == 0)
 		r = ledger_suspicion_each(l, take_suspicion, e, err);
+	if (r == 0)
+		r = ledger_tries_each(l, take_tries, e, err);
 	if (r == 0)
 		r = ledger_incident_last(l, &e->last_incident, err);
 	if (r == 0)

@@ -8,6 +8,7 @@
 #include "lib/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -131,6 +132,29 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 		snprintf(t, size, "%s is retired: a better one took its place (suspect in it: %s)", w->instance, w->layers);
 }
 
+/* What is tried with whoever failed. */
+static void mending(const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	static const char *const acts[PLAN_RUNG_MAX_] = {
+	        [PLAN_RUNG_RESTART] = "its agent restarts the service inside",
+	        [PLAN_RUNG_REBOOT] = "the guest is rebooted, from the same verified image",
+	};
+	const char *rung = plan_rung_name(n->rung);
+	const char *act = acts[n->rung] ? acts[n->rung] : "?";
+	if (n->step == PLAN_STEP_MENDING)
+		snprintf(t, size, "%s is kept from clients and mended (%s): %s", w->instance, rung, act);
+	else if (n->step == PLAN_STEP_MENDED)
+		snprintf(t, size, "%s is mended (%s): right content, right answer to the challenge, right clock", w->instance,
+		         rung);
+	else if (n->finding != FINDING_GOOD)
+		snprintf(t, size, "%s is not mended by a %s: %s", w->instance, rung, finding_sentence(n->finding));
+	else
+		snprintf(t, size, "%s is not mended by a %s: %s", w->instance, rung,
+		         n->status == -ETIMEDOUT ? "it did not prove itself in time"
+		         : n->status             ? strerror(-n->status)
+		                                 : "something else befell it");
+}
+
 static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
 {
 	struct words w;
@@ -176,6 +200,11 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_BRAKED:
 	case PLAN_STEP_UNBRAKED:
 		renewed(n, &w, t, size);
+		break;
+	case PLAN_STEP_MENDING:
+	case PLAN_STEP_MENDED:
+	case PLAN_STEP_UNMENDED:
+		mending(n, &w, t, size);
 		break;
 	case PLAN_STEP_DRAINED:
 		snprintf(t, size, "the last old connections to %s are ended", w.instance);
@@ -233,7 +262,8 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 	char text[LEDGER_TEXT_MAX];
 	sentence(s, note, text, sizeof(text));
 	bool bad = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_BRAKED || note->step == PLAN_STEP_UNSTEERABLE ||
-	           note->step == PLAN_STEP_REFUSED_ORDER || note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP;
+	           note->step == PLAN_STEP_REFUSED_ORDER || note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP ||
+	           note->step == PLAN_STEP_UNMENDED;
 	char id[48];
 	snprintf(id, sizeof(id), "plan.%s", plan_step_name(note->step));
 	if (note->incident)

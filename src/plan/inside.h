@@ -69,7 +69,14 @@ void want_all(struct plan_turn *t);
 struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *victim);
 uint64_t incident_current(const struct plan *p); /* the newest open one that still rebuilds, 0 none */
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);
+void incident_rid(struct plan *p, uint32_t victim); /* it is gone, or mended */
 void incident_progress(struct plan_turn *t);
+
+/* ladder.c */
+void ladder_begin(struct plan_turn *t, struct plan_instance *i);   /* it falls: the first rung, or none */
+bool ladder_goes_on(struct plan_turn *t, struct plan_instance *i); /* the rung did not help: the next one, or none */
+void ladder_tried(struct plan_turn *t, const struct plan_instance *i, bool worked);
+bool ladder_is_exhausted(const struct plan_instance *i, int64_t now_us); /* mended too often lately */
 
 /* hold.c */
 void hold_take(struct plan_turn *t, uint32_t number, enum plan_hold hold);
@@ -96,6 +103,11 @@ static inline bool plan_is_rising(enum plan_life life) /* on its way to usefulne
 static inline bool plan_is_falling(enum plan_life life)
 {
 	return life >= PLAN_LIFE_STEERING && life <= PLAN_LIFE_REMOVING;
+}
+
+static inline bool plan_is_mending(enum plan_life life) /* fallen, but not on its way out */
+{
+	return life >= PLAN_LIFE_ASIDE && life <= PLAN_LIFE_REBOOTING;
 }
 
 static inline bool plan_counts(enum plan_life life) /* towards what is wanted */

@@ -6,6 +6,7 @@
  *
  *   tap - create - booting - uncapping -+- opening - ready ---- (doomed) -- steering -+
  *                                       +- pausing - paused - resuming - waking -> opening
+ *   mending: (steering) - aside - restarting - restarted - resetting - rebooting -> as after booting; which of these: ladder.c
  *   falling: (steering | fencing) - unlinking - freezing - tracing - recording - destroying - removing - none
  *
  * Falling never waits for a failed step but one: a victim is destroyed only when it has been read back as fenced, or
@@ -17,6 +18,7 @@
 #define ATTEMPTS_FEW 5   /* 0.6 s: an actuator that was killed is back by then */
 #define ATTEMPTS_MANY 10 /* 20 s */
 #define PAUSE_US 500000  /* before the next try to build */
+#define TIMED_OUT (-110) /* -ETIMEDOUT */
 #define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest; the plan includes no errno */
 
 typedef void life_handler(struct plan_turn *t, struct plan_instance *i, int32_t status);
@@ -28,6 +30,8 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_RECORD:
 	case PLAN_DO_DESTROY:
 		return p->config.slow_us;
+	case PLAN_DO_RESTART:
+		return p->config.restart_us;
 	case PLAN_DO_TAP_ADD:
 	case PLAN_DO_TAP_DEL:
 	case PLAN_DO_FENCE:
@@ -40,6 +44,8 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_SUSPEND:
 	case PLAN_DO_RESUME:
 	case PLAN_DO_LINK_DOWN:
+	case PLAN_DO_CAP:
+	case PLAN_DO_RESET:
 	case PLAN_ORDER_MAX_:
 		break;
 	}
@@ -142,6 +148,42 @@ static void go_fence(struct plan_turn *t, struct plan_instance *i, int32_t statu
 		life_enter(t, i, PLAN_LIFE_UNLINKING);
 	else
 		order(t, i, PLAN_DO_FENCE);
+}
+
+static void go_restart(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	order(t, i, PLAN_DO_RESTART);
+}
+
+static void go_reset(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	order_recorded(t, i, PLAN_DO_RESET);
+}
+
+/* What the probes said before is over; what was strange still is. */
+static void forget_probes(struct plan_instance *i)
+{
+	struct plan_weak weak[FINDING_WEAK];
+	memcpy(weak, i->window.weak, sizeof(weak));
+	verdict_clear(&i->window);
+	memcpy(i->window.weak, weak, sizeof(weak));
+	i->verdict = PLAN_UNKNOWN;
+}
+
+static void go_aside(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	forget_probes(i);
+	order(t, i, PLAN_DO_LOCK);
+}
+
+static void go_restarted(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	i->ticket = 0;
+	i->deadline_us = t->now_us + t->p->config.restart_us;
 }
 
 static void go_unlink(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -407,11 +449,92 @@ static void removed(struct plan_turn *t, struct plan_instance *i, int32_t status
 {
 	(void)status;
 	plan_note(t, PLAN_STEP_REMOVED, i->incident, i, (struct plan_note){0});
-	struct plan_incident *incident = plan_incident_at(t->p, i->incident);
-	if (incident && incident->victim == i->number)
-		incident->removed = true;
+	incident_rid(t->p, i->number);
 	memset(i, 0, sizeof(*i));
 	i->deadline_us = PLAN_NEVER;
+}
+
+/* --- mending */
+
+static void climb(struct plan_turn *t, struct plan_instance *i)
+{
+	plan_note(t, PLAN_STEP_MENDING, i->incident, i, (struct plan_note){.finding = i->cause, .rung = i->rung});
+	forget_probes(i);
+	life_enter(t, i, i->rung == PLAN_RUNG_RESTART ? PLAN_LIFE_RESTARTING : PLAN_LIFE_RESETTING);
+}
+
+/* Whoever fell: aside, if there is a rung for it, or out. */
+static void fall_or_mend(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	if (i->rung != PLAN_RUNG_NONE)
+		life_enter(t, i, PLAN_LIFE_ASIDE);
+	else
+		fall(t, i, status);
+}
+
+static void steered_away(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	if (i->rung != PLAN_RUNG_NONE)
+		life_enter(t, i, PLAN_LIFE_ASIDE);
+	else
+		fenced(t, i, status);
+}
+
+/* What clients had open with it ends now; and a service that starts must not take the processors from those that serve. */
+static void set_aside(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	i->fenced = false;
+	plan_issue(t, PLAN_DO_CUT, i->number, 0, i->variant, i->incident);
+	if (i->rung == PLAN_RUNG_RESTART)
+		plan_issue(t, PLAN_DO_CAP, i->number, 0, i->variant, i->incident);
+	climb(t, i);
+}
+
+static void unmended(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	plan_note(t, PLAN_STEP_UNMENDED, i->incident, i,
+	          (struct plan_note){.finding = i->window.worst, .rung = i->rung, .status = status});
+	if (ladder_goes_on(t, i))
+		climb(t, i);
+	else
+		fall(t, i, status);
+}
+
+/* It was tried and did not help: not proven in time, or something else befell it. */
+static void rung_fails(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	ladder_tried(t, i, false);
+	unmended(t, i, status);
+}
+
+/* It could not be tried: there is no agent, or none that can. */
+static void not_restarted(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	if (status == TIMED_OUT)
+		ladder_tried(t, i, false);
+	unmended(t, i, status);
+}
+
+static void reset_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	if (i->attempts < ATTEMPTS_FEW && status != NOT_THERE)
+		again(t, i, status);
+	else
+		unmended(t, i, status);
+}
+
+static void mended(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	(void)status;
+	plan_note(t, PLAN_STEP_MENDED, i->incident, i, (struct plan_note){.finding = i->cause, .rung = i->rung});
+	ladder_tried(t, i, true);
+	incident_rid(t->p, i->number);
+	memmove(i->mended_us + 1, i->mended_us, sizeof(i->mended_us) - sizeof(i->mended_us[0]));
+	i->mended_us[0] = t->now_us;
+	i->rung = PLAN_RUNG_NONE;
+	i->record = false;
+	life_enter(t, i, PLAN_LIFE_UNCAPPING);
 }
 
 #define FALLS(start, done, failed)                                                                                               \
@@ -427,17 +550,22 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_BOOTING] = {go_boot, stay, stay, boot_proven, give_up, give_up},
         [PLAN_LIFE_UNCAPPING] = {go_uncap, settle, uncap_again, stay, fall, go_uncap},
         [PLAN_LIFE_OPENING] = {go_open, opened, place_again, stay, fall, go_open},
-        [PLAN_LIFE_READY] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_READY] = {go_idle, stay, stay, stay, fall_or_mend, stay},
         [PLAN_LIFE_PAUSING] = {go_suspend, paused, place_again, stay, fall, go_suspend},
         [PLAN_LIFE_PAUSED] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_RESUMING] = {go_resume, stay, awake_again, stay, fall, go_resume},
         [PLAN_LIFE_WAKING] = {go_wake, stay, stay, wake_proven, fall, not_awake},
-        [PLAN_LIFE_DOOMED] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_DOOMED] = {go_idle, stay, stay, stay, fall_or_mend, stay},
+        [PLAN_LIFE_ASIDE] = {go_aside, set_aside, place_again, stay, fall, go_aside},
+        [PLAN_LIFE_RESTARTING] = {go_restart, stay, not_restarted, stay, rung_fails, stay},
+        [PLAN_LIFE_RESTARTED] = {go_restarted, stay, stay, mended, rung_fails, rung_fails},
+        [PLAN_LIFE_RESETTING] = {go_reset, stay, reset_again, stay, rung_fails, go_reset},
+        [PLAN_LIFE_REBOOTING] = {go_boot, stay, stay, mended, rung_fails, rung_fails},
         [PLAN_LIFE_LOCKING] = {go_lock, locked, place_again, stay, fall, go_lock},
         [PLAN_LIFE_LOCKED] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_HOLDING] = {go_suspend, held, place_again, stay, fall, go_suspend},
         [PLAN_LIFE_HELD] = {go_idle, stay, stay, stay, fall, stay},
-        [PLAN_LIFE_STEERING] = {go_idle, fenced, fall, stay, stay, fall},
+        [PLAN_LIFE_STEERING] = {go_idle, steered_away, fall, stay, stay, fall},
         [PLAN_LIFE_FENCING] = FALLS(go_fence, fenced, not_fenced),
         [PLAN_LIFE_UNLINKING] = FALLS(go_unlink, unlinked, unlinked),
         [PLAN_LIFE_FREEZING] = FALLS(go_suspend, frozen, frozen),
@@ -449,9 +577,9 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
 
 /* Where a done order leads when nothing else is to be said. */
 static const enum plan_life next_life[PLAN_LIFE_MAX_] = {
-        [PLAN_LIFE_TAP] = PLAN_LIFE_CREATE,
-        [PLAN_LIFE_CREATE] = PLAN_LIFE_BOOTING,
-        [PLAN_LIFE_RESUMING] = PLAN_LIFE_WAKING,
+        [PLAN_LIFE_TAP] = PLAN_LIFE_CREATE,          [PLAN_LIFE_CREATE] = PLAN_LIFE_BOOTING,
+        [PLAN_LIFE_RESUMING] = PLAN_LIFE_WAKING,     [PLAN_LIFE_RESTARTING] = PLAN_LIFE_RESTARTED,
+        [PLAN_LIFE_RESETTING] = PLAN_LIFE_REBOOTING,
 };
 
 void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life life)
@@ -480,11 +608,13 @@ void life_event(struct plan_turn *t, struct plan_instance *i, enum life_event ev
 /* Nobody can prove anything to the blind: the time for it begins anew when they see again. */
 void life_blind(struct plan_turn *t, struct plan_instance *i)
 {
-	const struct plan *p = t->p;
-	if (i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING)
-		i->deadline_us = p->blind                       ? PLAN_NEVER
-		                 : i->life == PLAN_LIFE_BOOTING ? t->now_us + p->config.boot_us
-		                                                : t->now_us + p->config.wake_us;
+	const struct plan_config *c = &t->p->config;
+	int64_t limit_us = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_REBOOTING ? c->boot_us
+	                   : i->life == PLAN_LIFE_WAKING                                  ? c->wake_us
+	                   : i->life == PLAN_LIFE_RESTARTED                               ? c->restart_us
+	                                                                                  : 0;
+	if (limit_us)
+		i->deadline_us = t->p->blind ? PLAN_NEVER : t->now_us + limit_us;
 }
 
 bool life_is_complete(void)

@@ -5,15 +5,25 @@ static const struct {
 	const char *name;
 	enum wire_role role;
 } orders[ORDER_TYPE_MAX_] = {
-        [ORDER_NET_OBSERVE] = {"net-observe", WIRE_NET}, [ORDER_NET_TAP_ADD] = {"net-tap-add", WIRE_NET},
-        [ORDER_NET_TAP_DEL] = {"net-tap-del", WIRE_NET}, [ORDER_NET_GATE] = {"net-gate", WIRE_NET},
-        [ORDER_NET_STEER] = {"net-steer", WIRE_NET},     [ORDER_NET_CUT] = {"net-cut", WIRE_NET},
-        [ORDER_NET_FLOWS] = {"net-flows", WIRE_NET},     [ORDER_VM_OBSERVE] = {"vm-observe", WIRE_VM},
-        [ORDER_VM_CREATE] = {"vm-create", WIRE_VM},      [ORDER_VM_SUSPEND] = {"vm-suspend", WIRE_VM},
-        [ORDER_VM_RESUME] = {"vm-resume", WIRE_VM},      [ORDER_VM_LINK] = {"vm-link", WIRE_VM},
-        [ORDER_VM_UNCAP] = {"vm-uncap", WIRE_VM},        [ORDER_VM_EVIDENCE] = {"vm-evidence", WIRE_VM},
-        [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},    [ORDER_VM_CHANNEL] = {"vm-channel", WIRE_VM},
+        [ORDER_NET_OBSERVE] = {"net-observe", WIRE_NET},
+        [ORDER_NET_TAP_ADD] = {"net-tap-add", WIRE_NET},
+        [ORDER_NET_TAP_DEL] = {"net-tap-del", WIRE_NET},
+        [ORDER_NET_GATE] = {"net-gate", WIRE_NET},
+        [ORDER_NET_STEER] = {"net-steer", WIRE_NET},
+        [ORDER_NET_CUT] = {"net-cut", WIRE_NET},
+        [ORDER_NET_FLOWS] = {"net-flows", WIRE_NET},
+        [ORDER_VM_OBSERVE] = {"vm-observe", WIRE_VM},
+        [ORDER_VM_CREATE] = {"vm-create", WIRE_VM},
+        [ORDER_VM_SUSPEND] = {"vm-suspend", WIRE_VM},
+        [ORDER_VM_RESUME] = {"vm-resume", WIRE_VM},
+        [ORDER_VM_LINK] = {"vm-link", WIRE_VM},
+        [ORDER_VM_UNCAP] = {"vm-uncap", WIRE_VM},
+        [ORDER_VM_EVIDENCE] = {"vm-evidence", WIRE_VM},
+        [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},
+        [ORDER_VM_CHANNEL] = {"vm-channel", WIRE_VM},
         [ORDER_NET_CONTAIN] = {"net-contain", WIRE_NET},
+        [ORDER_VM_RESET] = {"vm-reset", WIRE_VM},
+        [ORDER_VM_CAP] = {"vm-cap", WIRE_VM},
 };
 
 static const char *name_of(const char *const *names, size_t count, size_t index)

@@ -42,6 +42,8 @@ static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_VM_DESTROY] = NEEDS_INSTANCE,
         [ORDER_VM_CHANNEL] = NEEDS_INSTANCE,
         [ORDER_NET_CONTAIN] = TAKES_SUBJECT,
+        [ORDER_VM_RESET] = NEEDS_INSTANCE,
+        [ORDER_VM_CAP] = NEEDS_INSTANCE,
 };
 
 static bool all_zero(const void *bytes, size_t size)

@@ -71,6 +71,10 @@ static void config(struct sim *s, const char *key, const char *value)
 		s->config.spare = number;
 	else if (strcmp(key, "brake-falls") == 0)
 		s->config.brake_falls = number;
+	else if (strcmp(key, "ladder") == 0)
+		s->config.ladder = PLAN_LADDER_ALL;
+	else if (strcmp(key, "incurable") == 0)
+		s->incurable = 1;
 	else if (strcmp(key, "max-exposure") == 0)
 		s->config.max_exposure_us = s->plan.config.max_exposure_us = number * 1000000ll;
 	else
@@ -195,6 +199,7 @@ static void restart_in(enum plan_life life)
 	struct plan_config c = made_config();
 	if (life == PLAN_LIFE_DOOMED)
 		c.standby = c.spare = 0;
+	c.ladder = plan_life_mends(life) ? PLAN_LADDER_ALL : 0;
 	sim_init(&s, 7, &c);
 	sim_start(&s);
 	bool from_start = life <= PLAN_LIFE_PAUSED, held = life >= PLAN_LIFE_LOCKING && life <= PLAN_LIFE_HELD;
@@ -210,7 +215,8 @@ static void restart_in(enum plan_life life)
 			(void)sim_hold(&s, number, PLAN_HOLD_NONE);
 	} else if (!from_start) {
 		s.crash_life = life;
-		sim_hurt(&s, s.target, life == PLAN_LIFE_FENCING ? "spoof" : "hang");
+		bool boots = life == PLAN_LIFE_RESETTING || life == PLAN_LIFE_REBOOTING;
+		sim_hurt(&s, s.target, life == PLAN_LIFE_FENCING ? "spoof" : boots ? "panic" : "hang");
 		if (life == PLAN_LIFE_FENCING)
 			s.next_fate[PLAN_DO_STEER] = SIM_REFUSED;
 	}

@@ -40,6 +40,8 @@ static enum sim_fate fate_of(struct sim *s, enum plan_order_type type)
 	                                      s->odds.slow,
 	                                      s->odds.tardy,
 	                                      s->odds.twice};
+	if (type == PLAN_DO_RESTART) /* the engine's own: it says no by itself when nothing comes */
+		return sim_chance(s, s->odds.refused + s->odds.lost) ? SIM_REFUSED : SIM_DONE;
 	uint32_t roll = sim_random(s, 10000);
 	for (int f = SIM_REFUSED; f < SIM_FATE_MAX_; f++) {
 		if (roll < odds[f])

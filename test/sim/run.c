@@ -227,6 +227,9 @@ static struct plan_config some_config(struct sim *s)
 	}
 	if (sim_chance(s, 3000))
 		c.max_exposure_us = sim_spread(s, 2000000, 20000000);
+	c.ladder = sim_random(s, 4) << PLAN_RUNG_RESTART;
+	c.restart_us = 4000000;
+	s->incurable = sim_chance(s, 2000);
 	if (sim_chance(s, 3000)) {
 		c.standby = sim_random(s, 3);
 		c.spare = sim_random(s, 3);

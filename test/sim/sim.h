@@ -106,7 +106,16 @@ struct sim_row {
 	int64_t exposed_us;
 };
 
-enum sim_write_kind { SIM_W_ROW, SIM_W_INCIDENT, SIM_W_INTENT, SIM_W_OUTCOME, SIM_W_NUMBER, SIM_W_SUSPICION, SIM_W_TRY };
+enum sim_write_kind {
+	SIM_W_ROW,
+	SIM_W_INCIDENT,
+	SIM_W_INTENT,
+	SIM_W_OUTCOME,
+	SIM_W_NUMBER,
+	SIM_W_SUSPICION,
+	SIM_W_TRIES,
+	SIM_W_TRY
+};
 
 struct sim_write {
 	enum sim_write_kind kind;
@@ -115,6 +124,7 @@ struct sim_write {
 	struct plan_incident incident;
 	struct plan_order order;
 	uint32_t suspicion[SIM_COMPONENTS];
+	struct plan_tries tries[FINDING_MAX_][PLAN_RUNGS_MENDING];
 };
 
 struct sim_intent {
@@ -142,6 +152,7 @@ struct sim {
 	struct sim_guest guests[SIM_NUMBERS_MAX];
 	uint32_t n_numbers; /* highest number given out + 1 */
 	uint32_t target;
+	uint32_t incurable;     /* faults that neither a restart nor a reboot ends: 1 */
 	int64_t stall_until_us; /* the host stands still: nobody answers */
 	int64_t boot_us[PLAN_VARIANTS_MAX];
 	uint32_t never_boots[PLAN_VARIANTS_MAX]; /* so many guests of it */
@@ -162,6 +173,7 @@ struct sim {
 	struct sim_intent intents[4 * SIM_NUMBERS_MAX];
 	uint32_t n_intents, next_number;
 	uint32_t suspicion[SIM_COMPONENTS];
+	struct plan_tries tries[FINDING_MAX_][PLAN_RUNGS_MENDING];
 	bool unwritable, rows_lost;
 	struct sim_write writes[SIM_WRITES_MAX]; /* waiting, in order */
 	size_t n_writes;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define ROWS_MAX 64
 #define CONTAIN_US 2000000  /* so long a service waits for containments; each takes some milliseconds */
@@ -274,6 +275,14 @@ static enum plan_gate gate_of(const struct wire_observed_instance *net)
 	return net && net->gate < WIRE_GATE_MAX_ ? gates[net->gate] : PLAN_GATE_NONE;
 }
 
+/* By the wall clock, which may have been set since: a wrong answer costs an incident, or spares one about what is not there. */
+static bool is_bygone(const struct ledger_instance *row)
+{
+	struct timespec up;
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return row->created_us < clock_real_us() - (int64_t)up.tv_sec * 1000000;
+}
+
 /* Without a ledger's row, because the ledger is new or cannot be read: what the world shows by itself. What is cut off or
  * unknown stays nobody's; the others would be torn down for the sake of a lost notebook. */
 static void sight_without_row(struct plan_sighting *seen)
@@ -315,6 +324,7 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	        .incident = row ? row->incident : 0,
 	        .exposed = row && row->exposed_us,
 	        .outdated = vm && vm->outdated,
+	        .bygone = row && is_bygone(row),
 	};
 	if (seen->exposed) /* a clock that was set back since makes nobody younger than new */
 		seen->exposed_us = clock_monotonic_us() - at_least_0(clock_real_us() - row->exposed_us);

@@ -18,7 +18,8 @@
 #define ATTEMPTS_FEW 5   /* 0.6 s: an actuator that was killed is back by then */
 #define ATTEMPTS_MANY 10 /* 20 s */
 #define PAUSE_US 500000  /* before the next try to build */
-#define TIMED_OUT (-110) /* -ETIMEDOUT */
+#define NOT_ABLE (-95)   /* -ENOTSUP */
+#define NOT_HEARD (-107) /* -ENOTCONN */
 #define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest; the plan includes no errno */
 
 typedef void life_handler(struct plan_turn *t, struct plan_instance *i, int32_t status);
@@ -508,10 +509,10 @@ static void rung_fails(struct plan_turn *t, struct plan_instance *i, int32_t sta
 	unmended(t, i, status);
 }
 
-/* It could not be tried: there is no agent, or none that can. */
+/* Where there is no agent that is heard and can, it was not tried. */
 static void not_restarted(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
-	if (status == TIMED_OUT)
+	if (status != NOT_ABLE && status != NOT_HEARD && status != LINK_LOST)
 		ladder_tried(t, i, false);
 	unmended(t, i, status);
 }

@@ -375,6 +375,7 @@ struct plan_sighting {
 	bool exposed;
 	int64_t exposed_us; /* CLOCK_MONOTONIC of now, perhaps before its zero */
 	bool outdated;      /* a new one would be made of another image, or with other settings */
+	bool bygone;        /* its row is of before the host was rebooted */
 };
 
 struct plan_event {

@@ -96,6 +96,8 @@ static void play(struct sim *s, const char *line)
 		s->next_fate[order_named(one)] = (enum sim_fate)word_in(fates, SIM_FATE_MAX_, two);
 	else if (strcmp(verb, "kill") == 0)
 		sim_kill_hand(s, strcmp(one, "net") == 0 ? SIM_NET : SIM_VM);
+	else if (strcmp(verb, "reboot") == 0)
+		sim_reboot_host(s);
 	else if (strcmp(verb, "crash") == 0)
 		sim_crash(s, 200000);
 	else if (strcmp(verb, "hold") == 0)

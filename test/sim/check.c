@@ -107,6 +107,8 @@ void check_order(struct sim *s, const struct plan_order *order)
 static void check_verdict(struct sim *s, const struct plan_note *n)
 {
 	struct sim_guest *g = sim_guest(s, n->instance);
+	if (n->instance < s->n_bygone && n->finding == FINDING_GONE)
+		sim_fail(s, "kb-%u falls, which went with the host", n->instance);
 	bool alone = true;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		alone = alone && (s->plan.instances[k].number == n->instance || s->plan.instances[k].life != PLAN_LIFE_READY);

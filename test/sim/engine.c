@@ -390,6 +390,7 @@ static size_t sight(struct sim *s, struct plan_sighting *sightings)
 		        .incident = has_row ? row->incident : 0,
 		        .exposed = has_row && row->exposed,
 		        .exposed_us = has_row ? row->exposed_us : 0,
+		        .bygone = has_row && k < s->n_bygone,
 		};
 	}
 	return n;

@@ -168,6 +168,24 @@ void sim_kill_hand(struct sim *s, enum sim_hand hand)
 	sim_at(s, s->now_us + sim_spread(s, 50000, 300000), SIM_EV_HAND_UP, hand, 0);
 }
 
+/* Nothing outlives it but the ledger. */
+void sim_reboot_host(struct sim *s)
+{
+	sim_log(s, "the host is rebooted");
+	sim_crash(s, 1000000);
+	sim_kill_hand(s, SIM_NET);
+	sim_kill_hand(s, SIM_VM);
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++)
+		s->flights[k].used = false;
+	for (uint32_t n = 0; n < s->n_numbers; n++) {
+		s->guests[n].state = PLAN_GUEST_ABSENT;
+		s->guests[n].gate = PLAN_GATE_NONE;
+		s->guests[n].capped = false;
+	}
+	s->target = 0;
+	s->n_bygone = s->n_numbers;
+}
+
 /* koboshi-net reads on until the socket's end: the first so many orders are carried out, in their order, the rest not. */
 static void net_reads_on(struct sim *s)
 {

@@ -123,8 +123,10 @@ static void mishap(struct sim *s)
 		lose_ledger(s);
 	else if (roll < 97)
 		hold_some(s);
-	else
+	else if (roll < 99)
 		(void)sim_switch(s);
+	else
+		sim_reboot_host(s);
 }
 
 static void chaos(struct sim *s)

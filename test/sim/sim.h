@@ -152,6 +152,7 @@ struct sim {
 	struct sim_guest guests[SIM_NUMBERS_MAX];
 	uint32_t n_numbers; /* highest number given out + 1 */
 	uint32_t target;
+	uint32_t n_bygone;      /* instances of lower numbers are of before the host was rebooted */
 	uint32_t incurable;     /* faults that neither a restart nor a reboot ends: 1 */
 	int64_t stall_until_us; /* the host stands still: nobody answers */
 	int64_t boot_us[PLAN_VARIANTS_MAX];
@@ -225,6 +226,7 @@ struct sim_guest *sim_guest(struct sim *s, uint32_t number);
 
 /* hands.c */
 void sim_send(struct sim *s, const struct plan_order *order, uint32_t intent);
+void sim_reboot_host(struct sim *s);
 void sim_kill_hand(struct sim *s, enum sim_hand hand);
 void sim_hands_engine_gone(struct sim *s);
 void sim_hand_event(struct sim *s, const struct sim_moment *m);

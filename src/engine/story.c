@@ -105,6 +105,15 @@ static void unsuccessful(const struct plan_note *n, const struct words *w, char 
 		         n->status ? strerror(-n->status) : "no right answer");
 }
 
+static void pointed(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	if (n->step == PLAN_STEP_ACTIVE)
+		snprintf(t, size, "%s now points at %s", s->conf->name, w->instance);
+	else
+		snprintf(t, size, "%s now points at %s instead of %s; the two share: %s", s->conf->name, w->instance, w->other,
+		         w->layers);
+}
+
 /* Not about what is broken, but about what is made of it. */
 static void renewed(const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
@@ -113,6 +122,8 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 		         n->status == PLAN_RETIRED_OUTDATED ? "is of an image or of settings that are no longer in force"
 		                                            : "was within clients' reach for as long as it may",
 		         w->other);
+	else if (n->step == PLAN_STEP_DRAINED)
+		snprintf(t, size, "the last old connections to %s are ended", w->instance);
 	else if (n->step == PLAN_STEP_CLEARED)
 		snprintf(t, size, "%s stood where %s fell, and did not: what it is made of is half as suspect", w->instance,
 		         w->other);
@@ -171,11 +182,8 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		         w.instance, finding_name(n->finding), vantage_name(n->vantage), PLAN_FLAP_US / 60000000);
 		break;
 	case PLAN_STEP_STEERED:
-		snprintf(t, size, "%s now points at %s instead of %s; the two share: %s", s->conf->name, w.instance, w.other,
-		         w.layers);
-		break;
 	case PLAN_STEP_ACTIVE:
-		snprintf(t, size, "%s now points at %s", s->conf->name, w.instance);
+		pointed(s, n, &w, t, size);
 		break;
 	case PLAN_STEP_UNSTEERABLE:
 		snprintf(t, size, "no healthy instance can take over from %s%s", w.instance,
@@ -199,15 +207,13 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_CLEARED:
 	case PLAN_STEP_BRAKED:
 	case PLAN_STEP_UNBRAKED:
+	case PLAN_STEP_DRAINED:
 		renewed(n, &w, t, size);
 		break;
 	case PLAN_STEP_MENDING:
 	case PLAN_STEP_MENDED:
 	case PLAN_STEP_UNMENDED:
 		mending(n, &w, t, size);
-		break;
-	case PLAN_STEP_DRAINED:
-		snprintf(t, size, "the last old connections to %s are ended", w.instance);
 		break;
 	case PLAN_STEP_REFUSED_ORDER:
 	case PLAN_STEP_LATE:

@@ -35,6 +35,12 @@ void choice_clear(struct plan *p, uint32_t variant);
 void choice_fade(struct plan *p, int64_t now_us);
 uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant);
 
+/* Answers that say more than no; the plan includes no errno. */
+#define LINK_LOST (-32)  /* -EPIPE: the actuator ended in the middle; says nothing about the instance */
+#define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest */
+#define NOT_ABLE (-95)   /* -ENOTSUP: no agent, or none that can */
+#define NOT_HEARD (-107) /* -ENOTCONN: its agent is not heard */
+
 /* life.c: one instance */
 enum life_event {
 	LIFE_START,  /* entered: issue the order, set the deadline */
@@ -48,7 +54,10 @@ enum life_event {
 void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life life);
 void life_event(struct plan_turn *t, struct plan_instance *i, enum life_event event, int32_t status);
 void life_blind(struct plan_turn *t, struct plan_instance *i); /* senses were lost, or are back */
-bool life_is_complete(void);                                   /* for the test: every cell of the table is written on purpose */
+void life_order(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type);
+void life_order_recorded(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type); /* not while nothing can be */
+void life_again(struct plan_turn *t, struct plan_instance *i, int32_t status); /* the same order, after a pause that doubles */
+bool life_is_complete(void); /* for the test: every cell of the table is written on purpose */
 
 /* plan.c: shared by the lives */
 void plan_note(struct plan_turn *t, enum plan_step step, uint64_t incident, const struct plan_instance *i,
@@ -71,6 +80,17 @@ uint64_t incident_current(const struct plan *p); /* the newest open one that sti
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);
 void incident_rid(struct plan *p, uint32_t victim); /* it is gone, or mended */
 void incident_progress(struct plan_turn *t);
+
+/* mend.c: cells of the table */
+void mend_aside(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_begin(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_restart(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_await(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_refused(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_reset(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_reset_again(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_failed(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_done(struct plan_turn *t, struct plan_instance *i, int32_t status);
 
 /* ladder.c */
 void ladder_begin(struct plan_turn *t, struct plan_instance *i);   /* it falls: the first rung, or none */

@@ -14,13 +14,9 @@
  */
 #include "plan/inside.h"
 
-#define LINK_LOST (-32)  /* -EPIPE: the actuator ended in the middle; says nothing about the instance */
 #define ATTEMPTS_FEW 5   /* 0.6 s: an actuator that was killed is back by then */
 #define ATTEMPTS_MANY 10 /* 20 s */
 #define PAUSE_US 500000  /* before the next try to build */
-#define NOT_ABLE (-95)   /* -ENOTSUP */
-#define NOT_HEARD (-107) /* -ENOTCONN */
-#define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest; the plan includes no errno */
 
 typedef void life_handler(struct plan_turn *t, struct plan_instance *i, int32_t status);
 
@@ -53,7 +49,7 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	return p->config.quick_us;
 }
 
-static void order(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
+void life_order(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
 {
 	i->order = type;
 	i->waiting = false;
@@ -71,14 +67,14 @@ static void stay(struct plan_turn *t, struct plan_instance *i, int32_t status)
 static void go_tap(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_TAP_ADD);
+	life_order(t, i, PLAN_DO_TAP_ADD);
 }
 
 /* Nothing that has to be recorded begins while it cannot be. */
-static void order_recorded(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
+void life_order_recorded(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
 {
 	if (!t->p->unwritable) {
-		order(t, i, type);
+		life_order(t, i, type);
 		return;
 	}
 	i->ticket = 0;
@@ -89,7 +85,7 @@ static void order_recorded(struct plan_turn *t, struct plan_instance *i, enum pl
 static void go_create(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order_recorded(t, i, PLAN_DO_CREATE);
+	life_order_recorded(t, i, PLAN_DO_CREATE);
 }
 
 static void await_proof(struct plan_turn *t, struct plan_instance *i, int64_t limit_us)
@@ -115,31 +111,31 @@ static void go_wake(struct plan_turn *t, struct plan_instance *i, int32_t status
 static void go_uncap(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_UNCAP);
+	life_order(t, i, PLAN_DO_UNCAP);
 }
 
 static void go_open(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_OPEN);
+	life_order(t, i, PLAN_DO_OPEN);
 }
 
 static void go_lock(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_LOCK);
+	life_order(t, i, PLAN_DO_LOCK);
 }
 
 static void go_suspend(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_SUSPEND);
+	life_order(t, i, PLAN_DO_SUSPEND);
 }
 
 static void go_resume(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_RESUME);
+	life_order(t, i, PLAN_DO_RESUME);
 }
 
 static void go_fence(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -148,50 +144,14 @@ static void go_fence(struct plan_turn *t, struct plan_instance *i, int32_t statu
 	if (i->fenced)
 		life_enter(t, i, PLAN_LIFE_UNLINKING);
 	else
-		order(t, i, PLAN_DO_FENCE);
-}
-
-static void go_restart(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	(void)status;
-	order(t, i, PLAN_DO_RESTART);
-}
-
-static void go_reset(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	(void)status;
-	order_recorded(t, i, PLAN_DO_RESET);
-}
-
-/* What the probes said before is over; what was strange still is. */
-static void forget_probes(struct plan_instance *i)
-{
-	struct plan_weak weak[FINDING_WEAK];
-	memcpy(weak, i->window.weak, sizeof(weak));
-	verdict_clear(&i->window);
-	memcpy(i->window.weak, weak, sizeof(weak));
-	i->verdict = PLAN_UNKNOWN;
-}
-
-static void go_aside(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	(void)status;
-	forget_probes(i);
-	order(t, i, PLAN_DO_LOCK);
-}
-
-static void go_restarted(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	(void)status;
-	i->ticket = 0;
-	i->deadline_us = t->now_us + t->p->config.restart_us;
+		life_order(t, i, PLAN_DO_FENCE);
 }
 
 static void go_unlink(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
 	if (i->record || i->incident)
-		order(t, i, PLAN_DO_LINK_DOWN);
+		life_order(t, i, PLAN_DO_LINK_DOWN);
 	else
 		life_enter(t, i, PLAN_LIFE_DESTROYING);
 }
@@ -200,7 +160,7 @@ static void go_trace(struct plan_turn *t, struct plan_instance *i, int32_t statu
 {
 	(void)status;
 	if (i->record)
-		order(t, i, PLAN_DO_FLOWS);
+		life_order(t, i, PLAN_DO_FLOWS);
 	else
 		life_enter(t, i, PLAN_LIFE_DESTROYING);
 }
@@ -208,19 +168,19 @@ static void go_trace(struct plan_turn *t, struct plan_instance *i, int32_t statu
 static void go_record(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_RECORD);
+	life_order(t, i, PLAN_DO_RECORD);
 }
 
 static void go_destroy(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order_recorded(t, i, PLAN_DO_DESTROY);
+	life_order_recorded(t, i, PLAN_DO_DESTROY);
 }
 
 static void go_remove(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_TAP_DEL);
+	life_order(t, i, PLAN_DO_TAP_DEL);
 }
 
 static void go_idle(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -231,7 +191,7 @@ static void go_idle(struct plan_turn *t, struct plan_instance *i, int32_t status
 }
 
 /* Tries the same order again, after a pause that doubles from 20 ms to 5 s. */
-static void again(struct plan_turn *t, struct plan_instance *i, int32_t status)
+void life_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	plan_note(t, PLAN_STEP_REFUSED_ORDER, i->incident, i, (struct plan_note){.order = i->order, .status = status});
 	int64_t pause_us = 20000ll << (i->attempts < 8 ? i->attempts : 8);
@@ -289,7 +249,7 @@ static void not_created(struct plan_turn *t, struct plan_instance *i, int32_t st
 static void tap_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (i->attempts < ATTEMPTS_FEW)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		give_up(t, i, status);
 }
@@ -305,7 +265,7 @@ static void not_awake(struct plan_turn *t, struct plan_instance *i, int32_t stat
 static void place_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (i->attempts < ATTEMPTS_MANY && status != NOT_THERE)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		not_awake(t, i, status);
 }
@@ -314,7 +274,7 @@ static void place_again(struct plan_turn *t, struct plan_instance *i, int32_t st
 static void awake_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (i->attempts < ATTEMPTS_FEW && status != NOT_THERE)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		not_awake(t, i, status);
 }
@@ -355,7 +315,7 @@ static void uncap_again(struct plan_turn *t, struct plan_instance *i, int32_t st
 	if (status == NOT_THERE)
 		not_awake(t, i, status);
 	else if (i->attempts < ATTEMPTS_MANY)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		settle(t, i, status);
 }
@@ -410,7 +370,7 @@ static void not_fenced(struct plan_turn *t, struct plan_instance *i, int32_t sta
 	if (status == NOT_THERE)
 		fenced(t, i, 0);
 	else
-		again(t, i, status);
+		life_again(t, i, status);
 }
 
 static void unlinked(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -455,15 +415,6 @@ static void removed(struct plan_turn *t, struct plan_instance *i, int32_t status
 	i->deadline_us = PLAN_NEVER;
 }
 
-/* --- mending */
-
-static void climb(struct plan_turn *t, struct plan_instance *i)
-{
-	plan_note(t, PLAN_STEP_MENDING, i->incident, i, (struct plan_note){.finding = i->cause, .rung = i->rung});
-	forget_probes(i);
-	life_enter(t, i, i->rung == PLAN_RUNG_RESTART ? PLAN_LIFE_RESTARTING : PLAN_LIFE_RESETTING);
-}
-
 /* Whoever fell: aside, if there is a rung for it, or out. */
 static void fall_or_mend(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
@@ -479,63 +430,6 @@ static void steered_away(struct plan_turn *t, struct plan_instance *i, int32_t s
 		life_enter(t, i, PLAN_LIFE_ASIDE);
 	else
 		fenced(t, i, status);
-}
-
-/* What clients had open with it ends now; and a service that starts must not take the processors from those that serve. */
-static void set_aside(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	(void)status;
-	i->fenced = false;
-	plan_issue(t, PLAN_DO_CUT, i->number, 0, i->variant, i->incident);
-	if (i->rung == PLAN_RUNG_RESTART)
-		plan_issue(t, PLAN_DO_CAP, i->number, 0, i->variant, i->incident);
-	climb(t, i);
-}
-
-static void unmended(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	plan_note(t, PLAN_STEP_UNMENDED, i->incident, i,
-	          (struct plan_note){.finding = i->window.worst, .rung = i->rung, .status = status});
-	if (ladder_goes_on(t, i))
-		climb(t, i);
-	else
-		fall(t, i, status);
-}
-
-/* It was tried and did not help: not proven in time, or something else befell it. */
-static void rung_fails(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	ladder_tried(t, i, false);
-	unmended(t, i, status);
-}
-
-/* Where there is no agent that is heard and can, it was not tried. */
-static void not_restarted(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	if (status != NOT_ABLE && status != NOT_HEARD && status != LINK_LOST)
-		ladder_tried(t, i, false);
-	unmended(t, i, status);
-}
-
-static void reset_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	if (i->attempts < ATTEMPTS_FEW && status != NOT_THERE)
-		again(t, i, status);
-	else
-		unmended(t, i, status);
-}
-
-static void mended(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	(void)status;
-	plan_note(t, PLAN_STEP_MENDED, i->incident, i, (struct plan_note){.finding = i->cause, .rung = i->rung});
-	ladder_tried(t, i, true);
-	incident_rid(t->p, i->number);
-	memmove(i->mended_us + 1, i->mended_us, sizeof(i->mended_us) - sizeof(i->mended_us[0]));
-	i->mended_us[0] = t->now_us;
-	i->rung = PLAN_RUNG_NONE;
-	i->record = false;
-	life_enter(t, i, PLAN_LIFE_UNCAPPING);
 }
 
 #define FALLS(start, done, failed)                                                                                               \
@@ -557,11 +451,11 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_RESUMING] = {go_resume, stay, awake_again, stay, fall, go_resume},
         [PLAN_LIFE_WAKING] = {go_wake, stay, stay, wake_proven, fall, not_awake},
         [PLAN_LIFE_DOOMED] = {go_idle, stay, stay, stay, fall_or_mend, stay},
-        [PLAN_LIFE_ASIDE] = {go_aside, set_aside, place_again, stay, fall, go_aside},
-        [PLAN_LIFE_RESTARTING] = {go_restart, stay, not_restarted, stay, rung_fails, stay},
-        [PLAN_LIFE_RESTARTED] = {go_restarted, stay, stay, mended, rung_fails, rung_fails},
-        [PLAN_LIFE_RESETTING] = {go_reset, stay, reset_again, stay, rung_fails, go_reset},
-        [PLAN_LIFE_REBOOTING] = {go_boot, stay, stay, mended, rung_fails, rung_fails},
+        [PLAN_LIFE_ASIDE] = {mend_aside, mend_begin, place_again, stay, fall, mend_aside},
+        [PLAN_LIFE_RESTARTING] = {mend_restart, stay, mend_refused, stay, mend_failed, stay},
+        [PLAN_LIFE_RESTARTED] = {mend_await, stay, stay, mend_done, mend_failed, mend_failed},
+        [PLAN_LIFE_RESETTING] = {mend_reset, stay, mend_reset_again, stay, mend_failed, mend_reset},
+        [PLAN_LIFE_REBOOTING] = {go_boot, stay, stay, mend_done, mend_failed, mend_failed},
         [PLAN_LIFE_LOCKING] = {go_lock, locked, place_again, stay, fall, go_lock},
         [PLAN_LIFE_LOCKED] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_HOLDING] = {go_suspend, held, place_again, stay, fall, go_suspend},
@@ -572,8 +466,8 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_FREEZING] = FALLS(go_suspend, frozen, frozen),
         [PLAN_LIFE_TRACING] = FALLS(go_trace, traced, traced),
         [PLAN_LIFE_RECORDING] = FALLS(go_record, recorded, recorded),
-        [PLAN_LIFE_DESTROYING] = FALLS(go_destroy, destroyed, again),
-        [PLAN_LIFE_REMOVING] = FALLS(go_remove, removed, again),
+        [PLAN_LIFE_DESTROYING] = FALLS(go_destroy, destroyed, life_again),
+        [PLAN_LIFE_REMOVING] = FALLS(go_remove, removed, life_again),
 };
 
 /* Where a done order leads when nothing else is to be said. */

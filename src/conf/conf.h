@@ -76,6 +76,9 @@ struct conf_vault {                      /* where a service's data lies, outside
 	uint32_t keep_last, keep_hourly, keep_daily; /* snapshots; defaults 60, 24, 30 */
 };
 
+#define CONF_LADDER_RESTART 2u
+#define CONF_LADDER_REBOOT 4u
+
 struct conf_service {
 	char name[CONF_NAME_MAX];
 	bool has_address4, has_address6; /* at least one */
@@ -107,6 +110,7 @@ struct conf_service {
 	struct conf_range6 controllers6[CONF_RANGES_MAX], local6[CONF_RANGES_MAX];
 	size_t n_controllers4, n_controllers6, n_local4, n_local6;
 	uint32_t memory_mib;      /* of one guest; 0 = what the manifest asks for */
+	uint32_t ladder;          /* CONF_LADDER_*: what is tried with whoever failed; default both */
 	uint32_t drain_ms;        /* planned switch: how long old connections may go on; default 5000 */
 	uint32_t max_exposure_ms; /* so long may clients reach one instance; 0 (for ever) or 10 s .. 30 days, default 24 h */
 };

@@ -88,6 +88,16 @@ static int service_local(const struct yaml_node *node unused_arg, const struct y
 	return range_add(value, s->local4, &s->n_local4, s->local6, &s->n_local6);
 }
 
+static int service_rung(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf_service *service = object;
+	bool restart = strcmp(value->text, "restart") == 0;
+	if (!restart && strcmp(value->text, "reboot") != 0)
+		return yaml_fail(node, err, "a rung of 'ladder' must be 'restart' or 'reboot', not '%.80s'", value->text);
+	service->ladder |= restart ? CONF_LADDER_RESTART : CONF_LADDER_REBOOT;
+	return 0;
+}
+
 static int probe_challenge(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	struct conf_probe *probe = &((struct conf_service *)object)->probe;
@@ -296,6 +306,10 @@ static const struct yaml_key service_keys[] = {
 	 .fallback = "[]", .help = "What the profile means by _local-networks_. Guests never reach each other, whatever it says."},
 	{.key = "memory", .type = YAML_SIZE, YAML_FIELD(struct conf_service, memory_mib), .unit = 1u << 20, .min = 16u << 20,
 	 .max = 64ull << 30, .help = "Memory of one guest. Default: what the image's manifest asks for."},
+	{.key = "ladder", .type = YAML_LIST, .item = YAML_TEXT, .limit = 2, .hook = service_rung, .fallback = "[restart, reboot]",
+	 .help = "What is tried with a guest that failed, kept from clients, while another serves: _restart_ of the service inside "
+	         "by the guest's agent, _reboot_ of the guest. Only who proves itself anew afterwards comes back. What does not help is followed by a new "
+	         "guest, as is everything that looks like an attack. _[]_: always a new guest."},
 	{.key = "drain", .type = YAML_DURATION, YAML_FIELD(struct conf_service, drain_ms), .max = 3600000, .fallback = "5s",
 	 .help = "Planned switch: so long may old connections go on."},
 	{.key = "max_exposure", .type = YAML_DURATION, YAML_FIELD(struct conf_service, max_exposure_ms), .max = 2592000000ull,

@@ -9,21 +9,24 @@
 #include "lib/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define ASK_FIRST_US 1000000 /* after a failure; doubled with each */
 #define ASK_MAX_US 32000000
+#define RESTART_US 6000000 /* the agent gives the program 4 s; guests are slow */
 
 static bool is_starting(enum plan_life life)
 {
-	return life == PLAN_LIFE_TAP || life == PLAN_LIFE_CREATE || life == PLAN_LIFE_BOOTING || life == PLAN_LIFE_UNCAPPING;
+	return life == PLAN_LIFE_TAP || life == PLAN_LIFE_CREATE || life == PLAN_LIFE_BOOTING || life == PLAN_LIFE_UNCAPPING ||
+	       life == PLAN_LIFE_REBOOTING;
 }
 
-/* There is a guest, and it is not being taken away. */
+/* There is a guest, and it is not being taken away, nor does it boot anew in a moment. */
 static bool has_guest(enum plan_life life)
 {
-	return life >= PLAN_LIFE_BOOTING && life <= PLAN_LIFE_HELD;
+	return life != PLAN_LIFE_RESETTING && life >= PLAN_LIFE_BOOTING && life <= PLAN_LIFE_HELD;
 }
 
 static void on_report(void *arg, const struct evidence *evidence, const char *detail)
@@ -79,8 +82,19 @@ static void ask(struct engine_instance *i)
 	hands_send(e->hands, &order, &cookie);
 }
 
+/* A guest that is let boot anew has another agent, which gets another key: of the old one nothing more is heard, from before the
+ * reset until behind it. */
+static void follow_reset(struct engine_instance *i)
+{
+	if (i->life == PLAN_LIFE_RESETTING)
+		agents_gone(i);
+	if (i->life == PLAN_LIFE_REBOOTING && !i->channel)
+		agents_came(i, true);
+}
+
 void agents_follow(struct engine_instance *i)
 {
+	follow_reset(i);
 	if (!i->channel)
 		return;
 	sense_channel_starting(i->channel, is_starting(i->life));
@@ -123,6 +137,41 @@ void agents_probed(struct engine_instance *i, const struct evidence *evidence)
 		sense_channel_probed(i->channel, class == FINDING_CLASS_GOOD, evidence->time_us);
 }
 
+/* --- its service is restarted */
+
+void agents_restart(struct engine_instance *i, uint32_t ticket)
+{
+	if (!i)
+		return; /* the plan's deadline passes */
+	i->restart.ticket = ticket;
+	i->restart.until_us = clock_monotonic_us() + RESTART_US;
+	i->restart.restarts = i->channel ? sense_channel_watch(i->channel)->restarts : 0;
+	i->restart.status = i->channel ? sense_channel_restart(i->channel) : -ENOTSUP;
+}
+
+/* 1: nobody knows yet. */
+static int restart_status(const struct engine_instance *i)
+{
+	const struct agent_watch *w = i->channel ? sense_channel_watch(i->channel) : NULL;
+	if (i->restart.status < 0)
+		return i->restart.status;
+	if (w && w->restarts != i->restart.restarts)
+		return w->restart_status ? -EIO : 0;
+	return clock_monotonic_us() < i->restart.until_us ? 1 : -ETIMEDOUT;
+}
+
+static void restart_look(struct engine_instance *i)
+{
+	int status = restart_status(i);
+	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {i->restart.ticket, status}};
+	if (status > 0)
+		return;
+	if (status < 0)
+		log_notice("engine.agent", "%s: its agent did not restart the service: %s", i->address.name, strerror(-status));
+	i->restart.ticket = 0;
+	service_step(i->service, &event);
+}
+
 /* Its silence is its own: it runs, is asked, and we hear. */
 static bool is_listened(const struct engine_instance *i)
 {
@@ -139,5 +188,7 @@ void agents_pulse(struct engine *e)
 				sense_channel_look(i->channel, is_listened(i), e->busy);
 			if (i->channel) /* what was found may have ended it */
 				ask(i);
+			if (i->restart.ticket)
+				restart_look(i);
 		}
 }

@@ -50,9 +50,15 @@ struct engine_instance {
 	int64_t last_took_us;    /* of the last good probe */
 	char detail[160];        /* of the last finding that was not good */
 	struct engine_found found[FINDING_MAX_];
-	struct usage usage;                   /* what is usual for it */
-	struct sense_channel *channel;        /* its agent's; NULL: its image has none */
-	bool channel_asked;                   /* a connection is on its way */
+	struct usage usage;            /* what is usual for it */
+	struct sense_channel *channel; /* its agent's; NULL: its image has none */
+	bool channel_asked;            /* a connection is on its way */
+	struct {
+		uint32_t ticket;   /* of the plan's order; 0: none under way */
+		uint32_t restarts; /* that its agent had told of before */
+		int status;        /* it could not be sent */
+		int64_t until_us;
+	} restart;
 	int64_t channel_us, channel_pause_us; /* not asked for one before; how long after the last failure */
 };
 
@@ -81,11 +87,12 @@ struct engine_service {
 	struct plan plan;
 	struct plan_update update;
 	struct engine_instance instances[PLAN_INSTANCES_MAX];
-	struct engine_vault *vault;                          /* NULL: nothing was told of one yet */
-	struct sense_peer *peer;                             /* NULL: nobody was compared yet, or nothing is to be */
-	struct plan_incident seen[PLAN_INCIDENTS_MAX];       /* as last written to the ledger */
-	struct ledger_incident *stories[PLAN_INCIDENTS_MAX]; /* their rows; same slot */
-	bool stale[PLAN_INCIDENTS_MAX];                      /* the row says more than when it was written */
+	struct engine_vault *vault;                                      /* NULL: nothing was told of one yet */
+	struct sense_peer *peer;                                         /* NULL: nobody was compared yet, or nothing is to be */
+	struct plan_tries tries_seen[FINDING_MAX_ * PLAN_RUNGS_MENDING]; /* as last written to the ledger */
+	struct plan_incident seen[PLAN_INCIDENTS_MAX];                   /* as last written to the ledger */
+	struct ledger_incident *stories[PLAN_INCIDENTS_MAX];             /* their rows; same slot */
+	bool stale[PLAN_INCIDENTS_MAX];                                  /* the row says more than when it was written */
 };
 
 struct engine {
@@ -160,6 +167,7 @@ void engine_fetch_number(struct engine *e);
 void follow_instances(struct engine_service *s);
 void follow_incidents(struct engine_service *s, bool closed_too); /* first false, then the notes, then true */
 void follow_suspicion(struct engine_service *s);
+void follow_tries(struct engine_service *s);
 void follow_again(struct engine_service *s); /* the ledger may have missed rows: all are written at the next step */
 void follow_prune(struct engine *e);         /* what is older than the configuration keeps leaves the ledger */
 
@@ -170,7 +178,9 @@ void agents_follow(struct engine_instance *i);                                 /
 void agents_connected(struct engine *e, const struct wire_note *note, int fd); /* NOTICE_GUEST_CHANNEL; takes `fd` */
 void agents_answered(struct engine *e, const struct wire_order *order, const struct wire_answer *answer);
 void agents_probed(struct engine_instance *i, const struct evidence *evidence); /* by the path's probes */
-void agents_pulse(struct engine *e);                                            /* ten times a second */
+/* PLAN_DO_RESTART; NULL: it is gone. It is answered from the loop, in some seconds at most. */
+void agents_restart(struct engine_instance *i, uint32_t ticket);
+void agents_pulse(struct engine *e); /* ten times a second */
 
 /* record.c: what koboshi-vm kept of fallen guests. */
 void record_notice(struct engine *e, const struct wire_note *note); /* NOTICE_EVIDENCE_* */

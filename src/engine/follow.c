@@ -147,7 +147,8 @@ static void votes_follow(struct engine_instance *i, bool votes)
 
 static void probes_follow(struct engine_instance *i)
 {
-	bool proving = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING;
+	bool proving = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING || i->life == PLAN_LIFE_RESTARTED ||
+	               i->life == PLAN_LIFE_REBOOTING;
 	bool serving = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED || i->life == PLAN_LIFE_OPENING ||
 	               i->life == PLAN_LIFE_LOCKING || i->life == PLAN_LIFE_LOCKED;
 	if (!i->has_key || (!proving && !serving))
@@ -391,6 +392,47 @@ void follow_suspicion(struct engine_service *s)
 			memcpy(e->services[k].plan.suspicion, s->plan.suspicion, sizeof(s->plan.suspicion));
 }
 
+/* --- what was tried, and helped or not */
+
+struct tries_job {
+	size_t n;
+	struct ledger_tries rows[];
+};
+
+static int tries_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct tries_job *job = arg;
+	int r = 0;
+	for (size_t k = 0; k < job->n && r == 0; k++)
+		r = ledger_tries_put(l, &job->rows[k], err);
+	return r;
+}
+
+void follow_tries(struct engine_service *s)
+{
+	const size_t all = (size_t)FINDING_MAX_ * PLAN_RUNGS_MENDING;
+	struct tries_job *job = calloc(1, sizeof(*job) + all * sizeof(job->rows[0]));
+	assert(job);
+	for (size_t k = 0; k < all; k++) {
+		const struct plan_tries *tries = &s->plan.tries[k / PLAN_RUNGS_MENDING][k % PLAN_RUNGS_MENDING];
+		struct ledger_tries *row = &job->rows[job->n];
+		if (memcmp(tries, &s->tries_seen[k], sizeof(*tries)) == 0)
+			continue;
+		s->tries_seen[k] = *tries;
+		*row = (struct ledger_tries){.tried = tries->tried,
+		                             .worked = tries->worked,
+		                             .last = tries->last,
+		                             .passed = tries->passed,
+		                             .changed_us = clock_real_us()};
+		text_copy(row->service, sizeof(row->service), s->conf->name);
+		text_copy(row->finding, sizeof(row->finding), finding_name((enum finding)(k / PLAN_RUNGS_MENDING)));
+		text_copy(row->rung, sizeof(row->rung),
+		          plan_rung_name((enum plan_rung)(PLAN_RUNG_RESTART + k % PLAN_RUNGS_MENDING)));
+		job->n++;
+	}
+	journal_put(s->engine->journal, tries_work, NULL, job);
+}
+
 void follow_again(struct engine_service *s)
 {
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
@@ -398,5 +440,7 @@ void follow_again(struct engine_service *s)
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
 		s->stale[k] = s->stories[k] != NULL;
 	follow_suspicion(s);
+	memset(s->tries_seen, 0xff, sizeof(s->tries_seen));
+	follow_tries(s);
 	record_again(s->engine);
 }

@@ -218,6 +218,38 @@ static void say_mute(json_t *reasons, const struct engine_instance *i, const str
 		                                                : "not heard yet");
 }
 
+/* The ladder's end: nothing healthy is left. The address stays where it is, and slow tries go on. */
+static void say_unserved(json_t *reasons, const struct engine_service *s)
+{
+	const struct plan *plan = &s->plan;
+	const struct plan_instance *active = plan_find(plan, plan->target);
+	int64_t now_us = clock_monotonic_us(), next_us = PLAN_NEVER;
+	if (plan_is_served(plan))
+		return;
+	report_say(reasons, "%s is not served by a healthy instance", s->conf->name);
+	if (plan_open_incidents(plan) == 0)
+		return;
+	for (size_t v = 0; v < plan->n_variants; v++)
+		if (plan->variants[v].usable && plan->variants[v].not_before_us < next_us)
+			next_us = plan->variants[v].not_before_us;
+	if (active && active->life == PLAN_LIFE_DOOMED)
+		report_say(reasons, "%s: safe mode: kb-%u failed and keeps the address until a healthy one is there",
+		           s->conf->name, active->number);
+	if (next_us == PLAN_NEVER)
+		report_say(reasons, "%s: safe mode: no variant has an image that can be used", s->conf->name);
+	else if (next_us > now_us)
+		report_say(reasons, "%s: safe mode: all variants failed lately, the next one is tried in %lld s", s->conf->name,
+		           (long long)(next_us - now_us + 999999) / 1000000);
+}
+
+static void say_mended(json_t *reasons, const struct plan *plan)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (plan->instances[k].number && plan_life_mends(plan->instances[k].life))
+			report_say(reasons, "kb-%u failed, is kept from clients and mended (%s)", plan->instances[k].number,
+			           plan_rung_name(plan->instances[k].rung));
+}
+
 static json_t *service(struct engine_service *s, json_t *reasons)
 {
 	json_t *list = json_array();
@@ -234,8 +266,8 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		if (s->plan.instances[k].hold != PLAN_HOLD_NONE)
 			report_say(reasons, "kb-%u is kept from clients because somebody wanted it: koboshi containments",
 			           s->plan.instances[k].number);
-	if (!plan_is_served(&s->plan))
-		report_say(reasons, "%s is not served by a healthy instance", s->conf->name);
+	say_unserved(reasons, s);
+	say_mended(reasons, &s->plan);
 	if (standby < s->conf->standby)
 		report_say(reasons, "%s has %u of %u standbys", s->conf->name, standby, s->conf->standby);
 	if (spare < s->conf->spare)

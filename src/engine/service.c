@@ -24,6 +24,8 @@ static const struct {
         [PLAN_DO_SUSPEND] = {ORDER_VM_SUSPEND, WIRE_GATE_NONE},  [PLAN_DO_RESUME] = {ORDER_VM_RESUME, WIRE_GATE_NONE},
         [PLAN_DO_LINK_DOWN] = {ORDER_VM_LINK, WIRE_GATE_NONE},   [PLAN_DO_RECORD] = {ORDER_VM_EVIDENCE, WIRE_GATE_NONE},
         [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},  [PLAN_DO_ROLLBACK] = {ORDER_VAULT_ROLLBACK, WIRE_GATE_NONE},
+        [PLAN_DO_RESET] = {ORDER_VM_RESET, WIRE_GATE_NONE},      [PLAN_DO_CAP] = {ORDER_VM_CAP, WIRE_GATE_NONE},
+        /* PLAN_DO_RESTART goes to the guest's agent: agents.c */
 };
 
 static int64_t us(uint32_t ms)
@@ -36,6 +38,8 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	s->engine = e;
 	s->index = index;
 	s->conf = &e->conf.services[index];
+	static_assert(CONF_LADDER_RESTART == 1u << PLAN_RUNG_RESTART && CONF_LADDER_REBOOT == 1u << PLAN_RUNG_REBOOT,
+	              "the same bits");
 	const struct conf_probe *probe = &s->conf->probe;
 	plan_init(&s->plan,
 	          &(struct plan_config){
@@ -49,6 +53,8 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	                  .wake_us = 5000000,
 	                  .drain_us = us(s->conf->drain_ms),
 	                  .backoff_us = us(e->conf.rebuild_backoff_ms),
+	                  .restart_us = 20000000,
+	                  .ladder = s->conf->ladder,
 	                  .quick_us = 3000000,
 	                  .slow_us = 60000000,
 	                  .back_us = 600000000,
@@ -140,6 +146,10 @@ static int64_t first_evidence_us(const struct engine_service *s, uint64_t incide
 
 static void send_order(struct engine_service *s, const struct plan_order *order)
 {
+	if (order->type == PLAN_DO_RESTART) {
+		agents_restart(service_instance(s, order->instance), order->ticket);
+		return;
+	}
 	struct wire_order wire = {
 	        .incident = order->incident,
 	        .type = orders[order->type].type,
@@ -310,6 +320,8 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 	follow_incidents(s, true);
 	if (s->update.suspicion_changed)
 		follow_suspicion(s);
+	if (s->update.tries_changed)
+		follow_tries(s);
 	for (size_t k = 0; k < s->update.n_orders; k++)
 		if (plan_order_waits(&s->update.orders[k]))
 			send_order(s, &s->update.orders[k]);
@@ -319,7 +331,7 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 		engine_fetch_number(e);
 	}
 	for (size_t k = 0; k < s->update.n_notes; k++)
-		if (s->update.notes[k].step == PLAN_STEP_LATE)
+		if (s->update.notes[k].step == PLAN_STEP_LATE && s->update.notes[k].order != PLAN_DO_RESTART)
 			late(e, order_role(orders[s->update.notes[k].order].type));
 }
 

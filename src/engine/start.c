@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define ROWS_MAX 64
 #define CONTAIN_US 2000000  /* so long a service waits for containments; each takes some milliseconds */
@@ -82,6 +83,24 @@ static int take_suspicion(void *arg, const struct ledger_suspicion *row)
 	return 0; /* a component that no image has any more is history */
 }
 
+/* What a later koboshi calls otherwise is forgotten. */
+static int take_tries(void *arg, const struct ledger_tries *row)
+{
+	struct engine *e = arg;
+	enum plan_rung rung = plan_rung_named(row->rung);
+	for (size_t s = 0; s < e->n_services; s++)
+		for (unsigned f = 0; f < FINDING_MAX_; f++) {
+			if (strcmp(e->services[s].conf->name, row->service) != 0 ||
+			    strcmp(finding_name((enum finding)f), row->finding) != 0 || rung < PLAN_RUNG_RESTART ||
+			    rung >= PLAN_RUNG_REBUILD)
+				continue;
+			struct plan_tries *tries = &e->services[s].plan.tries[f][rung - PLAN_RUNG_RESTART];
+			*tries = (struct plan_tries){row->tried, row->worked, row->last, row->passed};
+			e->services[s].tries_seen[f * PLAN_RUNGS_MENDING + (rung - PLAN_RUNG_RESTART)] = *tries;
+		}
+	return 0;
+}
+
 struct open_intents {
 	uint64_t numbers[64];
 	size_t n;
@@ -117,6 +136,8 @@ int start_begin(struct engine *e, struct ledger *l, bool fresh_ledger, struct er
 		r = ledger_incident_each(l, 1000, take_incident, e, err);
 	if (r == 0)
 		r = ledger_suspicion_each(l, take_suspicion, e, err);
+	if (r == 0)
+		r = ledger_tries_each(l, take_tries, e, err);
 	if (r == 0)
 		r = ledger_incident_last(l, &e->last_incident, err);
 	if (r == 0)
@@ -254,6 +275,14 @@ static enum plan_gate gate_of(const struct wire_observed_instance *net)
 	return net && net->gate < WIRE_GATE_MAX_ ? gates[net->gate] : PLAN_GATE_NONE;
 }
 
+/* By the wall clock, which may have been set since: a wrong answer costs an incident, or spares one about what is not there. */
+static bool is_bygone(const struct ledger_instance *row)
+{
+	struct timespec up;
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return row->created_us < clock_real_us() - (int64_t)up.tv_sec * 1000000;
+}
+
 /* Without a ledger's row, because the ledger is new or cannot be read: what the world shows by itself. What is cut off or
  * unknown stays nobody's; the others would be torn down for the sake of a lost notebook. */
 static void sight_without_row(struct plan_sighting *seen)
@@ -295,6 +324,7 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	        .incident = row ? row->incident : 0,
 	        .exposed = row && row->exposed_us,
 	        .outdated = vm && vm->outdated,
+	        .bygone = row && is_bygone(row),
 	};
 	if (seen->exposed) /* a clock that was set back since makes nobody younger than new */
 		seen->exposed_us = clock_monotonic_us() - at_least_0(clock_real_us() - row->exposed_us);

@@ -8,6 +8,7 @@
 #include "lib/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,6 +105,15 @@ static void unsuccessful(const struct plan_note *n, const struct words *w, char 
 		         n->status ? strerror(-n->status) : "no right answer");
 }
 
+static void pointed(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	if (n->step == PLAN_STEP_ACTIVE)
+		snprintf(t, size, "%s now points at %s", s->conf->name, w->instance);
+	else
+		snprintf(t, size, "%s now points at %s instead of %s; the two share: %s", s->conf->name, w->instance, w->other,
+		         w->layers);
+}
+
 /* Not about what is broken, but about what is made of it. */
 static void renewed(const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
@@ -112,6 +122,8 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 		         n->status == PLAN_RETIRED_OUTDATED ? "is of an image or of settings that are no longer in force"
 		                                            : "was within clients' reach for as long as it may",
 		         w->other);
+	else if (n->step == PLAN_STEP_DRAINED)
+		snprintf(t, size, "the last old connections to %s are ended", w->instance);
 	else if (n->step == PLAN_STEP_CLEARED)
 		snprintf(t, size, "%s stood where %s fell, and did not: what it is made of is half as suspect", w->instance,
 		         w->other);
@@ -151,6 +163,29 @@ static void words_of(const struct engine_service *s, const struct plan_note *n, 
 	library_layers_text(n->shared, ENGINE_ALL_LAYERS, ret->shared, sizeof(ret->shared));
 }
 
+/* What is tried with whoever failed. */
+static void mending(const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	static const char *const acts[PLAN_RUNG_MAX_] = {
+	        [PLAN_RUNG_RESTART] = "its agent restarts the service inside",
+	        [PLAN_RUNG_REBOOT] = "the guest is rebooted, from the same verified image",
+	};
+	const char *rung = plan_rung_name(n->rung);
+	const char *act = acts[n->rung] ? acts[n->rung] : "?";
+	if (n->step == PLAN_STEP_MENDING)
+		snprintf(t, size, "%s is kept from clients and mended (%s): %s", w->instance, rung, act);
+	else if (n->step == PLAN_STEP_MENDED)
+		snprintf(t, size, "%s is mended (%s): right content, right answer to the challenge, right clock", w->instance,
+		         rung);
+	else if (n->finding != FINDING_GOOD)
+		snprintf(t, size, "%s is not mended by a %s: %s", w->instance, rung, finding_sentence(n->finding));
+	else
+		snprintf(t, size, "%s is not mended by a %s: %s", w->instance, rung,
+		         n->status == -ETIMEDOUT ? "it did not prove itself in time"
+		         : n->status             ? strerror(-n->status)
+		                                 : "something else befell it");
+}
+
 static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
 {
 	struct words w;
@@ -164,11 +199,8 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		         w.instance, finding_name(n->finding), vantage_name(n->vantage), PLAN_FLAP_US / 60000000);
 		break;
 	case PLAN_STEP_STEERED:
-		snprintf(t, size, "%s now points at %s instead of %s; the two share: %s", s->conf->name, w.instance, w.other,
-		         w.layers);
-		break;
 	case PLAN_STEP_ACTIVE:
-		snprintf(t, size, "%s now points at %s", s->conf->name, w.instance);
+		pointed(s, n, &w, t, size);
 		break;
 	case PLAN_STEP_UNSTEERABLE:
 		snprintf(t, size, "no healthy instance can take over from %s%s", w.instance,
@@ -194,10 +226,13 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_CLEARED:
 	case PLAN_STEP_BRAKED:
 	case PLAN_STEP_UNBRAKED:
+	case PLAN_STEP_DRAINED:
 		renewed(n, &w, t, size);
 		break;
-	case PLAN_STEP_DRAINED:
-		snprintf(t, size, "the last old connections to %s are ended", w.instance);
+	case PLAN_STEP_MENDING:
+	case PLAN_STEP_MENDED:
+	case PLAN_STEP_UNMENDED:
+		mending(n, &w, t, size);
 		break;
 	case PLAN_STEP_REFUSED_ORDER:
 	case PLAN_STEP_LATE:
@@ -253,7 +288,7 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 	sentence(s, note, text, sizeof(text));
 	bool bad = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_BRAKED || note->step == PLAN_STEP_UNSTEERABLE ||
 	           note->step == PLAN_STEP_REFUSED_ORDER || note->step == PLAN_STEP_NOT_ROLLED_BACK ||
-	           note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP;
+	           note->step == PLAN_STEP_LATE || note->step == PLAN_STEP_GIVEN_UP || note->step == PLAN_STEP_UNMENDED;
 	char id[48];
 	snprintf(id, sizeof(id), "plan.%s", plan_step_name(note->step));
 	if (note->incident)

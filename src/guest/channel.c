@@ -26,6 +26,8 @@ static struct {
 	size_t out_size, in_size;
 	size_t cut; /* of the first frame in `out`: so much was written already */
 	unsigned ticks;
+	uint32_t ordered; /* number of the last order: what is repeated is not carried out again */
+	bool restart;
 } channel = {.fd = -1};
 
 static int64_t uptime_us(void)
@@ -141,10 +143,23 @@ static void frame_take(void)
 {
 	struct agent_frame frame;
 	channel.in_size = 0;
-	if (channel.keyed || agent_decode(channel.in, NULL, &frame, NULL) < 0 || frame.type != AGENT_KEYED)
-		return; /* a second key is nobody's business */
-	memcpy(channel.key, frame.keyed.key, AGENT_KEY);
-	channel.keyed = true;
+	if (agent_decode(channel.in, channel.keyed ? channel.key : NULL, &frame, NULL) < 0)
+		return;
+	if (frame.type == AGENT_KEYED && !channel.keyed) { /* a second key is nobody's business */
+		memcpy(channel.key, frame.keyed.key, AGENT_KEY);
+		channel.keyed = true;
+	}
+	if (frame.type == AGENT_RESTART && frame.number > channel.ordered) {
+		channel.ordered = frame.number;
+		channel.restart = true;
+	}
+}
+
+bool channel_restart_wanted(void)
+{
+	bool wanted = channel.restart;
+	channel.restart = false;
+	return wanted;
 }
 
 void channel_event(unsigned events)

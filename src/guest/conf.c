@@ -83,6 +83,8 @@ static bool take_words(struct conf *c, char *words[static LINE_WORDS], unsigned 
 		return false;
 	if (strcmp(key, "list") == 0)
 		return words[1][0] == '/' && take_text(c->list, sizeof(c->list), words[1]);
+	if (strcmp(key, "restart") == 0)
+		return words[1][0] == '/' && take_text(c->restart, sizeof(c->restart), words[1]);
 	if (strcmp(key, "root") == 0)
 		return take_choice(words[1], "trusted", "hashed", &c->root_trusted);
 	if (strcmp(key, "late") == 0)

@@ -12,6 +12,7 @@
 #include "guest/kernel.h"
 #include "guest/list.h"
 #include "guest/mounts.h"
+#include "guest/restart.h"
 #include "guest/seal.h"
 #include "guest/tell.h"
 #include "guest/watch.h"
@@ -153,6 +154,7 @@ static void tick(void)
 	if (guest.conf.reads && !guest.reads &&
 	    (guest.service == AGENT_SERVICE_ANSWERS || !guest.conf.service || guest.ticks >= READS_AFTER_MS / TICK_MS))
 		reads_start();
+	restart_look();
 	if (guest.learning && guest.ticks >= guest.conf.learn_s * 1000 / TICK_MS)
 		learning_end();
 	tell_all();
@@ -190,6 +192,8 @@ static void loop(void)
 			service_answered();
 		else
 			channel_event(event.events);
+		if (channel_restart_wanted())
+			restart_begin(guest.conf.restart);
 	}
 }
 
@@ -247,6 +251,7 @@ static void guards_start(struct agent_frame *hello)
 		can |= AGENT_CAN_WATCH;
 	if ((guest.mounts = mounts_open(&err)) < 0)
 		trouble(&err);
+	can |= guest.conf.restart[0] ? AGENT_CAN_RESTART : 0u;
 	hello->hello.abilities |= can | (guest.conf.late_allow ? AGENT_FAIL_OPEN : 0u);
 }
 

@@ -119,6 +119,19 @@ int ledger_suspicion_put(struct ledger *l, const struct ledger_suspicion *row, s
 typedef int ledger_suspicion_fn(void *arg, const struct ledger_suspicion *row);
 int ledger_suspicion_each(struct ledger *l, ledger_suspicion_fn *fn, void *arg, struct err *err) must_use;
 
+/* What came of a rung of the ladder for one kind of finding, of one service. */
+struct ledger_tries {
+	char service[32], finding[32], rung[16];
+	uint32_t tried, worked;
+	uint32_t last;      /* the last ones, as bits: the newest is bit 0; 1 = it worked */
+	uint32_t passed;    /* passed over since the last one */
+	int64_t changed_us; /* real */
+};
+/* A row that was never tried is taken away. */
+int ledger_tries_put(struct ledger *l, const struct ledger_tries *row, struct err *err) must_use;
+typedef int ledger_tries_fn(void *arg, const struct ledger_tries *row);
+int ledger_tries_each(struct ledger *l, ledger_tries_fn *fn, void *arg, struct err *err) must_use;
+
 struct ledger_containment {
 	uint64_t number;
 	char subject[128]; /* what is contained: all that is known of it, such as "source 203.0.113.9/32" */

@@ -47,6 +47,11 @@ static const char *const scripts[] = {
         /* 4 */
         ("ALTER TABLE instance ADD COLUMN exposed_us INTEGER NOT NULL DEFAULT 0;"
          "ALTER TABLE instance ADD COLUMN content TEXT NOT NULL DEFAULT '';"),
+        /* 5 */
+        "CREATE TABLE tries (service TEXT NOT NULL, finding TEXT NOT NULL, rung TEXT NOT NULL,"
+        " tried INTEGER NOT NULL CHECK (tried >= 0), worked INTEGER NOT NULL CHECK (worked BETWEEN 0 AND tried),"
+        " last INTEGER NOT NULL, passed INTEGER NOT NULL, changed_us INTEGER NOT NULL,"
+        " PRIMARY KEY (service, finding, rung)) STRICT, WITHOUT ROWID;",
 };
 #define VERSION ((int)countof(scripts))
 

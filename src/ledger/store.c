@@ -52,6 +52,11 @@ static const char *const sql[SQL_MAX_] = {
         [SQL_INTENT_OPEN] = "SELECT " INTENT_COLUMNS " FROM intent WHERE ended_us = 0 ORDER BY number",
         [SQL_INTENT_PRUNE] = "DELETE FROM intent WHERE number IN (SELECT number FROM intent"
                              " WHERE ended_us > 0 ORDER BY number DESC LIMIT -1 OFFSET ?1)",
+        [SQL_TRIES_PUT] = "INSERT OR REPLACE INTO tries (service, finding, rung, tried, worked, last, passed, changed_us)"
+                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        [SQL_TRIES_DELETE] = "DELETE FROM tries WHERE service = ?1 AND finding = ?2 AND rung = ?3",
+        [SQL_TRIES_EACH] = "SELECT service, finding, rung, tried, worked, last, passed, changed_us FROM tries"
+                           " ORDER BY service, finding, rung",
         [SQL_SUSPICION_PUT] = "INSERT OR REPLACE INTO suspicion (component, value, since_us, incident) VALUES (?1, ?2, ?3, ?4)",
         [SQL_SUSPICION_DELETE] = "DELETE FROM suspicion WHERE component = ?1",
         [SQL_SUSPICION_EACH] = "SELECT component, value, since_us, incident FROM suspicion ORDER BY component",

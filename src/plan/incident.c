@@ -67,6 +67,14 @@ struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *v
 	return free_row;
 }
 
+/* Whoever was mended may fall once more before the first incident is closed. */
+void incident_rid(struct plan *p, uint32_t victim)
+{
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
+		if (p->incidents[k].number && p->incidents[k].victim == victim)
+			p->incidents[k].removed = true;
+}
+
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to)
 {
 	struct plan_incident *x = plan_incident_at(t->p, number);
@@ -79,12 +87,13 @@ void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to)
 		x->drain_us = t->now_us + t->p->config.drain_us;
 }
 
-/* Who took the victim's place and stands there still was tried by the same attacker, as far as anybody can tell. */
+/* Of a fault nothing is to be learnt. Who took the place of one that was taken over and stands there still was tried by the same
+ * attacker, as far as anybody can tell. */
 static void clear_survivor(struct plan_turn *t, const struct plan_incident *x)
 {
 	const struct plan_instance *after = plan_find(t->p, x->active_after);
-	if (x->active_before != x->victim || !after || after->number != t->p->target || after->number == x->victim ||
-	    t->now_us - x->steered_us < PLAN_SURVIVED_US)
+	if (x->verdict != PLAN_COMPROMISED || x->active_before != x->victim || !after || after->number != t->p->target ||
+	    after->number == x->victim || t->now_us - x->steered_us < PLAN_SURVIVED_US)
 		return;
 	choice_clear(t->p, after->variant);
 	t->update->suspicion_changed = true;

@@ -35,6 +35,12 @@ void choice_clear(struct plan *p, uint32_t variant);
 void choice_fade(struct plan *p, int64_t now_us);
 uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant);
 
+/* Answers that say more than no; the plan includes no errno. */
+#define LINK_LOST (-32)  /* -EPIPE: the actuator ended in the middle; says nothing about the instance */
+#define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest */
+#define NOT_ABLE (-95)   /* -ENOTSUP: no agent, or none that can */
+#define NOT_HEARD (-107) /* -ENOTCONN: its agent is not heard */
+
 /* life.c: one instance */
 enum life_event {
 	LIFE_START,  /* entered: issue the order, set the deadline */
@@ -48,7 +54,10 @@ enum life_event {
 void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life life);
 void life_event(struct plan_turn *t, struct plan_instance *i, enum life_event event, int32_t status);
 void life_blind(struct plan_turn *t, struct plan_instance *i); /* senses were lost, or are back */
-bool life_is_complete(void);                                   /* for the test: every cell of the table is written on purpose */
+void life_order(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type);
+void life_order_recorded(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type); /* not while nothing can be */
+void life_again(struct plan_turn *t, struct plan_instance *i, int32_t status); /* the same order, after a pause that doubles */
+bool life_is_complete(void); /* for the test: every cell of the table is written on purpose */
 
 /* plan.c: shared by the lives */
 void plan_note(struct plan_turn *t, enum plan_step step, uint64_t incident, const struct plan_instance *i,
@@ -69,7 +78,25 @@ void want_all(struct plan_turn *t);
 struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *victim);
 uint64_t incident_current(const struct plan *p); /* the newest open one that still rebuilds, 0 none */
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);
+void incident_rid(struct plan *p, uint32_t victim); /* it is gone, or mended */
 void incident_progress(struct plan_turn *t);
+
+/* mend.c: cells of the table */
+void mend_aside(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_begin(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_restart(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_await(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_refused(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_reset(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_reset_again(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_failed(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void mend_done(struct plan_turn *t, struct plan_instance *i, int32_t status);
+
+/* ladder.c */
+void ladder_begin(struct plan_turn *t, struct plan_instance *i);   /* it falls: the first rung, or none */
+bool ladder_goes_on(struct plan_turn *t, struct plan_instance *i); /* the rung did not help: the next one, or none */
+void ladder_tried(struct plan_turn *t, const struct plan_instance *i, bool worked);
+bool ladder_is_exhausted(const struct plan_instance *i, int64_t now_us); /* mended too often lately */
 
 /* hold.c */
 void hold_take(struct plan_turn *t, uint32_t number, enum plan_hold hold);
@@ -96,6 +123,11 @@ static inline bool plan_is_rising(enum plan_life life) /* on its way to usefulne
 static inline bool plan_is_falling(enum plan_life life)
 {
 	return life >= PLAN_LIFE_STEERING && life <= PLAN_LIFE_REMOVING;
+}
+
+static inline bool plan_is_mending(enum plan_life life) /* fallen, but not on its way out */
+{
+	return life >= PLAN_LIFE_ASIDE && life <= PLAN_LIFE_REBOOTING;
 }
 
 static inline bool plan_counts(enum plan_life life) /* towards what is wanted */

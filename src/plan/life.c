@@ -6,6 +6,7 @@
  *
  *   tap - create - booting - uncapping -+- opening - ready ---- (doomed) -- steering -+
  *                                       +- pausing - paused - resuming - waking -> opening
+ *   mending: (steering) - aside - restarting - restarted - resetting - rebooting -> as after booting; which of these: ladder.c
  *   falling: (steering | fencing) - unlinking - freezing - rolling - tracing - recording - destroying - removing - none
  *   (one that cannot be frozen writes on until it is destroyed: then the data goes back behind that)
  *
@@ -14,11 +15,9 @@
  */
 #include "plan/inside.h"
 
-#define LINK_LOST (-32)  /* -EPIPE: the actuator ended in the middle; says nothing about the instance */
 #define ATTEMPTS_FEW 5   /* 0.6 s: an actuator that was killed is back by then */
 #define ATTEMPTS_MANY 10 /* 20 s */
 #define PAUSE_US 500000  /* before the next try to build */
-#define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest; the plan includes no errno */
 #define NO_DATA (-61)    /* -ENODATA: no snapshot to go back to */
 
 typedef void life_handler(struct plan_turn *t, struct plan_instance *i, int32_t status);
@@ -32,6 +31,8 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_RECORD:
 	case PLAN_DO_DESTROY:
 		return p->config.slow_us;
+	case PLAN_DO_RESTART:
+		return p->config.restart_us;
 	case PLAN_DO_TAP_ADD:
 	case PLAN_DO_TAP_DEL:
 	case PLAN_DO_FENCE:
@@ -44,13 +45,15 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_SUSPEND:
 	case PLAN_DO_RESUME:
 	case PLAN_DO_LINK_DOWN:
+	case PLAN_DO_CAP:
+	case PLAN_DO_RESET:
 	case PLAN_ORDER_MAX_:
 		break;
 	}
 	return p->config.quick_us;
 }
 
-static void order(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
+void life_order(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
 {
 	i->order = type;
 	i->waiting = false;
@@ -68,14 +71,14 @@ static void stay(struct plan_turn *t, struct plan_instance *i, int32_t status)
 static void go_tap(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_TAP_ADD);
+	life_order(t, i, PLAN_DO_TAP_ADD);
 }
 
 /* Nothing that has to be recorded begins while it cannot be. */
-static void order_recorded(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
+void life_order_recorded(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type)
 {
 	if (!t->p->unwritable) {
-		order(t, i, type);
+		life_order(t, i, type);
 		return;
 	}
 	i->ticket = 0;
@@ -86,7 +89,7 @@ static void order_recorded(struct plan_turn *t, struct plan_instance *i, enum pl
 static void go_create(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order_recorded(t, i, PLAN_DO_CREATE);
+	life_order_recorded(t, i, PLAN_DO_CREATE);
 }
 
 static void await_proof(struct plan_turn *t, struct plan_instance *i, int64_t limit_us)
@@ -112,31 +115,31 @@ static void go_wake(struct plan_turn *t, struct plan_instance *i, int32_t status
 static void go_uncap(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_UNCAP);
+	life_order(t, i, PLAN_DO_UNCAP);
 }
 
 static void go_open(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_OPEN);
+	life_order(t, i, PLAN_DO_OPEN);
 }
 
 static void go_lock(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_LOCK);
+	life_order(t, i, PLAN_DO_LOCK);
 }
 
 static void go_suspend(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_SUSPEND);
+	life_order(t, i, PLAN_DO_SUSPEND);
 }
 
 static void go_resume(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_RESUME);
+	life_order(t, i, PLAN_DO_RESUME);
 }
 
 static void go_fence(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -147,7 +150,7 @@ static void go_fence(struct plan_turn *t, struct plan_instance *i, int32_t statu
 		life_enter(t, i, PLAN_LIFE_UNLINKING);
 		return;
 	}
-	order(t, i, PLAN_DO_FENCE);
+	life_order(t, i, PLAN_DO_FENCE);
 	t->update->orders[t->update->n_orders - 1].unhurried = !fell && !t->p->unwritable;
 }
 
@@ -155,7 +158,7 @@ static void go_unlink(struct plan_turn *t, struct plan_instance *i, int32_t stat
 {
 	(void)status;
 	if (i->record || i->incident)
-		order(t, i, PLAN_DO_LINK_DOWN);
+		life_order(t, i, PLAN_DO_LINK_DOWN);
 	else
 		life_enter(t, i, PLAN_LIFE_DESTROYING);
 }
@@ -164,7 +167,7 @@ static void go_trace(struct plan_turn *t, struct plan_instance *i, int32_t statu
 {
 	(void)status;
 	if (i->record)
-		order(t, i, PLAN_DO_FLOWS);
+		life_order(t, i, PLAN_DO_FLOWS);
 	else
 		life_enter(t, i, PLAN_LIFE_DESTROYING);
 }
@@ -179,7 +182,7 @@ static void go_roll(struct plan_turn *t, struct plan_instance *i, int32_t status
 {
 	(void)status;
 	if (i->rollback && i->incident)
-		order_recorded(t, i, PLAN_DO_ROLLBACK);
+		life_order_recorded(t, i, PLAN_DO_ROLLBACK);
 	else
 		rolled_on(t, i);
 }
@@ -187,19 +190,19 @@ static void go_roll(struct plan_turn *t, struct plan_instance *i, int32_t status
 static void go_record(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_RECORD);
+	life_order(t, i, PLAN_DO_RECORD);
 }
 
 static void go_destroy(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order_recorded(t, i, PLAN_DO_DESTROY);
+	life_order_recorded(t, i, PLAN_DO_DESTROY);
 }
 
 static void go_remove(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
-	order(t, i, PLAN_DO_TAP_DEL);
+	life_order(t, i, PLAN_DO_TAP_DEL);
 }
 
 static void go_idle(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -210,7 +213,7 @@ static void go_idle(struct plan_turn *t, struct plan_instance *i, int32_t status
 }
 
 /* Tries the same order again, after a pause that doubles from 20 ms to 5 s. */
-static void again(struct plan_turn *t, struct plan_instance *i, int32_t status)
+void life_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	plan_note(t, PLAN_STEP_REFUSED_ORDER, i->incident, i, (struct plan_note){.order = i->order, .status = status});
 	int64_t pause_us = 20000ll << (i->attempts < 8 ? i->attempts : 8);
@@ -268,7 +271,7 @@ static void not_created(struct plan_turn *t, struct plan_instance *i, int32_t st
 static void tap_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (i->attempts < ATTEMPTS_FEW)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		give_up(t, i, status);
 }
@@ -284,7 +287,7 @@ static void not_awake(struct plan_turn *t, struct plan_instance *i, int32_t stat
 static void place_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (i->attempts < ATTEMPTS_MANY && status != NOT_THERE)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		not_awake(t, i, status);
 }
@@ -293,7 +296,7 @@ static void place_again(struct plan_turn *t, struct plan_instance *i, int32_t st
 static void awake_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (i->attempts < ATTEMPTS_FEW && status != NOT_THERE)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		not_awake(t, i, status);
 }
@@ -334,7 +337,7 @@ static void uncap_again(struct plan_turn *t, struct plan_instance *i, int32_t st
 	if (status == NOT_THERE)
 		not_awake(t, i, status);
 	else if (i->attempts < ATTEMPTS_MANY)
-		again(t, i, status);
+		life_again(t, i, status);
 	else
 		settle(t, i, status);
 }
@@ -389,7 +392,7 @@ static void not_fenced(struct plan_turn *t, struct plan_instance *i, int32_t sta
 	if (status == NOT_THERE)
 		fenced(t, i, 0);
 	else
-		again(t, i, status);
+		life_again(t, i, status);
 }
 
 static void unlinked(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -417,7 +420,7 @@ static void rolled(struct plan_turn *t, struct plan_instance *i, int32_t status)
 static void not_rolled(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (i->attempts < ATTEMPTS_MANY && status != NO_DATA) {
-		again(t, i, status);
+		life_again(t, i, status);
 		return;
 	}
 	plan_note(t, PLAN_STEP_NOT_ROLLED_BACK, i->incident, i, (struct plan_note){.status = status});
@@ -448,11 +451,26 @@ static void removed(struct plan_turn *t, struct plan_instance *i, int32_t status
 {
 	(void)status;
 	plan_note(t, PLAN_STEP_REMOVED, i->incident, i, (struct plan_note){0});
-	struct plan_incident *incident = plan_incident_at(t->p, i->incident);
-	if (incident && incident->victim == i->number)
-		incident->removed = true;
+	incident_rid(t->p, i->number);
 	memset(i, 0, sizeof(*i));
 	i->deadline_us = PLAN_NEVER;
+}
+
+/* Whoever fell: aside, if there is a rung for it, or out. */
+static void fall_or_mend(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	if (i->rung != PLAN_RUNG_NONE)
+		life_enter(t, i, PLAN_LIFE_ASIDE);
+	else
+		fall(t, i, status);
+}
+
+static void steered_away(struct plan_turn *t, struct plan_instance *i, int32_t status)
+{
+	if (i->rung != PLAN_RUNG_NONE)
+		life_enter(t, i, PLAN_LIFE_ASIDE);
+	else
+		fenced(t, i, status);
 }
 
 #define FALLS(start, done, failed)                                                                                               \
@@ -468,32 +486,37 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_BOOTING] = {go_boot, stay, stay, boot_proven, give_up, give_up},
         [PLAN_LIFE_UNCAPPING] = {go_uncap, settle, uncap_again, stay, fall, go_uncap},
         [PLAN_LIFE_OPENING] = {go_open, opened, place_again, stay, fall, go_open},
-        [PLAN_LIFE_READY] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_READY] = {go_idle, stay, stay, stay, fall_or_mend, stay},
         [PLAN_LIFE_PAUSING] = {go_suspend, paused, place_again, stay, fall, go_suspend},
         [PLAN_LIFE_PAUSED] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_RESUMING] = {go_resume, stay, awake_again, stay, fall, go_resume},
         [PLAN_LIFE_WAKING] = {go_wake, stay, stay, wake_proven, fall, not_awake},
-        [PLAN_LIFE_DOOMED] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_DOOMED] = {go_idle, stay, stay, stay, fall_or_mend, stay},
+        [PLAN_LIFE_ASIDE] = {mend_aside, mend_begin, place_again, stay, fall, mend_aside},
+        [PLAN_LIFE_RESTARTING] = {mend_restart, stay, mend_refused, stay, mend_failed, stay},
+        [PLAN_LIFE_RESTARTED] = {mend_await, stay, stay, mend_done, mend_failed, mend_failed},
+        [PLAN_LIFE_RESETTING] = {mend_reset, stay, mend_reset_again, stay, mend_failed, mend_reset},
+        [PLAN_LIFE_REBOOTING] = {go_boot, stay, stay, mend_done, mend_failed, mend_failed},
         [PLAN_LIFE_LOCKING] = {go_lock, locked, place_again, stay, fall, go_lock},
         [PLAN_LIFE_LOCKED] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_HOLDING] = {go_suspend, held, place_again, stay, fall, go_suspend},
         [PLAN_LIFE_HELD] = {go_idle, stay, stay, stay, fall, stay},
-        [PLAN_LIFE_STEERING] = {go_idle, fenced, fall, stay, stay, fall},
+        [PLAN_LIFE_STEERING] = {go_idle, steered_away, fall, stay, stay, fall},
         [PLAN_LIFE_FENCING] = FALLS(go_fence, fenced, not_fenced),
         [PLAN_LIFE_UNLINKING] = FALLS(go_unlink, unlinked, unlinked),
         [PLAN_LIFE_FREEZING] = FALLS(go_suspend, frozen, frozen),
         [PLAN_LIFE_ROLLING] = FALLS(go_roll, rolled, not_rolled),
         [PLAN_LIFE_TRACING] = FALLS(go_trace, traced, traced),
         [PLAN_LIFE_RECORDING] = FALLS(go_record, recorded, recorded),
-        [PLAN_LIFE_DESTROYING] = FALLS(go_destroy, destroyed, again),
-        [PLAN_LIFE_REMOVING] = FALLS(go_remove, removed, again),
+        [PLAN_LIFE_DESTROYING] = FALLS(go_destroy, destroyed, life_again),
+        [PLAN_LIFE_REMOVING] = FALLS(go_remove, removed, life_again),
 };
 
 /* Where a done order leads when nothing else is to be said. */
 static const enum plan_life next_life[PLAN_LIFE_MAX_] = {
-        [PLAN_LIFE_TAP] = PLAN_LIFE_CREATE,
-        [PLAN_LIFE_CREATE] = PLAN_LIFE_BOOTING,
-        [PLAN_LIFE_RESUMING] = PLAN_LIFE_WAKING,
+        [PLAN_LIFE_TAP] = PLAN_LIFE_CREATE,          [PLAN_LIFE_CREATE] = PLAN_LIFE_BOOTING,
+        [PLAN_LIFE_RESUMING] = PLAN_LIFE_WAKING,     [PLAN_LIFE_RESTARTING] = PLAN_LIFE_RESTARTED,
+        [PLAN_LIFE_RESETTING] = PLAN_LIFE_REBOOTING,
 };
 
 void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life life)
@@ -522,11 +545,13 @@ void life_event(struct plan_turn *t, struct plan_instance *i, enum life_event ev
 /* Nobody can prove anything to the blind: the time for it begins anew when they see again. */
 void life_blind(struct plan_turn *t, struct plan_instance *i)
 {
-	const struct plan *p = t->p;
-	if (i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING)
-		i->deadline_us = p->blind                       ? PLAN_NEVER
-		                 : i->life == PLAN_LIFE_BOOTING ? t->now_us + p->config.boot_us
-		                                                : t->now_us + p->config.wake_us;
+	const struct plan_config *c = &t->p->config;
+	int64_t limit_us = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_REBOOTING ? c->boot_us
+	                   : i->life == PLAN_LIFE_WAKING                                  ? c->wake_us
+	                   : i->life == PLAN_LIFE_RESTARTED                               ? c->restart_us
+	                                                                                  : 0;
+	if (limit_us)
+		i->deadline_us = t->p->blind ? PLAN_NEVER : t->now_us + limit_us;
 }
 
 bool life_is_complete(void)

@@ -31,9 +31,14 @@ bool plan_life_falls(enum plan_life life)
 	return plan_is_falling(life);
 }
 
+bool plan_life_mends(enum plan_life life)
+{
+	return plan_is_mending(life);
+}
+
 bool plan_order_needs_intent(enum plan_order_type type)
 {
-	return type == PLAN_DO_CREATE || type == PLAN_DO_DESTROY || type == PLAN_DO_ROLLBACK;
+	return type == PLAN_DO_CREATE || type == PLAN_DO_DESTROY || type == PLAN_DO_ROLLBACK || type == PLAN_DO_RESET;
 }
 
 bool plan_order_waits(const struct plan_order *order)
@@ -133,7 +138,7 @@ static void steer_done(struct plan_turn *t)
 	bool first = p->target == 0;
 	uint32_t from = p->target;
 	memset(&p->steer, 0, sizeof(p->steer));
-	if (old && !plan_is_falling(old->life) && old != to)
+	if (old && !plan_is_falling(old->life) && !plan_is_mending(old->life) && old != to)
 		old->role = PLAN_STANDBY;
 	if (!to) { /* it went while it was steered to: look again */
 		p->again = true;
@@ -175,6 +180,14 @@ static bool is_from_below(const struct evidence *e)
 	return e->vantage == VANTAGE_HYPERVISOR || finding_is_fact(e->finding);
 }
 
+/* What the hypervisor tells of a guest that is reset by us, or panicked before; one that cannot boot is never proven. */
+static bool is_own_reset(const struct plan_instance *i, const struct evidence *e)
+{
+	bool before = e->time_us <= i->life_us || i->life == PLAN_LIFE_RESETTING;
+	return e->finding == FINDING_RESET || e->finding == FINDING_PAUSED || (e->finding == FINDING_PANICKED && before) ||
+	       (e->finding == FINDING_WATCHDOG && before);
+}
+
 static bool listens(const struct plan_instance *i, const struct evidence *e)
 {
 	bool from_below = is_from_below(e);
@@ -190,6 +203,10 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 		return true;
 	case PLAN_LIFE_BOOTING:
 	case PLAN_LIFE_WAKING:
+	case PLAN_LIFE_RESTARTED:
+	case PLAN_LIFE_REBOOTING:
+		if (i->life == PLAN_LIFE_REBOOTING && is_own_reset(i, e))
+			return false;
 		if (e->began_us < i->life_us && class == FINDING_CLASS_GOOD)
 			return false;
 		return class == FINDING_CLASS_GOOD || (from_below && e->finding != FINDING_PAUSED);
@@ -200,10 +217,14 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 	case PLAN_LIFE_PAUSING:
 	case PLAN_LIFE_PAUSED:
 	case PLAN_LIFE_RESUMING:
+	case PLAN_LIFE_ASIDE:
+	case PLAN_LIFE_RESTARTING:
 	case PLAN_LIFE_LOCKING:
 	case PLAN_LIFE_HOLDING:
 	case PLAN_LIFE_HELD:
 		return from_below && e->finding != FINDING_PAUSED;
+	case PLAN_LIFE_RESETTING:
+		return from_below && !is_own_reset(i, e);
 	case PLAN_LIFE_NONE:
 	case PLAN_LIFE_STEERING:
 	case PLAN_LIFE_FENCING:
@@ -234,8 +255,20 @@ static void take_evidence(struct plan_turn *t, const struct evidence *e)
 	verdict_add(p, &i->window, e);
 	if (class == FINDING_CLASS_WEAK && !damped && plan_is_damped(&i->window, e->finding, t->now_us))
 		plan_note(t, PLAN_STEP_DAMPED, 0, i, (struct plan_note){.finding = e->finding, .vantage = e->vantage});
-	if ((i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING) && i->window.proven && i->window.goods >= 2)
+	bool awaited = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING || i->life == PLAN_LIFE_RESTARTED ||
+	               i->life == PLAN_LIFE_REBOOTING;
+	if (awaited && i->window.proven && i->window.goods >= 2)
 		life_event(t, i, LIFE_PROOF, 0);
+}
+
+/* What may be chance says nothing about what it befell; a takeover does, and so does what comes back again and again. */
+static void suspect(struct plan_turn *t, const struct plan_instance *i)
+{
+	if (i->verdict != PLAN_COMPROMISED && !ladder_is_exhausted(i, t->now_us))
+		return;
+	choice_suspect(t->p, i->variant);
+	t->update->suspicion_changed = true;
+	plan_note(t, PLAN_STEP_SUSPECTED, i->incident, i, (struct plan_note){.layers = choice_suspect_layers(t->p, i->variant)});
 }
 
 /* The verdict on `i` fell. Steering, then everything else; see rule 2 for what happens when nobody can take over. */
@@ -254,6 +287,7 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	                             .beside = i->window.beside,
 	                             .beside_vantage = i->window.beside_vantage,
 	                             .status = (int32_t)i->verdict});
+	ladder_begin(t, i);
 	bool was_target = i->number == p->target;
 	struct plan_instance *to = was_target ? choice_target(p, i->number) : NULL;
 	if (to && plan_steer(t, to, i->number, i->incident)) {
@@ -267,14 +301,12 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 		else
 			life_event(t, i, LIFE_FALL, 0);
 	}
-	choice_suspect(p, i->variant);
-	t->update->suspicion_changed = true;
 	brake_fell(t, i);
-	plan_note(t, PLAN_STEP_SUSPECTED, i->incident, i, (struct plan_note){.layers = choice_suspect_layers(p, i->variant)});
+	suspect(t, i);
 }
 
-/* What was to keep the address until somebody better comes must not keep it when it turns out to be taken over. */
-static void doom_worsened(struct plan_turn *t, struct plan_instance *i)
+/* What was to keep the address until somebody better comes, or to be mended, must not when it turns out to be taken over. */
+static void worsened(struct plan_turn *t, struct plan_instance *i)
 {
 	struct plan_incident *x = plan_incident_at(t->p, i->incident);
 	if (x)
@@ -286,7 +318,9 @@ static void doom_worsened(struct plan_turn *t, struct plan_instance *i)
 	                             .beside = i->window.beside,
 	                             .beside_vantage = i->window.beside_vantage,
 	                             .status = PLAN_COMPROMISED});
-	life_event(t, i, LIFE_FALL, 0);
+	i->rung = PLAN_RUNG_NONE;
+	suspect(t, i);
+	life_enter(t, i, PLAN_LIFE_FENCING);
 }
 
 static bool is_judged(const struct plan_instance *i)
@@ -314,8 +348,10 @@ static void judge(struct plan_turn *t)
 		fell = true;
 		if (plan_is_rising(i->life))
 			life_event(t, i, LIFE_FALL, 0);
-		else if (i->life == PLAN_LIFE_DOOMED)
-			doom_worsened(t, i);
+		else if (i->life == PLAN_LIFE_DOOMED || (plan_is_mending(i->life) && i->verdict == PLAN_COMPROMISED))
+			worsened(t, i);
+		else if (plan_is_mending(i->life))
+			life_event(t, i, LIFE_FALL, 0);
 		else
 			plan_fall(t, i);
 	}

@@ -78,6 +78,9 @@ enum plan_order_type {
 	PLAN_DO_RECORD, /* memory and console evidence */
 	PLAN_DO_DESTROY,
 	PLAN_DO_ROLLBACK, /* the service's data: as it was before the incident's first evidence */
+	PLAN_DO_CAP,      /* what it does stands behind all others, until PLAN_DO_UNCAP */
+	PLAN_DO_RESTART,  /* its agent restarts the service inside */
+	PLAN_DO_RESET,    /* the hypervisor lets it boot anew */
 	PLAN_ORDER_MAX_
 };
 
@@ -111,6 +114,11 @@ enum plan_life {
 	PLAN_LIFE_RESUMING,   /* order: resume */
 	PLAN_LIFE_WAKING,     /* waits for its proof */
 	PLAN_LIFE_DOOMED,     /* failed, but nothing better can serve yet: keeps the address */
+	PLAN_LIFE_ASIDE,      /* fallen, but worth mending (ladder.c); order: gate quarantine */
+	PLAN_LIFE_RESTARTING, /* order: restart the service inside */
+	PLAN_LIFE_RESTARTED,  /* waits for its proof */
+	PLAN_LIFE_RESETTING,  /* order: reset */
+	PLAN_LIFE_REBOOTING,  /* waits for its proof */
 	PLAN_LIFE_LOCKING,    /* order: gate quarantine; and this to held: see hold.c */
 	PLAN_LIFE_LOCKED,     /* cut off from clients, runs and is probed */
 	PLAN_LIFE_HOLDING,    /* order: suspend */
@@ -125,6 +133,29 @@ enum plan_life {
 	PLAN_LIFE_DESTROYING, /* order: destroy */
 	PLAN_LIFE_REMOVING,   /* order: tap del */
 	PLAN_LIFE_MAX_
+};
+
+/* What is done about an instance that fell, the gentlest first. Only what looks innocent begins below PLAN_RUNG_REBUILD. */
+enum plan_rung {
+	PLAN_RUNG_NONE,
+	PLAN_RUNG_RESTART, /* its agent restarts the service inside */
+	PLAN_RUNG_REBOOT,  /* the guest boots anew from its verified image */
+	PLAN_RUNG_REBUILD, /* it is destroyed, and another one is built of what suits best: perhaps of the same variant */
+	PLAN_RUNG_REPLACE, /* and what it was made of is suspect: of another variant, as long as one can be had */
+	PLAN_RUNG_MAX_
+};
+#define PLAN_RUNGS_MENDING 2u                                              /* of which it is remembered whether they helped */
+#define PLAN_LADDER_ALL (1u << PLAN_RUNG_RESTART | 1u << PLAN_RUNG_REBOOT) /* plan_config.ladder */
+
+/* An instance that was mended so often within so long is not mended once more, but replaced: it is no matter of chance. */
+#define PLAN_MENDED_MAX 2u
+#define PLAN_MENDED_WITHIN_US 600000000
+
+/* What came of a rung for one kind of finding. */
+struct plan_tries {
+	uint32_t tried, worked;
+	uint32_t last;   /* the last 8 of them: bit 0 = newest; 1 = it worked */
+	uint32_t passed; /* since then it was passed over so often */
 };
 
 #define PLAN_HELD_MAX 2u /* of one service: each costs a guest's memory beside those that are wanted */
@@ -180,6 +211,9 @@ enum plan_step {
 	PLAN_STEP_GIVEN_UP,      /* never got proven */
 	PLAN_STEP_RESUMED,       /* incident taken up again after a restart */
 	PLAN_STEP_CLOSED,
+	PLAN_STEP_MENDING,  /* an innocent fault is mended: rung; finding: of what it fell */
+	PLAN_STEP_MENDED,   /* that helped: it proved itself */
+	PLAN_STEP_UNMENDED, /* it did not help, or (status) could not be done */
 	PLAN_STEP_MAX_
 };
 
@@ -195,6 +229,7 @@ struct plan_note {
 	enum finding finding, beside; /* beside: FINDING_GOOD = none */
 	enum vantage vantage, beside_vantage;
 	enum plan_order_type order;
+	enum plan_rung rung;
 	int32_t status;
 };
 
@@ -244,8 +279,11 @@ struct plan_instance {
 	bool worn;           /* for longer than config.max_exposure_us; or it is outdated, which is as good a reason */
 	bool outdated;
 	int64_t exposed_us;
-	enum plan_hold hold; /* wanted, or in force */
-	bool waiting;        /* retry: the deadline starts the order again */
+	enum plan_hold hold;                /* wanted, or in force */
+	enum plan_rung rung;                /* that is to come or under way; NONE: it is not mended */
+	enum finding cause;                 /* of what it fell, then */
+	int64_t mended_us[PLAN_MENDED_MAX]; /* when it last was; 0: not */
+	bool waiting;                       /* retry: the deadline starts the order again */
 };
 
 struct plan_incident {
@@ -257,7 +295,7 @@ struct plan_incident {
 	int64_t evidence_us;                                  /* first evidence */
 	int64_t verdict_us, steered_us, standby_us, spare_us; /* 0: not yet */
 	uint32_t active_before, active_after;
-	bool removed;     /* victim is gone */
+	bool removed;     /* victim is gone, or mended */
 	int64_t drain_us; /* planned: when the old flows are cut; PLAN_NEVER none */
 };
 
@@ -273,6 +311,8 @@ struct plan_config {
 	int64_t interval_us, timeout_us; /* of probes */
 	uint32_t failures, window;       /* k of n */
 	int64_t boot_us, wake_us, drain_us, backoff_us;
+	int64_t restart_us;   /* so long has a service that was restarted to prove itself */
+	uint32_t ladder;      /* bit per plan_rung: these may be tried; 0: whoever fell is built anew */
 	int64_t quick_us;     /* deadline of orders that take milliseconds */
 	int64_t slow_us;      /* of create, destroy, evidence */
 	int64_t back_us;      /* of a rollback */
@@ -290,6 +330,7 @@ struct plan {
 	uint8_t layer[PLAN_COMPONENTS_MAX]; /* enum plan_layer of each component */
 	uint32_t n_components;
 	uint32_t suspicion[PLAN_COMPONENTS_MAX];
+	struct plan_tries tries[FINDING_MAX_][PLAN_RUNGS_MENDING]; /* [.][rung - PLAN_RUNG_RESTART] */
 
 	struct plan_instance instances[PLAN_INSTANCES_MAX];
 	struct plan_incident incidents[PLAN_INCIDENTS_MAX];
@@ -347,6 +388,7 @@ struct plan_sighting {
 	bool exposed;
 	int64_t exposed_us; /* CLOCK_MONOTONIC of now, perhaps before its zero */
 	bool outdated;      /* a new one would be made of another image, or with other settings */
+	bool bygone;        /* its row is of before the host was rebooted */
 };
 
 struct plan_event {
@@ -386,7 +428,7 @@ struct plan_update {
 	struct plan_note notes[PLAN_NOTES_MAX];
 	size_t n_notes;
 	bool number_used, incident_used; /* fetch fresh ones before the next step */
-	bool suspicion_changed;
+	bool suspicion_changed, tries_changed;
 	enum plan_refusal refusal; /* answer to PLAN_EV_SWITCH and PLAN_EV_HOLD */
 	uint64_t switch_incident;
 };
@@ -430,11 +472,14 @@ bool plan_is_damped(const struct plan_window *window, enum finding finding, int6
 void plan_why(const struct plan *p, const struct plan_instance *i, int64_t now_us, struct plan_why *ret_why);
 
 bool plan_life_falls(enum plan_life life); /* fallen or unwanted, on its way out */
+bool plan_life_mends(enum plan_life life); /* fallen, kept from clients, to come back */
 
 const char *plan_role_name(enum plan_role role);
 const char *plan_life_name(enum plan_life life);
 const char *plan_verdict_name(enum plan_verdict verdict);
 const char *plan_phase_name(enum plan_phase phase);
+const char *plan_rung_name(enum plan_rung rung);
+enum plan_rung plan_rung_named(const char *name); /* NONE when unknown */
 const char *plan_order_name(enum plan_order_type type);
 const char *plan_step_name(enum plan_step step);
 enum plan_life plan_life_named(const char *name); /* NONE when unknown */

@@ -4,11 +4,13 @@
  */
 #include "plan/inside.h"
 
+/* Whoever is mended is on the way to be a spare, where one can be waited for. */
 static uint32_t count_living(const struct plan *p)
 {
+	bool patient = plan_is_served(p) && plan_count_standby(p, false) >= p->config.standby;
 	uint32_t n = 0;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
-		n += plan_counts(p->instances[k].life);
+		n += plan_counts(p->instances[k].life) || (patient && plan_is_mending(p->instances[k].life));
 	return n;
 }
 
@@ -62,7 +64,8 @@ static void want_target(struct plan_turn *t)
 	struct plan_instance *now = plan_instance_at(p, p->target);
 	if (p->steer.ticket)
 		return;
-	if (now && now->life != PLAN_LIFE_DOOMED && !plan_is_falling(now->life)) {
+	bool mends = now && plan_is_mending(now->life); /* it is kept from clients already, and is to be probed on */
+	if (now && now->life != PLAN_LIFE_DOOMED && !mends && !plan_is_falling(now->life)) {
 		if (p->steer.doubt)
 			dispel_doubt(t, now);
 		return;
@@ -72,7 +75,7 @@ static void want_target(struct plan_turn *t)
 		return;
 	bool doomed = now && now->life == PLAN_LIFE_DOOMED;
 	fence_doubted(t);
-	if (plan_steer(t, to, now ? now->number : 0, now ? now->incident : incident_current(p)) && doomed) {
+	if (plan_steer(t, to, now && !mends ? now->number : 0, now ? now->incident : incident_current(p)) && doomed) {
 		life_enter(t, now, PLAN_LIFE_STEERING);
 		now->deadline_us = t->now_us + 2 * p->config.quick_us;
 	}

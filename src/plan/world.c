@@ -57,19 +57,24 @@ static bool once_useful(enum plan_life life)
 	return life >= PLAN_LIFE_OPENING && life <= PLAN_LIFE_HELD;
 }
 
-/* The verdict on it stands, whatever its own row says: the open incident of which it is the victim. */
+/* The verdict on it stands, whatever its own row says: the open incident of which it is the victim; the last, if it was mended
+ * and fell again. */
 static const struct plan_incident *incident_of(const struct plan *p, uint32_t number)
 {
-	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
-		if (p->incidents[k].number && p->incidents[k].victim == number && p->incidents[k].verdict != PLAN_HEALTHY)
-			return &p->incidents[k];
-	return NULL;
+	const struct plan_incident *last = NULL;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
+		const struct plan_incident *x = &p->incidents[k];
+		if (x->number && x->victim == number && x->verdict != PLAN_HEALTHY && (!last || x->number > last->number))
+			last = x;
+	}
+	return last;
 }
 
 /* What was decided before the crash is not decided a second time. */
 static void enter_fallen(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, enum plan_verdict verdict)
 {
-	bool kept = i->number == t->p->target && s->life < PLAN_LIFE_STEERING && s->guest == PLAN_GUEST_RUNNING && !i->fenced;
+	bool kept = i->number == t->p->target && s->life < PLAN_LIFE_STEERING && !plan_is_mending(s->life) &&
+	            s->guest == PLAN_GUEST_RUNNING && !i->fenced;
 	i->role = PLAN_ROLE_NONE;
 	i->verdict = verdict;
 	life_enter(t, i, kept && verdict != PLAN_COMPROMISED ? PLAN_LIFE_DOOMED : PLAN_LIFE_FENCING);
@@ -78,7 +83,11 @@ static void enter_fallen(struct plan_turn *t, struct plan_instance *i, const str
 static void enter_standing(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
 {
 	bool useful = once_useful(s->life) || s->number == target;
-	if (useful && s->gate == PLAN_GATE_FENCED)
+	/* It did not fall, the host was rebooted: no guest outlives that, nor does a tap. */
+	bool bygone = s->bygone && s->guest == PLAN_GUEST_ABSENT && s->gate == PLAN_GATE_NONE && s->number != target;
+	if (bygone)
+		life_enter(t, i, PLAN_LIFE_FENCING);
+	else if (useful && s->gate == PLAN_GATE_FENCED)
 		seen_fallen(i, FINDING_UNKNOWN);
 	else if (useful && s->guest == PLAN_GUEST_CRASHED)
 		seen_fallen(i, FINDING_PANICKED);
@@ -115,7 +124,7 @@ static void enter_one(struct plan_turn *t, struct plan_instance *i, const struct
 	i->life_us = t->now_us;
 	if (s->outdated)
 		plan_note(t, PLAN_STEP_OUTDATED, 0, i, (struct plan_note){0});
-	if (x || plan_is_falling(s->life) || s->life == PLAN_LIFE_DOOMED)
+	if (x || plan_is_falling(s->life) || plan_is_mending(s->life) || s->life == PLAN_LIFE_DOOMED)
 		enter_fallen(t, i, s, x ? x->verdict : PLAN_FAILED);
 	else if (strange && s->number != target)
 		enter_fallen(t, i, s, PLAN_UNKNOWN);

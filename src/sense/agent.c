@@ -83,6 +83,10 @@ static void take_told(const struct ear *ear, const struct agent_frame *frame)
 	case AGENT_TROUBLE:
 		text_copy(ear->watch->trouble, sizeof(ear->watch->trouble), words);
 		break;
+	case AGENT_RESTARTED: /* what that is worth the path will tell */
+		ear->watch->restarts++;
+		ear->watch->restart_status = frame->told.detail;
+		break;
 	case AGENT_WHAT_MAX_:
 		break;
 	}
@@ -176,6 +180,10 @@ static bool take_frame(const struct ear *ear)
 	}
 	if (frame.type == AGENT_KEYED) {
 		nonsense(ear, "its agent sends a key, which only the host does");
+		return false;
+	}
+	if (frame.type == AGENT_RESTART) {
+		nonsense(ear, "its agent sends an order, which only the host does");
 		return false;
 	}
 	if (out_of_order(ear, &frame))

@@ -65,6 +65,22 @@ static void send_key(struct sense_channel *c)
 		disconnect(c); /* nothing was ever sent on it: it is broken */
 }
 
+/* The number needs no memory: while a guest lives its host's clock does not go back, and two orders are seconds apart. */
+int sense_channel_restart(struct sense_channel *c)
+{
+	struct agent_frame frame = {.type = AGENT_RESTART, .number = (uint32_t)(clock_monotonic_us() / 1000000) + 1};
+	uint8_t bytes[AGENT_FRAME];
+	if (!c->poll || !c->watch.spoke)
+		return -ENOTCONN;
+	if (!c->watch.found && !(c->watch.abilities & AGENT_CAN_RESTART)) /* of a found one nobody knows */
+		return -ENOTSUP;
+	agent_encode(&frame, c->watch.key, bytes);
+	if (send(c->fd, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(bytes))
+		return 0;
+	disconnect(c); /* it does not read; half a frame would spoil what follows */
+	return -EIO;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events);
 
 static void on_timer(uv_timer_t *timer)

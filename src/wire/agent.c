@@ -21,18 +21,17 @@
 #define MAC_AT (AGENT_FRAME - AGENT_MAC)
 
 static const size_t body_size[AGENT_TYPE_MAX_] = {
-        [AGENT_HELLO] = AGENT_HASH + 8,
-        [AGENT_KEYED] = AGENT_KEY,
-        [AGENT_BEAT] = 32,
-        [AGENT_TOLD] = 8 + AGENT_TEXT,
+        [AGENT_HELLO] = AGENT_HASH + 8, [AGENT_KEYED] = AGENT_KEY, [AGENT_BEAT] = 32,
+        [AGENT_TOLD] = 8 + AGENT_TEXT,  [AGENT_RESTART] = 0,
 };
 static_assert(BODY_AT + 8 + AGENT_TEXT <= MAC_AT, "the longest body fits");
 
 const char *agent_what_name(uint32_t what)
 {
 	static const char *const names[AGENT_WHAT_MAX_] = {
-	        [AGENT_DENIED] = "denied", [AGENT_CHANGED] = "changed",     [AGENT_ACCOUNT] = "account",
-	        [AGENT_MODULE] = "module", [AGENT_LISTENING] = "listening", [AGENT_TROUBLE] = "trouble",
+	        [AGENT_DENIED] = "denied",       [AGENT_CHANGED] = "changed",     [AGENT_ACCOUNT] = "account",
+	        [AGENT_MODULE] = "module",       [AGENT_LISTENING] = "listening", [AGENT_TROUBLE] = "trouble",
+	        [AGENT_RESTARTED] = "restarted",
 	};
 	return what < AGENT_WHAT_MAX_ ? names[what] : NULL;
 }
@@ -100,7 +99,12 @@ static bool printable(char c)
 
 static bool bears_mac(uint32_t type)
 {
-	return type == AGENT_BEAT || type == AGENT_TOLD;
+	return type == AGENT_BEAT || type == AGENT_TOLD || type == AGENT_RESTART;
+}
+
+static bool is_from_host(uint32_t type)
+{
+	return type == AGENT_KEYED || type == AGENT_RESTART;
 }
 
 static void mac_make(const uint8_t *bytes, const uint8_t key[static AGENT_KEY], uint8_t ret_mac[static AGENT_MAC])
@@ -124,7 +128,7 @@ static bool detail_fits(uint32_t what, uint32_t detail)
 		return detail > 0 && detail < AGENT_DENIED_MAX_;
 	if (what == AGENT_LISTENING)
 		return detail > 0 && detail <= UINT16_MAX;
-	return detail == 0;
+	return what == AGENT_RESTARTED ? detail <= UINT8_MAX : detail == 0;
 }
 
 /* Each check returns NULL, or what is wrong. */
@@ -181,6 +185,8 @@ static const char *body_read(const uint8_t *body, struct agent_frame *frame)
 		return all_zero(body, AGENT_KEY) ? "holds no key" : NULL;
 	case AGENT_BEAT:
 		return beat_read(body, frame);
+	case AGENT_RESTART:
+		return NULL;
 	default:
 		return told_read(body, frame);
 	}
@@ -203,7 +209,9 @@ static const char *head_wrong(const uint8_t *bytes, const uint8_t *key, const st
 		return "is signed and must not be";
 	if (frame->uptime_us < 0)
 		return "is from before the start";
-	if (frame->type == AGENT_KEYED ? frame->number != 0 || frame->uptime_us != 0 : frame->number == 0)
+	if (is_from_host(frame->type) && frame->uptime_us != 0)
+		return "has a time that does not belong to its sender";
+	if ((frame->type == AGENT_KEYED) != (frame->number == 0))
 		return "has a number that does not belong to its sender";
 	if (frame->type == AGENT_HELLO && frame->number != 1)
 		return "is a hello in the middle";
@@ -257,6 +265,8 @@ static void body_write(const struct agent_frame *frame, uint8_t *body)
 		put64(body + 16, frame->beat.late);
 		put32(body + 24, frame->beat.service);
 		put32(body + 28, frame->beat.lost);
+		break;
+	case AGENT_RESTART:
 		break;
 	default:
 		told_write(frame, body);

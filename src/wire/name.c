@@ -26,6 +26,8 @@ static const struct {
         [ORDER_VAULT_ROLLBACK] = {"vault-rollback", WIRE_VAULT},
         [ORDER_VAULT_RESTORE] = {"vault-restore", WIRE_VAULT},
         [ORDER_VAULT_RETURN] = {"vault-return", WIRE_VAULT},
+        [ORDER_VM_RESET] = {"vm-reset", WIRE_VM},
+        [ORDER_VM_CAP] = {"vm-cap", WIRE_VM},
 };
 
 static const char *name_of(const char *const *names, size_t count, size_t index)

@@ -56,6 +56,8 @@ static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_VAULT_ROLLBACK] = NEEDS_INCIDENT | NEEDS_TIME,
         [ORDER_VAULT_RESTORE] = NEEDS_NUMBER,
         [ORDER_VAULT_RETURN] = NEEDS_NUMBER,
+        [ORDER_VM_RESET] = NEEDS_INSTANCE,
+        [ORDER_VM_CAP] = NEEDS_INSTANCE,
 };
 
 static bool all_zero(const void *bytes, size_t size)

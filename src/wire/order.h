@@ -58,6 +58,10 @@ enum order_type {
 	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
 	/* net again */
 	ORDER_NET_CONTAIN, /* contain, flag: keep this from the services (1), or no more (0). Idempotent */
+	/* vm again */
+	ORDER_VM_RESET, /* instance: it boots anew, from the same image and seed, capped as a new one; its agent's channel gets
+	                   another key */
+	ORDER_VM_CAP,   /* instance: as while it boots, until ORDER_VM_UNCAP */
 	/* vault; all of them name a service that has one, and take as long as its data is large */
 	ORDER_VAULT_BACKUP,   /* a snapshot now -> NOTICE_SNAPSHOT, before the answer */
 	ORDER_VAULT_ROLLBACK, /* incident, before_us: the data as in the last good snapshot that ended before; snapshots since are

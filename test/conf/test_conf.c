@@ -92,6 +92,8 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	         "f:14:21: 'local_networks' of service 'pump' overlap the guests' range: guests never reach each other"},
 	        {"  pump:\n", "  pump:\n    profile: p.json\n",
 	         "f:13:14: 'profile' must be an absolute path without '..', such as /var/lib/thing, not 'p.json'"},
+	        {"  pump:\n", "  pump:\n    ladder: [reboot, rebuild]\n",
+	         "f:13:22: a rung of 'ladder' must be 'restart' or 'reboot', not 'rebuild'"},
 	        {"  pump:\n", "  pump:\n    outside: drop\n", "f:13:14: 'outside' must be one of count, limit, cut, not 'drop'"},
 	        {"interval: 100ms", "failures: 6", "f:11:23: 'failures' (6) cannot be more than 'window' (5)"},
 	        {"interval: 100ms", "window: 2", "f:11:12: 'failures' (3) cannot be more than 'window' (2)"},
@@ -234,6 +236,7 @@ static void the_example_means_what_it_says(void **state unused_arg)
 	assert_int_equal(s->n_clients6, 1);
 	assert_int_equal(s->memory_mib, 192);
 	assert_int_equal(s->drain_ms, 5000);
+	assert_int_equal(s->ladder, CONF_LADDER_RESTART | CONF_LADDER_REBOOT);
 	assert_int_equal(s->max_exposure_ms, 24 * 3600 * 1000);
 	assert_int_equal(s->probe.interval_ms, 100);
 	assert_int_equal(s->probe.timeout_ms, 250);

@@ -32,7 +32,7 @@ VAULT_STATE, SNAPSHOT, CHANGE = range(24, 27)
 GOOD, SUSPECT, FORGOTTEN = range(3)
 WAS_CHANGED, WAS_ADDED, WAS_REMOVED, WAS_RETURNED = range(4)
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
- DESTROY, CHANNEL, CONTAIN, BACKUP, ROLLBACK, RESTORE, RETURN) = range(1, 22)
+ DESTROY, CHANNEL, CONTAIN, RESET, CAP, BACKUP, ROLLBACK, RESTORE, RETURN) = range(1, 24)
 CONTAIN_SOURCE, CONTAIN_FLOW, CONTAIN_PORT, CONTAIN_LIMIT = range(4)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
 ABSENT, RUNNING, PAUSED = range(3)
@@ -95,14 +95,32 @@ class Guest:
     def __init__(self, number, variant):
         self.number, self.variant, self.state, self.outdated = number, variant, RUNNING, 0
         self.key, self.agent_key, self.page = os.urandom(KEY_SIZE), os.urandom(KEY_SIZE), PAGE
+        self.alive, self.broken = True, False
         self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
-        self.server = Server((f"192.0.2.{2 + number % 13}", 80), Handler)
-        self.server.guest = self
+        self.server = None
         self.agent = Agent(self)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.serve()
+
+    def serve(self):
+        if self.server or self.broken:
+            return
+        server = Server((f"192.0.2.{2 + self.number % 13}", 80), Handler)
+        server.guest = self
+        self.server = server
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def boot_anew(self):
+        self.agent.ended, self.agent_key = True, os.urandom(KEY_SIZE)
+        self.agent = Agent(self, self.agent.abilities)
+        self.serve()
 
     def close_port(self):
-        """As an attacker does it: new connections are reset at once."""
+        """As an attacker does it, for good: new connections are reset at once, and the agent is gone."""
+        self.alive = False
+        self.refuse()
+
+    def refuse(self):
+        """The server died: new connections are reset at once."""
         if self.server:
             self.server.shutdown()
             self.server.server_close()
@@ -111,8 +129,9 @@ class Guest:
 
 # --- the agent in a guest
 
-HELLO, KEYED, BEAT, TOLD = range(1, 5)
-DENIED, CHANGED, ACCOUNT, MODULE, LISTENING = range(1, 6)
+HELLO, KEYED, BEAT, TOLD, RESTART = range(1, 6)
+DENIED, CHANGED, ACCOUNT, MODULE, LISTENING, _, RESTARTED = range(1, 8)
+CAN_RESTART = 1 << 9
 SERVICE_ANSWERS = 1
 FRAME, AGENT_LIST, OTHER_LIST, ABILITIES = 256, bytes(range(32)), bytes(31) + b"x", 0x1e9
 
@@ -120,7 +139,8 @@ FRAME, AGENT_LIST, OTHER_LIST, ABILITIES = 256, bytes(range(32)), bytes(31) + b"
 class Agent:
     """koboshi-guest's other end: one connection at a time, as QEMU's socket. A thread beats until told otherwise."""
 
-    def __init__(self, guest):
+    def __init__(self, guest, abilities=ABILITIES):
+        self.abilities, self.restart_status, self.restarts, self.ended = abilities, 0, [], False
         self.guest, self.number, self.began = guest, 0, time.monotonic()
         self.key, self.beats, self.decided, self.service = None, True, 0, SERVICE_ANSWERS
         self.lock, self.connections, self.keys = threading.RLock(), [], 0
@@ -160,7 +180,7 @@ class Agent:
 
     def hello(self):
         self.number = 0
-        self.send(bytes(FRAME) + self.frame(HELLO, self.list + struct.pack("<II", ABILITIES, 77)))
+        self.send(bytes(FRAME) + self.frame(HELLO, self.list + struct.pack("<II", self.abilities, 77)))
 
     def beat(self, key=None):
         self.decided += 1
@@ -169,15 +189,26 @@ class Agent:
     def tell(self, what, text, detail=0):
         self.send(self.frame(TOLD, struct.pack("<II", what, detail) + text.encode(), self.key))
 
+    def take(self, bytes_):
+        if len(bytes_) != FRAME:
+            return
+        kind, number = struct.unpack_from("<HI", bytes_, 6)
+        if kind == KEYED:
+            self.key, self.keys = bytes_[24:24 + KEY_SIZE], self.keys + 1
+            return
+        assert kind == RESTART and bytes_[-16:] == hmac.new(self.key, bytes_[:-16], "sha256").digest()[:16], "signed by nobody"
+        self.restarts.append(number)
+        if self.restart_status == 0:
+            self.guest.serve()
+        self.tell(RESTARTED, "restart", self.restart_status)
+
     def run(self):
-        while self.guest.server:
+        while self.guest.alive and not self.ended:
             time.sleep(0.1)
             with self.lock:
                 for connection in self.connections:
                     with contextlib.suppress(OSError):
-                        bytes_ = connection.recv(4096)
-                        if len(bytes_) == FRAME:
-                            self.key, self.keys = bytes_[24:24 + KEY_SIZE], self.keys + 1
+                        self.take(connection.recv(4096))
                 if self.key and self.beats and self.guest.state == RUNNING:
                     self.beat()
         while self.connections:
@@ -239,6 +270,7 @@ class World:
         self.refused = {}  # order type -> (status, text): the next one is
         self.evidence = False  # files of it are told
         self.deaf = False  # no agent's port can be had
+        self.restarts = False  # agents of new guests can restart the service
         self.other_list = False  # agents of new guests take another list than the manifest's
         self.killer = None  # asked of each order: kills somebody and says "before" or "after" it is carried out, or nothing
 
@@ -279,6 +311,8 @@ class World:
                 assert order.instance not in self.numbers, "a number was given twice"
                 self.numbers.append(order.instance)
                 guest = self.guests[order.instance] = Guest(order.instance, order.variant)
+                if self.restarts:
+                    guest.agent.abilities |= CAN_RESTART
                 if self.other_list:
                     guest.agent.list = OTHER_LIST
                 return answer(order.id, key=guest.key)
@@ -286,6 +320,8 @@ class World:
                 guest.state = PAUSED if order.type == SUSPEND else RUNNING
             elif order.type == CHANNEL and (self.deaf or not guest):
                 return answer(order.id, -111, "there is no port")
+            elif order.type == RESET and guest:
+                guest.boot_anew()
             elif order.type == DESTROY and guest:
                 guest.close_port()
                 del self.guests[order.instance]
@@ -567,6 +603,7 @@ services:
     ports: [80/tcp]
     variants: [amber, birch, cedar]
     drain: 200ms
+    ladder: []
     probe: {{interval: 100ms, timeout: 400ms, peer: [/, /robots.txt, /api/reading], peer_every: 200ms}}
 {more}"""
 

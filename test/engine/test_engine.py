@@ -21,6 +21,7 @@ from agents_test import AgentTests
 from contain_test import ContainTests
 from evidence_test import EvidenceTests
 from vault_test import VaultTests
+from ladder_test import LadderTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
@@ -29,7 +30,7 @@ from kills_test import KillTests
 from ledger_test import LedgerTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LedgerTests, VaultTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, VaultTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):
@@ -167,7 +168,7 @@ class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests,
         self.start()
         active = self.roles()["active"]
         variant = next(i["variant"] for i in self.engine.status()["services"][0]["instances"] if i["number"] == active)
-        self.world.guests[active].close_port()
+        self.world.guests[active].page = b"<h1>owned</h1>\n"
         self.await_closed()
         self.assertEqual(self.ask("GET", f"/v1/why/kb-{active}")[0], 404)
         why = self.ask("GET", f"/v1/why/{variant}")[1]
@@ -342,12 +343,14 @@ class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests,
         self.assertEqual({p["role"]: p["number"] for p in story["before"]}, before)
         self.assertEqual({p["role"]: p["number"] for p in story["after"]}, after)
         fresh = next(i for i in self.engine.status()["services"][0]["instances"] if i["role"] == "spare")
-        self.assertNotEqual(fresh["variant"], story["victim"]["variant"])
+        if verdict == "compromised":
+            self.assertNotEqual(fresh["variant"], story["victim"]["variant"])
         self.assertEqual(self.engine.stop(), 0)
         intents = [(row["order_name"] if "order_name" in row else row["word"] if "word" in row else str(row))
                    for row in self.rows("SELECT * FROM intent")]
         self.assertTrue(any("destroy" in intent for intent in intents), intents)
-        self.assertGreater(len(self.rows("SELECT * FROM suspicion")), 3)
+        suspect = self.rows("SELECT * FROM suspicion")  # a fault makes nothing suspect
+        self.assertTrue(len(suspect) > 3 if verdict == "compromised" else suspect == [], suspect)
         return story
 
     def test_a_closed_port_leads_to_a_steer_with_victim(self):

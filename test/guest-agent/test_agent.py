@@ -267,6 +267,50 @@ def test_late(world):
     world.run("rm /tmp/big")
 
 
+def test_restart(world):
+    """Who runs that program is seen by what it writes: its arguments, and that nothing of the agent's firmness is left to it."""
+    script = "#!/bin/sh\ntrap 'exit 0' TERM\ncat /proc/self/oom_score_adj >> /tmp/restarted\nkill -TERM $$\nexit 3\n"
+    world.write("/srv/restart.sh", script)
+    world.write("/srv/slow.sh", "#!/bin/sh\nsleep 60 & sleep 60\n")
+    listed = world.list + "".join(f"{hashlib.sha256(text.encode()).hexdigest()} - {len(text)} {path}\n"
+                                  for path, text in (("/srv/restart.sh", script), ("/srv/slow.sh", "#!/bin/sh\nsleep 60 & sleep 60\n")))
+    world.write("/usr/lib/koboshi/more", listed)
+    conf = CONF.replace("koboshi/programs", "koboshi/more")
+    check("restart: an agent without a program cannot", not world.start(conf)["abilities"] & 1 << 9)
+    world.give_key()
+    world.order_restart(1)
+    check("restart: and says so", world.told("restarted", "no program", 127))
+    world.stop()
+    check("restart: an agent with one can", world.start(conf + "restart /srv/restart.sh\n")["abilities"] & 1 << 9)
+    world.order_restart(5, bytes(32))  # before there is a key nothing is signed with it
+    world.give_key()
+    world.order_restart(5, bytes(32))
+    world.order_restart(7)
+    check("restart: it is run, as anybody's program", world.told("restarted", "/srv/restart.sh", 0, 5) and world.run("cat /tmp/restarted") == (0, "0"),
+          world.run("cat /tmp/restarted"))
+    world.forget()
+    time.sleep(1.1)  # the same is told once a second
+    world.order_restart(7)
+    world.order_restart(6)
+    world.wait_for(lambda f: f["type"] == BEAT, 3)
+    world.order_restart(8)
+    check("restart: an order that is repeated is none", world.told("restarted", "/srv/restart.sh", 0, 5) and world.run("cat /tmp/restarted") == (0, "0\n0"),
+          world.run("cat /tmp/restarted"))
+    world.stop()
+    world.start(conf + "restart /srv/slow.sh\n")
+    world.give_key()
+    world.order_restart(1)
+    check("restart: what takes too long is ended, with its children", world.told("restarted", "/srv/slow.sh", 128 + 9, 10) and
+          not [line for line in world.run("cat /proc/[0-9]*/stat")[1].splitlines() if "(sleep)" in line and " Z " not in line],
+          world.run("cat /proc/[0-9]*/stat"))
+    world.stop()
+    world.start(conf + "restart /srv/none.sh\n")
+    world.give_key()
+    world.order_restart(1)
+    check("restart: a program that is not there", world.told("restarted", "/srv/none.sh", 127, 5))
+    world.stop()
+
+
 def test_bad_settings(world):
     world.write("/guest.conf", CONF + "module vmw_vsock_virtio_transport_common\nlisten udp 53\nwatch /etc\nharden namespaces\n")
     check("settings can be looked at without doing anything", world.run("exec /agent -n -c /guest.conf") == (0, ""))
@@ -314,6 +358,7 @@ def main():
                 test_watches(world)
                 test_learning(world)
                 test_late(world)
+                test_restart(world)
                 test_bad_settings(world)
         finally:
             world.down()

@@ -34,6 +34,7 @@ struct plan_config made_config(void)
 	        .wake_us = 5000000,
 	        .drain_us = 2000000,
 	        .backoff_us = 5000000,
+	        .restart_us = 8000000,
 	        .quick_us = 3000000,
 	        .slow_us = 60000000,
 	        .back_us = 600000000,

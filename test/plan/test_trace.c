@@ -73,6 +73,10 @@ static void config(struct sim *s, const char *key, const char *value)
 		s->config.brake_falls = number;
 	else if (strcmp(key, "rollback") == 0)
 		s->config.rollback = number > 0;
+	else if (strcmp(key, "ladder") == 0)
+		s->config.ladder = PLAN_LADDER_ALL;
+	else if (strcmp(key, "incurable") == 0)
+		s->incurable = 1;
 	else if (strcmp(key, "max-exposure") == 0)
 		s->config.max_exposure_us = s->plan.config.max_exposure_us = number * 1000000ll;
 	else
@@ -94,6 +98,8 @@ static void play(struct sim *s, const char *line)
 		s->next_fate[order_named(one)] = (enum sim_fate)word_in(fates, SIM_FATE_MAX_, two);
 	else if (strcmp(verb, "kill") == 0)
 		sim_kill_hand(s, strcmp(one, "net") == 0 ? SIM_NET : SIM_VM);
+	else if (strcmp(verb, "reboot") == 0)
+		sim_reboot_host(s);
 	else if (strcmp(verb, "crash") == 0)
 		sim_crash(s, 200000);
 	else if (strcmp(verb, "hold") == 0)
@@ -198,6 +204,7 @@ static void restart_in(enum plan_life life)
 	if (life == PLAN_LIFE_DOOMED)
 		c.standby = c.spare = 0;
 	c.rollback = life == PLAN_LIFE_ROLLING;
+	c.ladder = plan_life_mends(life) ? PLAN_LADDER_ALL : 0;
 	sim_init(&s, 7, &c);
 	sim_start(&s);
 	bool from_start = life <= PLAN_LIFE_PAUSED, held = life >= PLAN_LIFE_LOCKING && life <= PLAN_LIFE_HELD;
@@ -213,7 +220,9 @@ static void restart_in(enum plan_life life)
 			(void)sim_hold(&s, number, PLAN_HOLD_NONE);
 	} else if (!from_start) {
 		s.crash_life = life;
-		sim_hurt(&s, s.target, life == PLAN_LIFE_FENCING || life == PLAN_LIFE_ROLLING ? "spoof" : "hang");
+		bool boots = life == PLAN_LIFE_RESETTING || life == PLAN_LIFE_REBOOTING;
+		bool spoofs = life == PLAN_LIFE_FENCING || life == PLAN_LIFE_ROLLING;
+		sim_hurt(&s, s.target, spoofs ? "spoof" : boots ? "panic" : "hang");
 		if (life == PLAN_LIFE_FENCING)
 			s.next_fate[PLAN_DO_STEER] = SIM_REFUSED;
 	}

@@ -348,12 +348,30 @@ static void what_it_told_is_kept(void **state unused_arg)
 	assert_int_equal(p.watch.dropped, 400 - AGENT_BURST);
 }
 
+static void what_came_of_an_order_is_kept_and_the_order_itself_is_the_hosts_alone(void **state unused_arg)
+{
+	static struct play p;
+	const struct agent_frame order = {.type = AGENT_RESTART, .number = 1000};
+	uint8_t bytes[AGENT_FRAME];
+	start(&p);
+	steps(&p, "ZHsB");
+	send_told(&p, AGENT_RESTARTED, 3, "/usr/sbin/koboshi-restart");
+	assert_int_equal(p.watch.restarts, 1);
+	assert_int_equal(p.watch.restart_status, 3);
+	assert_string_equal(p.found, "key");
+	agent_encode(&order, key, bytes); /* as it was sent to the guest, which sends it back */
+	send_bytes(&p, bytes, sizeof(bytes));
+	assert_string_equal(p.found, "key nonsense");
+	assert_string_equal(p.detail, "its agent sends an order, which only the host does");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(rows_hold),
 	        cmocka_unit_test(the_guests_words_are_named_as_such),
 	        cmocka_unit_test(what_it_told_is_kept),
+	        cmocka_unit_test(what_came_of_an_order_is_kept_and_the_order_itself_is_the_hosts_alone),
 	};
 	return cmocka_run_group_tests_name("sense agent", tests, NULL, NULL);
 }

@@ -78,13 +78,14 @@ static void check_one_at_a_time(struct sim *s, const struct plan_order *order)
 	const struct plan_instance *i = instance(s, order->instance);
 	if (i && i->life >= PLAN_LIFE_STEERING && i->life <= PLAN_LIFE_UNLINKING)
 		s->guests[order->instance].fell_flight = s->last_flight;
-	if (order->type == PLAN_DO_CUT || (i && i->life >= PLAN_LIFE_STEERING && i->life <= PLAN_LIFE_UNLINKING))
+	if (order->type == PLAN_DO_CUT || order->type == PLAN_DO_CAP ||
+	    (i && i->life >= PLAN_LIFE_STEERING && i->life <= PLAN_LIFE_UNLINKING))
 		return; /* who falls is cut off whatever is under way */
 	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
 		const struct sim_flight *f = &s->flights[k];
 		bool steer = order->type == PLAN_DO_STEER, other = f->order.type == PLAN_DO_STEER;
 		if (f->used && f->kept && !f->late && f->fate != SIM_LOST && f->order.type != PLAN_DO_CUT &&
-		    s->hand_up[f->hand] && !s->hand_hung[f->hand] && steer == other &&
+		    f->order.type != PLAN_DO_CAP && s->hand_up[f->hand] && !s->hand_hung[f->hand] && steer == other &&
 		    (steer || (f->order.instance == order->instance && f->id > s->guests[order->instance].fell_flight)))
 			sim_fail(s, "rule 8: %s kb-%u while %s is under way", plan_order_name(order->type), order->instance,
 			         plan_order_name(f->order.type));
@@ -98,13 +99,17 @@ void check_order(struct sim *s, const struct plan_order *order)
 		check_steer(s, order);
 	if (order->type == PLAN_DO_RESUME && s->guests[order->instance].condemned)
 		sim_fail(s, "rule 2: kb-%u was taken over and is to wake up again", order->instance);
-	if (s->plan.unwritable && (order->type == PLAN_DO_CREATE || order->type == PLAN_DO_DESTROY) && s->told_unwritable)
+	if ((order->type == PLAN_DO_RESTART || order->type == PLAN_DO_RESET) && s->guests[order->instance].condemned)
+		sim_fail(s, "rule 2: kb-%u was taken over and is to be mended", order->instance);
+	if (s->plan.unwritable && plan_order_needs_intent(order->type) && s->told_unwritable)
 		sim_fail(s, "rule 7: %s kb-%u although nothing can be recorded", plan_order_name(order->type), order->instance);
 }
 
 static void check_verdict(struct sim *s, const struct plan_note *n)
 {
 	struct sim_guest *g = sim_guest(s, n->instance);
+	if (n->instance < s->n_bygone && n->finding == FINDING_GONE)
+		sim_fail(s, "kb-%u falls, which went with the host", n->instance);
 	bool alone = true;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		alone = alone && (s->plan.instances[k].number == n->instance || s->plan.instances[k].life != PLAN_LIFE_READY);
@@ -158,7 +163,8 @@ static bool intent_is_open(const struct sim *s, const struct plan_order *order)
 void check_execute(struct sim *s, const struct plan_order *order)
 {
 	const struct sim_guest *g = &s->guests[order->instance];
-	if ((order->type == PLAN_DO_CREATE || order->type == PLAN_DO_DESTROY) && !intent_is_open(s, order))
+	bool destroys = order->type == PLAN_DO_DESTROY || order->type == PLAN_DO_RESET;
+	if ((order->type == PLAN_DO_CREATE || destroys) && !intent_is_open(s, order))
 		sim_fail(s, "rule 7: %s kb-%u without an intent", plan_order_name(order->type), order->instance);
 	if (order->type == PLAN_DO_CREATE && g->created && g->state == PLAN_GUEST_ABSENT)
 		sim_fail(s, "kb-%u is created a second time", order->instance);
@@ -173,6 +179,9 @@ void check_execute(struct sim *s, const struct plan_order *order)
 		sim_fail(s, "the data goes back while kb-%u can still write", order->instance);
 	if (order->type == PLAN_DO_ROLLBACK && !g->condemned)
 		sim_fail(s, "rule 4: the data goes back for kb-%u, which nobody took over", order->instance);
+	bool mends = order->type == PLAN_DO_RESTART || order->type == PLAN_DO_RESET;
+	if (mends && g->gate == PLAN_GATE_OPEN)
+		sim_fail(s, "kb-%u is mended within clients' reach", order->instance);
 	if (order->type == PLAN_DO_TAP_DEL && g->state != PLAN_GUEST_ABSENT)
 		sim_fail(s, "kb-%u loses its tap while it is there", order->instance);
 }

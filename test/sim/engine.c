@@ -86,6 +86,9 @@ static uint32_t store(struct sim *s, const struct sim_write *w)
 		break;
 	case SIM_W_TRY:
 		break;
+	case SIM_W_TRIES:
+		memcpy(s->tries, w->tries, sizeof(s->tries));
+		break;
 	case SIM_W_SUSPICION:
 		memcpy(s->suspicion, w->suspicion, sizeof(s->suspicion));
 		break;
@@ -231,6 +234,8 @@ static const char *note_detail(const struct plan_note *n, char *text, size_t siz
 		snprintf(text, size, ": %s, %d", plan_order_name(n->order), n->status);
 	else if (n->step == PLAN_STEP_LATE)
 		snprintf(text, size, ": %s", plan_order_name(n->order));
+	else if (n->step == PLAN_STEP_MENDING || n->step == PLAN_STEP_MENDED || n->step == PLAN_STEP_UNMENDED)
+		snprintf(text, size, ": %s", plan_rung_name(n->rung));
 	else if (n->step == PLAN_STEP_CHOSEN)
 		snprintf(text, size, ": variant %u", n->variant);
 	return text;
@@ -247,7 +252,8 @@ static void tell(struct sim *s)
 			snprintf(incident, sizeof(incident), " (incident %llu, %s)", (unsigned long long)n->incident,
 			         plan_phase_name(n->phase));
 		sim_log(s, "%s%s%s%s", plan_step_name(n->step), about, note_detail(n, detail, sizeof(detail)), incident);
-		if (n->step == PLAN_STEP_LATE && s->now_us - s->hand_replaced_us[sim_hand_of(n->order)] > 1000000)
+		if (n->step == PLAN_STEP_LATE && n->order != PLAN_DO_RESTART &&
+		    s->now_us - s->hand_replaced_us[sim_hand_of(n->order)] > 1000000)
 			sim_kill_hand(s, sim_hand_of(n->order));
 	}
 }
@@ -298,6 +304,11 @@ static void one_step(struct sim *s, struct plan_event *event)
 	if (s->update.suspicion_changed) {
 		struct sim_write w = {.kind = SIM_W_SUSPICION};
 		memcpy(w.suspicion, s->plan.suspicion, sizeof(w.suspicion));
+		put(s, &w);
+	}
+	if (s->update.tries_changed) {
+		struct sim_write w = {.kind = SIM_W_TRIES};
+		memcpy(w.tries, s->plan.tries, sizeof(w.tries));
 		put(s, &w);
 	}
 	for (size_t k = 0; k < s->update.n_orders; k++)
@@ -379,6 +390,7 @@ static void start(struct sim *s)
 	plan_init(&s->plan, &s->config);
 	sim_variants(&s->plan);
 	memcpy(s->plan.suspicion, s->suspicion, sizeof(s->suspicion));
+	memcpy(s->plan.tries, s->tries, sizeof(s->tries));
 	s->last_incident = s->last_incident_durable;
 	s->fresh_number = 0;
 	s->rows_lost = s->rows_lost || s->unwritable; /* old intents stay open */
@@ -419,6 +431,7 @@ static size_t sight(struct sim *s, struct plan_sighting *sightings)
 		        .exposed = has_row && row->exposed,
 		        .exposed_us = has_row ? row->exposed_us : 0,
 		        .outdated = g->outdated,
+		        .bygone = has_row && k < s->n_bygone,
 		};
 	}
 	return n;

@@ -42,6 +42,8 @@ static enum sim_fate fate_of(struct sim *s, enum plan_order_type type)
 	                                      s->odds.slow,
 	                                      s->odds.tardy,
 	                                      s->odds.twice};
+	if (type == PLAN_DO_RESTART) /* the engine's own: it says no by itself when nothing comes */
+		return sim_chance(s, s->odds.refused + s->odds.lost) ? SIM_REFUSED : SIM_DONE;
 	uint32_t roll = sim_random(s, 10000);
 	for (int f = SIM_REFUSED; f < SIM_FATE_MAX_; f++) {
 		if (roll < odds[f])
@@ -172,6 +174,24 @@ void sim_kill_hand(struct sim *s, enum sim_hand hand)
 	s->hand_replaced_us[hand] = s->now_us;
 	sim_at(s, s->now_us, SIM_EV_BROKEN, hand, 0);
 	sim_at(s, s->now_us + sim_spread(s, 50000, 300000), SIM_EV_HAND_UP, hand, 0);
+}
+
+/* Nothing outlives it but the ledger. */
+void sim_reboot_host(struct sim *s)
+{
+	sim_log(s, "the host is rebooted");
+	sim_crash(s, 1000000);
+	sim_kill_hand(s, SIM_NET);
+	sim_kill_hand(s, SIM_VM);
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++)
+		s->flights[k].used = false;
+	for (uint32_t n = 0; n < s->n_numbers; n++) {
+		s->guests[n].state = PLAN_GUEST_ABSENT;
+		s->guests[n].gate = PLAN_GATE_NONE;
+		s->guests[n].capped = false;
+	}
+	s->target = 0;
+	s->n_bygone = s->n_numbers;
 }
 
 /* koboshi-net reads on until the socket's end: the first so many orders are carried out, in their order, the rest not. So does

@@ -123,8 +123,10 @@ static void mishap(struct sim *s)
 		lose_ledger(s);
 	else if (roll < 97)
 		hold_some(s);
-	else
+	else if (roll < 99)
 		(void)sim_switch(s);
+	else
+		sim_reboot_host(s);
 }
 
 static void chaos(struct sim *s)
@@ -230,6 +232,9 @@ static struct plan_config some_config(struct sim *s)
 	}
 	if (sim_chance(s, 3000))
 		c.max_exposure_us = sim_spread(s, 2000000, 20000000);
+	c.ladder = sim_random(s, 4) << PLAN_RUNG_RESTART;
+	c.restart_us = 4000000;
+	s->incurable = sim_chance(s, 2000);
 	if (sim_chance(s, 3000)) {
 		c.standby = sim_random(s, 3);
 		c.spare = sim_random(s, 3);

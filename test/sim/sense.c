@@ -13,7 +13,8 @@ void sim_notice(struct sim *s, uint32_t number, enum vantage vantage, enum findi
 void sim_probes_follow(struct sim *s, uint32_t number, enum plan_life life)
 {
 	struct sim_guest *g = sim_guest(s, number);
-	bool proving = life == PLAN_LIFE_BOOTING || life == PLAN_LIFE_WAKING;
+	bool proving = life == PLAN_LIFE_BOOTING || life == PLAN_LIFE_WAKING || life == PLAN_LIFE_RESTARTED ||
+	               life == PLAN_LIFE_REBOOTING;
 	bool serving = life == PLAN_LIFE_READY || life == PLAN_LIFE_DOOMED || life == PLAN_LIFE_OPENING ||
 	               life == PLAN_LIFE_LOCKING || life == PLAN_LIFE_LOCKED;
 	if (!g->has_key || (!proving && !serving)) {

@@ -136,7 +136,16 @@ struct sim_row {
 	int64_t exposed_us;
 };
 
-enum sim_write_kind { SIM_W_ROW, SIM_W_INCIDENT, SIM_W_INTENT, SIM_W_OUTCOME, SIM_W_NUMBER, SIM_W_SUSPICION, SIM_W_TRY };
+enum sim_write_kind {
+	SIM_W_ROW,
+	SIM_W_INCIDENT,
+	SIM_W_INTENT,
+	SIM_W_OUTCOME,
+	SIM_W_NUMBER,
+	SIM_W_SUSPICION,
+	SIM_W_TRIES,
+	SIM_W_TRY
+};
 
 struct sim_write {
 	enum sim_write_kind kind;
@@ -145,6 +154,7 @@ struct sim_write {
 	struct plan_incident incident;
 	struct plan_order order;
 	uint32_t suspicion[SIM_COMPONENTS];
+	struct plan_tries tries[FINDING_MAX_][PLAN_RUNGS_MENDING];
 };
 
 struct sim_intent {
@@ -172,6 +182,8 @@ struct sim {
 	struct sim_guest guests[SIM_NUMBERS_MAX];
 	uint32_t n_numbers; /* highest number given out + 1 */
 	uint32_t target;
+	uint32_t n_bygone;      /* instances of lower numbers are of before the host was rebooted */
+	uint32_t incurable;     /* faults that neither a restart nor a reboot ends: 1 */
 	int64_t stall_until_us; /* the host stands still: nobody answers */
 	int64_t boot_us[PLAN_VARIANTS_MAX];
 	uint32_t never_boots[PLAN_VARIANTS_MAX]; /* so many guests of it */
@@ -192,6 +204,7 @@ struct sim {
 	struct sim_intent intents[4 * SIM_NUMBERS_MAX];
 	uint32_t n_intents, next_number;
 	uint32_t suspicion[SIM_COMPONENTS];
+	struct plan_tries tries[FINDING_MAX_][PLAN_RUNGS_MENDING];
 	bool unwritable, rows_lost;
 	struct sim_write writes[SIM_WRITES_MAX]; /* waiting, in order */
 	size_t n_writes;
@@ -259,6 +272,7 @@ struct sim_guest *sim_guest(struct sim *s, uint32_t number);
 
 /* hands.c */
 void sim_send(struct sim *s, const struct plan_order *order, uint32_t intent);
+void sim_reboot_host(struct sim *s);
 void sim_kill_hand(struct sim *s, enum sim_hand hand);
 void sim_hands_engine_gone(struct sim *s);
 void sim_hand_event(struct sim *s, const struct sim_moment *m);

@@ -62,12 +62,30 @@ static int32_t create(struct sim *s, struct sim_guest *g, uint32_t variant)
 	return 0;
 }
 
+/* Mostly that is a cure. */
+static void restarts(struct sim *s, struct sim_guest *g, int64_t takes_us)
+{
+	if (g->fault != SIM_WRONG && !s->incurable && !sim_chance(s, 3000 * (s->odds.jitter ? 1 : 0)))
+		g->fault = SIM_FINE;
+	if (g->booted_us < s->now_us + takes_us)
+		g->booted_us = s->now_us + takes_us + sim_spread(s, 0, 1000000);
+}
+
 static int32_t on_guest(struct sim *s, struct sim_guest *g, enum plan_order_type type)
 {
 	if (g->state == PLAN_GUEST_ABSENT)
 		return -ENOENT;
 	if (type == PLAN_DO_UNCAP) {
 		g->capped = false;
+	} else if (type == PLAN_DO_RESTART && g->state == PLAN_GUEST_RUNNING) {
+		restarts(s, g, 1000000);
+	} else if (type == PLAN_DO_RESET) {
+		restarts(s, g, s->boot_us[g->variant]);
+		g->state = PLAN_GUEST_RUNNING;
+		g->capped = true;
+		sim_notice(s, g->number, VANTAGE_HYPERVISOR, FINDING_RESET, 1000);
+	} else if (type == PLAN_DO_CAP) {
+		g->capped = true;
 	} else if (type == PLAN_DO_LINK_DOWN) {
 		g->link_down = true;
 	} else if (type == PLAN_DO_RESUME && g->state == PLAN_GUEST_CRASHED) {
@@ -121,6 +139,9 @@ int32_t sim_execute(struct sim *s, const struct plan_order *order)
 	case PLAN_DO_SUSPEND:
 	case PLAN_DO_RESUME:
 	case PLAN_DO_LINK_DOWN:
+	case PLAN_DO_CAP:
+	case PLAN_DO_RESTART:
+	case PLAN_DO_RESET:
 	case PLAN_DO_RECORD:
 		return on_guest(s, g, order->type);
 	case PLAN_ORDER_MAX_:

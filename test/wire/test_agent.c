@@ -18,7 +18,7 @@ static struct agent_frame good(enum agent_type type)
 	memset(&frame, 0, sizeof(frame));
 	frame.type = type;
 	frame.number = type == AGENT_KEYED ? 0 : type == AGENT_HELLO ? 1 : 7;
-	frame.uptime_us = type == AGENT_KEYED ? 0 : 1234567;
+	frame.uptime_us = type == AGENT_KEYED || type == AGENT_RESTART ? 0 : 1234567;
 	if (type == AGENT_HELLO) {
 		memset(frame.hello.list, 0xab, AGENT_HASH);
 		frame.hello.abilities = AGENT_ABILITIES_;
@@ -31,7 +31,7 @@ static struct agent_frame good(enum agent_type type)
 		frame.beat.late = 1;
 		frame.beat.service = AGENT_SERVICE_ANSWERS;
 		frame.beat.lost = 9;
-	} else {
+	} else if (type == AGENT_TOLD) {
 		frame.told.what = AGENT_DENIED;
 		frame.told.detail = AGENT_LOADER;
 		snprintf(frame.told.text, AGENT_TEXT, "/lib64/ld-linux-x86-64.so.2");
@@ -51,7 +51,8 @@ static void what_goes_in_comes_out(void **state)
 		assert_memory_equal(&frame, &back, sizeof(frame));
 		agent_encode(&back, key, again);
 		assert_memory_equal(bytes, again, AGENT_FRAME);
-		assert_int_equal(agent_decode(bytes, NULL, &back, &err), type == AGENT_BEAT || type == AGENT_TOLD ? -EBADMSG : 0);
+		assert_int_equal(agent_decode(bytes, NULL, &back, &err),
+		                 type == AGENT_HELLO || type == AGENT_KEYED ? 0 : -EBADMSG);
 	}
 }
 
@@ -102,9 +103,9 @@ static void text_is_made_printable_and_cut(void **state)
 
 struct row {
 	enum agent_type type;
-	size_t at;     /* byte that is changed ... */
-	uint8_t value; /* ... to this */
-	const char *wrong;
+	size_t at;         /* byte that is changed ... */
+	uint8_t value;     /* ... to this */
+	const char *wrong; /* NULL: nothing, it fits all the same */
 };
 
 /* As a guest that has the key can do after a change. */
@@ -134,7 +135,10 @@ static void one_thing_wrong(void **state)
 	        {AGENT_HELLO, 24 + AGENT_HASH + 8, 1, "where nothing belongs"},
 	        {AGENT_HELLO, AGENT_FRAME - 1, 1, "signed and must not"},
 	        {AGENT_KEYED, 8, 1, "number"},
-	        {AGENT_KEYED, 16, 1, "number"},
+	        {AGENT_KEYED, 16, 1, "time"},
+	        {AGENT_RESTART, 8, 0, "number"},
+	        {AGENT_RESTART, 16, 1, "time"},
+	        {AGENT_RESTART, 24, 1, "where nothing belongs"},
 	        {AGENT_KEYED, 24 + AGENT_KEY, 1, "where nothing belongs"},
 	        {AGENT_BEAT, 24 + 24, AGENT_SERVICE_MAX_, "state of the service"},
 	        {AGENT_BEAT, 8, 0, "number"},
@@ -144,6 +148,7 @@ static void one_thing_wrong(void **state)
 	        {AGENT_TOLD, 24, AGENT_MODULE, "detail"},
 	        {AGENT_TOLD, 24 + 4, 0, "detail"},
 	        {AGENT_TOLD, 24 + 4, AGENT_DENIED_MAX_, "detail"},
+	        {AGENT_TOLD, 24, AGENT_RESTARTED, NULL},
 	        {AGENT_TOLD, 24 + 8, 0, "says nothing"},
 	        {AGENT_TOLD, 24 + 8, '\n', "not printable"},
 	        {AGENT_TOLD, 24 + 8 + AGENT_TEXT - 1, 'x', "hides something"},
@@ -155,10 +160,13 @@ static void one_thing_wrong(void **state)
 		struct err err = {0};
 		agent_encode(&frame, key, bytes);
 		bytes[rows[i].at] = rows[i].value;
-		bool signs = rows[i].type == AGENT_BEAT || rows[i].type == AGENT_TOLD;
+		bool signs = rows[i].type != AGENT_HELLO && rows[i].type != AGENT_KEYED;
 		if (signs)
 			sign(bytes);
-		if (agent_decode(bytes, signs ? key : NULL, &back, &err) != -EBADMSG || !strstr(err.text, rows[i].wrong))
+		int r = agent_decode(bytes, signs ? key : NULL, &back, &err);
+		if (!rows[i].wrong && r == 0)
+			continue;
+		if (r != -EBADMSG || !rows[i].wrong || !strstr(err.text, rows[i].wrong))
 			fail_msg("row %zu: wanted \"%s\", got \"%s\"", i, rows[i].wrong, err.text);
 	}
 }
@@ -174,6 +182,15 @@ static void odd_ends(void **state)
 	sign(bytes);
 	assert_int_equal(agent_decode(bytes, key, &back, &err), -EBADMSG);
 	assert_non_null(strstr(err.text, "without an end"));
+	frame = good(AGENT_TOLD);
+	frame.told.what = AGENT_RESTARTED;
+	frame.told.detail = UINT8_MAX;
+	agent_encode(&frame, key, bytes);
+	assert_int_equal(agent_decode(bytes, key, &back, &err), 0);
+	bytes[24 + 5] = 1;
+	sign(bytes);
+	assert_int_equal(agent_decode(bytes, key, &back, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "detail"));
 	frame = good(AGENT_KEYED);
 	memset(frame.keyed.key, 0, AGENT_KEY);
 	agent_encode(&frame, NULL, bytes);

@@ -115,6 +115,9 @@ CHANGE(evidence, m->order.type = ORDER_VM_EVIDENCE; m->order.incident = 1)
 CHANGE(evidence_no_incident, m->order.type = ORDER_VM_EVIDENCE)
 CHANGE(flows_no_incident, m->order.type = ORDER_NET_FLOWS)
 CHANGE(channel, m->order.type = ORDER_VM_CHANNEL)
+CHANGE(reset, m->order.type = ORDER_VM_RESET)
+CHANGE(reset_no_instance, m->order.type = ORDER_VM_RESET; m->order.instance = 0)
+CHANGE(cap_no_instance, m->order.type = ORDER_VM_CAP; m->order.instance = 0)
 CHANGE(channel_no_instance, m->order.type = ORDER_VM_CHANNEL; m->order.instance = 0)
 CHANGE(observe, m->order = (struct wire_order){.id = 1, .type = ORDER_VM_OBSERVE})
 CHANGE(source_beside, m->order.contain.number = 1)
@@ -282,6 +285,9 @@ static const struct row rows[] = {
         {"evidence of no incident", WIRE_ORDER, evidence_no_incident, "names no incident"},
         {"flows of no incident", WIRE_ORDER, flows_no_incident, "names no incident"},
         {"channel", WIRE_ORDER, channel, NULL},
+        {"reset", WIRE_ORDER, reset, NULL},
+        {"reset of nobody", WIRE_ORDER, reset_no_instance, "names no instance"},
+        {"cap of nobody", WIRE_ORDER, cap_no_instance, "names no instance"},
         {"channel of nobody", WIRE_ORDER, channel_no_instance, "names no instance"},
         {"observe", WIRE_ORDER, observe, NULL},
         {"source in another order", WIRE_ORDER, source_beside, "takes none"},

@@ -193,8 +193,7 @@ static char *recipe_xml(const struct create *create)
 	return domain_xml(&recipe);
 }
 
-/* Another guest of ours runs now: what boots must stay within its share. */
-static bool others_run(struct vm *vm, const char *name)
+bool vm_others_run(struct vm *vm, const char *name)
 {
 	virDomainPtr *domains = NULL;
 	bool some = false;
@@ -218,7 +217,7 @@ static int guest_start(struct create *create, struct wire_answer *answer, struct
 	cap_self(CAP_USUAL);
 	if (!domain)
 		return vm_libvirt_error(err, "starting the guest");
-	cap_set(vm, number, process_find(vm, number), others_run(vm, create->instance.name), share, sizeof(share));
+	cap_set(vm, number, process_find(vm, number), vm_others_run(vm, create->instance.name), share, sizeof(share));
 	int r = virDomainResume(domain) < 0 ? vm_libvirt_error(err, "letting the guest run") : 0;
 	enum wire_guest is = vm_domain_state(domain);
 	if (r == 0 && is != WIRE_GUEST_RUNNING)

@@ -51,6 +51,11 @@ static int key_write(const struct vm *vm, uint32_t number, const char *file, con
 	return file_write(path, hex, 2 * WIRE_KEY_SIZE, 0600, err);
 }
 
+int folder_agent_key_write(const struct vm *vm, uint32_t number, const uint8_t key[static WIRE_KEY_SIZE], struct err *err)
+{
+	return key_write(vm, number, "agent.key", key, err);
+}
+
 int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err)
 {
 	char path[VM_PATH_MAX], manifest[2 * IMAGE_SHA256 + 1], text[RECORD_MAX];

@@ -27,6 +27,8 @@ int folder_make(const struct vm *vm, uint32_t number, struct err *err) must_use;
 /* Record and keys, all 0600, on disk when this returns. */
 int folder_record_write(const struct vm *vm, uint32_t number, const struct folder_record *record, struct err *err) must_use;
 int folder_record_read(const struct vm *vm, uint32_t number, struct folder_record *ret_record, struct err *err) must_use;
+int folder_agent_key_write(const struct vm *vm, uint32_t number, const uint8_t key[static WIRE_KEY_SIZE],
+                           struct err *err) must_use;
 int folder_agent_key(const struct vm *vm, uint32_t number, uint8_t ret_key[static WIRE_KEY_SIZE], struct err *err) must_use;
 
 /* What of the configuration is in a guest for good, in words. */

@@ -217,6 +217,8 @@ static const struct {
         [ORDER_VM_EVIDENCE] = {.act = vm_evidence, .slow = true},
         [ORDER_VM_DESTROY] = {.act = order_destroy, .slow = true},
         [ORDER_VM_CHANNEL] = {.act = vm_channel},
+        [ORDER_VM_CAP] = {.act = vm_cap},
+        [ORDER_VM_RESET] = {.act = vm_reset},
 };
 
 bool vm_order_slow(uint32_t type)

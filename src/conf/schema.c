@@ -275,6 +275,10 @@ static const struct yaml_key service_keys[] = {
 	{.key = "max_exposure", .type = YAML_DURATION, YAML_FIELD(struct conf_service, max_exposure_ms), .max = 2592000000ull,
 	 .fallback = "24h", .help = "Whoever clients could reach for so long hands over, without a fault and without a failed request, and is "
 	         "replaced by a new guest, of another variant where that can be had: what got in unseen does not stay. _0s_: never."},
+	{.key = "secrets", .type = YAML_NAMED, .keys = conf_secret_keys, YAML_ITEMS(struct conf_service, secrets, n_secrets),
+	 .name_offset = offsetof(struct conf_secret, name), .name_max = CONF_NAME_MAX,
+	 .help = "What each guest is given of its own, freshly made when it is built, each below a name. Those that are valid stand in "
+	         "_RUN/secrets/SERVICE/NAME_; of a guest that falls they are taken out before another one takes its place."},
 	{.key = "probe", .type = YAML_MAP, .keys = probe_keys, .help = "How the service is asked whether it lives."},
 	{.key = NULL},
 };

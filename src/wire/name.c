@@ -13,7 +13,7 @@ static const struct {
         [ORDER_VM_RESUME] = {"vm-resume", WIRE_VM},      [ORDER_VM_LINK] = {"vm-link", WIRE_VM},
         [ORDER_VM_UNCAP] = {"vm-uncap", WIRE_VM},        [ORDER_VM_EVIDENCE] = {"vm-evidence", WIRE_VM},
         [ORDER_VM_DESTROY] = {"vm-destroy", WIRE_VM},    [ORDER_VM_CHANNEL] = {"vm-channel", WIRE_VM},
-        [ORDER_NET_CONTAIN] = {"net-contain", WIRE_NET},
+        [ORDER_NET_CONTAIN] = {"net-contain", WIRE_NET}, [ORDER_VM_REVOKE] = {"vm-revoke", WIRE_VM},
 };
 
 static const char *name_of(const char *const *names, size_t count, size_t index)
@@ -74,6 +74,7 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_FILE_COUNTS] = "file-counts",
 	        [NOTICE_EVIDENCE_TAKEN] = "evidence-taken",
 	        [NOTICE_EVIDENCE_DROPPED] = "evidence-dropped",
+	        [NOTICE_GUEST_SECRET] = "guest-secret",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",

@@ -54,10 +54,12 @@ enum order_type {
 	ORDER_VM_EVIDENCE, /* instance, incident, closed_below: flows (which net left there), console and memory image, bounded in
 	                      size and time, hashed -> NOTICE_EVIDENCE_TAKEN for each file, before the answer; of closed
 	                      incidents the oldest evidence goes when there is no room -> NOTICE_EVIDENCE_DROPPED */
-	ORDER_VM_DESTROY,  /* instance: guest, seed, keys gone. Idempotent; slow (1-2 s) */
+	ORDER_VM_DESTROY,  /* instance: revoked; guest, seed, keys gone. Idempotent; slow (1-2 s) */
 	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
 	/* net again */
 	ORDER_NET_CONTAIN, /* contain, flag: keep this from the services (1), or no more (0). Idempotent */
+	/* vm again */
+	ORDER_VM_REVOKE, /* instance: nothing that it could read is valid any more. Idempotent; asks libvirt nothing */
 	ORDER_TYPE_MAX_
 };
 
@@ -105,6 +107,8 @@ enum wire_notice {
 	NOTICE_FILE_COUNTS,      /* scan: `files`, at most once a second */
 	NOTICE_EVIDENCE_TAKEN,   /* vm: a file of evidence about the instance is complete: `evidence`, its name in `text` */
 	NOTICE_EVIDENCE_DROPPED, /* vm: there is no evidence of the incident `evidence.incident` any more, nor of any before it */
+	NOTICE_GUEST_SECRET,     /* vm, before the answer to its create: a secret that the instance was given; `text` is
+	                            "KIND NAME PLACE", never its value */
 	NOTICE_MAX_
 };
 
@@ -169,6 +173,7 @@ struct wire_observed_instance {
 	uint32_t guest;             /* enum wire_guest; vm only */
 	uint32_t gate;              /* enum wire_gate; net only */
 	uint32_t outdated;          /* vm only: 1: made of another image, or with other settings, than a new one would be */
+	uint32_t revoked;           /* vm only: 1: its secrets are not valid any more */
 	uint8_t key[WIRE_KEY_SIZE]; /* challenge key; vm only */
 };
 

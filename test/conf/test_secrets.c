@@ -108,8 +108,8 @@ static void mistakes_are_found(void **state unused_arg)
 	         "      d: {kind: token, path: /d}\n      e: {kind: token, path: /e}\n      f: {kind: token, path: /f}\n"
 	         "      g: {kind: token, path: /g}\n      h: {kind: token, path: /h}\n      i: {kind: token, path: /i}\n",
 	         "f:17:7: 'secrets' can have 8 at most"},
-	        {"    secrets: {T: {kind: token, path: /t}}\n", "f:8:15: the key below 'secrets' must be a name: a letter a-z "
-	                                                        "first, then a-z, 0-9 and '-', at most 31, not 'T'"},
+	        {"    secrets: {T: {kind: token, path: /t}}\n", "f:8:15: the key below 'secrets' must be a name: a lower-case "
+	                                                        "letter, then lower-case letters, digits and '-', not 'T'"},
 	};
 	for (size_t i = 0; i < countof(rows); i++) {
 		struct conf conf;

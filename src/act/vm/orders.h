@@ -8,6 +8,9 @@ void vm_order_carry(struct vm *vm, const struct wire_order *order, struct wire_a
 /* Seconds rather than milliseconds. */
 bool vm_order_slow(uint32_t type);
 
+/* Asks libvirt nothing, so that nothing can hold it up. */
+bool vm_order_alone(uint32_t type);
+
 /* The other files' orders. `ret_answer->text` says what was done when 0 comes back. */
 int vm_create(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err) must_use;
 int vm_channel(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err) must_use;

@@ -2,11 +2,11 @@
 /*
  * Orders wait here for a worker. Rules: orders of one instance are carried out one after the other, in the order of their
  * coming; slow ones (create, destroy, evidence: seconds) never hold more than QUEUE_SLOW_MAX of the workers, so that a
- * suspend or a wake-up always finds one free.
+ * suspend or a wake-up always finds one free; and one worker is left to what asks libvirt nothing, which may hang.
  */
 #include "wire/order.h"
 
-#define QUEUE_WORKERS 6
+#define QUEUE_WORKERS 7
 #define QUEUE_SLOW_MAX 4
 
 struct queue;

@@ -28,7 +28,7 @@ static void seed_make(struct seed *seed)
 	uint8_t key[WIRE_KEY_SIZE];
 	memset(key, 0xa5, sizeof(key));
 	instance_make(&instance);
-	seed_write(&instance, key, 0xdeadbeef, seed);
+	seed_write(&instance, key, 0xdeadbeef, NULL, 0, seed);
 }
 
 static void test_content(void **state unused_arg)
@@ -58,7 +58,7 @@ static void test_long(void **state unused_arg)
 	inet_pton(AF_INET6, "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe", &instance.address6);
 	inet_pton(AF_INET6, "2001:db8:ffff:ffff:ffff:ffff:ffff:fffd", &instance.gateway6);
 	memset(instance.name, 'x', sizeof(instance.name) - 1);
-	seed_write(&instance, key, 1, &seed);
+	seed_write(&instance, key, 1, NULL, 0, &seed);
 	assert_non_null(strstr(seed.network_config, "fffd\"\n        on-link: true\n"));
 }
 

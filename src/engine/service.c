@@ -23,7 +23,7 @@ static const struct {
         [PLAN_DO_CREATE] = {ORDER_VM_CREATE, WIRE_GATE_NONE},    [PLAN_DO_UNCAP] = {ORDER_VM_UNCAP, WIRE_GATE_NONE},
         [PLAN_DO_SUSPEND] = {ORDER_VM_SUSPEND, WIRE_GATE_NONE},  [PLAN_DO_RESUME] = {ORDER_VM_RESUME, WIRE_GATE_NONE},
         [PLAN_DO_LINK_DOWN] = {ORDER_VM_LINK, WIRE_GATE_NONE},   [PLAN_DO_RECORD] = {ORDER_VM_EVIDENCE, WIRE_GATE_NONE},
-        [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},
+        [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},  [PLAN_DO_REVOKE] = {ORDER_VM_REVOKE, WIRE_GATE_NONE},
 };
 
 static int64_t us(uint32_t ms)
@@ -51,6 +51,7 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	                            .quick_us = 3000000,
 	                            .slow_us = 60000000,
 	                            .evidence = e->conf.evidence_bytes > 0,
+	                            .secrets = s->conf->n_secrets > 0,
 	                            .brake_falls = e->conf.brake_falls,
 	                            .brake_within_us = us(e->conf.brake_within_ms),
 	                            .brake_pause_us = us(e->conf.brake_pause_ms),
@@ -199,7 +200,7 @@ void service_answer(struct engine_service *s, const struct hands_cookie *cookie,
 		memcpy(i->key, answer->key, sizeof(i->key));
 		i->has_key = true;
 	}
-	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE) && i)
+	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE || order->type == ORDER_VM_REVOKE) && i)
 		text_copy(i->detail, sizeof(i->detail), answer->text);
 	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {cookie->ticket, answer->status}};
 	service_step(s, &event);

@@ -160,6 +160,10 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_RECORDED:
 		snprintf(t, size, "evidence is kept and hashed, of %s", detail_of(s, n->instance));
 		break;
+	case PLAN_STEP_REVOKED:
+		snprintf(t, size, "what %s could read is refused from now on: %s", w.instance,
+		         n->order == PLAN_DO_DESTROY ? "it is gone with all its files" : detail_of(s, n->instance));
+		break;
 	case PLAN_STEP_SUSPECTED:
 		snprintf(t, size, "what %s was made of is suspect now: %s", w.instance, w.layers);
 		break;

@@ -139,7 +139,8 @@ static void repair_progress(struct plan_turn *t, struct plan_incident *x)
 	bool idle = true;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		idle = idle && !plan_is_rising(t->p->instances[k].life) && t->p->instances[k].life != PLAN_LIFE_PAUSING;
-	if (!x->spare_us || !x->removed || !idle || plan_count_standby(t->p, true) < t->p->config.standby)
+	bool revoked = x->revoked || !t->p->config.secrets;
+	if (!x->spare_us || !x->removed || !revoked || !idle || plan_count_standby(t->p, true) < t->p->config.standby)
 		return;
 	if (x->spare_us == t->now_us) { /* closed a turn later, so that whoever follows us sees when it was whole */
 		t->p->again = true;

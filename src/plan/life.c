@@ -40,6 +40,7 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_SUSPEND:
 	case PLAN_DO_RESUME:
 	case PLAN_DO_LINK_DOWN:
+	case PLAN_DO_REVOKE:
 	case PLAN_ORDER_MAX_:
 		break;
 	}
@@ -400,6 +401,7 @@ static void recorded(struct plan_turn *t, struct plan_instance *i, int32_t statu
 static void destroyed(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
+	revoke_done(t, i, PLAN_DO_DESTROY);
 	life_enter(t, i, PLAN_LIFE_REMOVING);
 }
 
@@ -466,6 +468,8 @@ void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life lif
 		i->exposed = true;
 		i->exposed_us = t->now_us;
 	}
+	if (plan_is_falling(life) && life < PLAN_LIFE_DESTROYING)
+		revoke_begin(t, i);
 	table[life][LIFE_START](t, i, 0);
 }
 

@@ -18,11 +18,12 @@ NAME_FUNCTION(plan_verdict_name, enum plan_verdict, PLAN_VERDICT_MAX_, [PLAN_UNK
 NAME_FUNCTION(
         plan_phase_name, enum plan_phase,
         PLAN_PHASE_MAX_, [PLAN_ABSORB] = "absorb", [PLAN_RECOVER] = "recover", [PLAN_ADAPT] = "adapt", [PLAN_CLOSED] = "closed")
-NAME_FUNCTION(plan_order_name, enum plan_order_type, PLAN_ORDER_MAX_, [PLAN_DO_TAP_ADD] = "tap-add",
-              [PLAN_DO_TAP_DEL] = "tap-del", [PLAN_DO_FENCE] = "fence", [PLAN_DO_OPEN] = "open", [PLAN_DO_LOCK] = "lock",
-              [PLAN_DO_STEER] = "steer", [PLAN_DO_CUT] = "cut", [PLAN_DO_FLOWS] = "flows", [PLAN_DO_CREATE] = "create",
-              [PLAN_DO_UNCAP] = "uncap", [PLAN_DO_SUSPEND] = "suspend", [PLAN_DO_RESUME] = "resume",
-              [PLAN_DO_LINK_DOWN] = "link-down", [PLAN_DO_RECORD] = "record", [PLAN_DO_DESTROY] = "destroy")
+NAME_FUNCTION(plan_order_name, enum plan_order_type,
+              PLAN_ORDER_MAX_, [PLAN_DO_TAP_ADD] = "tap-add", [PLAN_DO_TAP_DEL] = "tap-del", [PLAN_DO_FENCE] = "fence",
+              [PLAN_DO_OPEN] = "open", [PLAN_DO_LOCK] = "lock", [PLAN_DO_STEER] = "steer", [PLAN_DO_CUT] = "cut",
+              [PLAN_DO_FLOWS] = "flows", [PLAN_DO_CREATE] = "create", [PLAN_DO_UNCAP] = "uncap", [PLAN_DO_SUSPEND] = "suspend",
+              [PLAN_DO_RESUME] = "resume", [PLAN_DO_LINK_DOWN] = "link-down", [PLAN_DO_RECORD] = "record",
+              [PLAN_DO_DESTROY] = "destroy", [PLAN_DO_REVOKE] = "revoke")
 NAME_FUNCTION(plan_life_name, enum plan_life,
               PLAN_LIFE_MAX_, [PLAN_LIFE_NONE] = "none", [PLAN_LIFE_TAP] = "tap", [PLAN_LIFE_CREATE] = "create",
               [PLAN_LIFE_BOOTING] = "booting", [PLAN_LIFE_UNCAPPING] = "uncapping", [PLAN_LIFE_OPENING] = "opening",
@@ -32,8 +33,9 @@ NAME_FUNCTION(plan_life_name, enum plan_life,
               [PLAN_LIFE_HELD] = "held", [PLAN_LIFE_STEERING] = "steering", [PLAN_LIFE_FENCING] = "fencing",
               [PLAN_LIFE_UNLINKING] = "unlinking", [PLAN_LIFE_FREEZING] = "freezing", [PLAN_LIFE_TRACING] = "tracing",
               [PLAN_LIFE_RECORDING] = "recording", [PLAN_LIFE_DESTROYING] = "destroying", [PLAN_LIFE_REMOVING] = "removing")
-NAME_FUNCTION(plan_step_name, enum plan_step, PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_DAMPED] = "damped",
-              [PLAN_STEP_STEERED] = "steered", [PLAN_STEP_UNSTEERABLE] = "no-alternative", [PLAN_STEP_FENCED] = "fenced",
+NAME_FUNCTION(plan_step_name, enum plan_step,
+              PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_DAMPED] = "damped", [PLAN_STEP_STEERED] = "steered",
+              [PLAN_STEP_UNSTEERABLE] = "no-alternative", [PLAN_STEP_FENCED] = "fenced", [PLAN_STEP_REVOKED] = "revoked",
               [PLAN_STEP_LINK_DOWN] = "link-down", [PLAN_STEP_FROZEN] = "frozen", [PLAN_STEP_RECORDED] = "evidence",
               [PLAN_STEP_SUSPECTED] = "suspected", [PLAN_STEP_WAKING] = "waking", [PLAN_STEP_PROVEN] = "proven",
               [PLAN_STEP_STANDBY] = "standby", [PLAN_STEP_CHOSEN] = "chosen", [PLAN_STEP_BUILDING] = "building",

@@ -81,6 +81,7 @@ struct sim_guest {
 	bool condemned;       /* the plan said: compromised */
 	int64_t condemned_us; /* when */
 	bool fell, has_key;
+	bool revoke_ordered, revoked;
 	uint32_t probe_life; /* 0: not probed */
 	bool proving;
 	uint32_t n_probes, fell_flight; /* what was under way when it fell does not count */

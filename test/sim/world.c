@@ -113,6 +113,10 @@ int32_t sim_execute(struct sim *s, const struct plan_order *order)
 			sim_notice(s, g->number, VANTAGE_HYPERVISOR, FINDING_GONE, 1000);
 		g->state = PLAN_GUEST_ABSENT;
 		g->capped = false;
+		g->revoked = true;
+		return 0;
+	case PLAN_DO_REVOKE:
+		g->revoked = true;
 		return 0;
 	case PLAN_DO_UNCAP:
 	case PLAN_DO_SUSPEND:

@@ -236,6 +236,7 @@ static bool may_say(enum wire_role role, const struct wire_note *note)
 	        [NOTICE_GUEST_CHANNEL] = SAYS(WIRE_VM),
 	        [NOTICE_EVIDENCE_TAKEN] = SAYS(WIRE_VM),
 	        [NOTICE_EVIDENCE_DROPPED] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_SECRET] = SAYS(WIRE_VM),
 	};
 	return by_notice[note->type] & SAYS(role);
 }
@@ -281,6 +282,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		guest_usage(e, note);
 	} else if (note->type == NOTICE_EVIDENCE_TAKEN || note->type == NOTICE_EVIDENCE_DROPPED) {
 		record_notice(e, note);
+	} else if (note->type == NOTICE_GUEST_SECRET) {
+		secrets_told(e, note);
 	} else if (role == WIRE_SCAN) {
 		files_notice(e, note);
 	} else {

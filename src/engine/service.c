@@ -199,7 +199,10 @@ void service_answer(struct engine_service *s, const struct hands_cookie *cookie,
 	else if (order->type == ORDER_VM_CREATE && i) {
 		memcpy(i->key, answer->key, sizeof(i->key));
 		i->has_key = true;
+		secrets_made(s->engine, order->instance);
 	}
+	if (answer->status == 0 && (order->type == ORDER_VM_REVOKE || order->type == ORDER_VM_DESTROY))
+		secrets_revoked(s->engine, order->instance);
 	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE || order->type == ORDER_VM_REVOKE) && i)
 		text_copy(i->detail, sizeof(i->detail), answer->text);
 	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {cookie->ticket, answer->status}};

@@ -131,6 +131,16 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 		snprintf(t, size, "%s is retired: a better one took its place (suspect in it: %s)", w->instance, w->layers);
 }
 
+/* In the actuator's words. */
+static void answered(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	if (n->step == PLAN_STEP_RECORDED)
+		snprintf(t, size, "evidence is kept and hashed, of %s", detail_of(s, n->instance));
+	else
+		snprintf(t, size, "what %s could read is refused from now on: %s", w->instance,
+		         n->order == PLAN_DO_DESTROY ? "it is gone with all its files" : detail_of(s, n->instance));
+}
+
 static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
 {
 	struct words w;
@@ -158,11 +168,8 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		         n->status == PLAN_COMPROMISED ? ": it is cut off all the same" : " yet");
 		break;
 	case PLAN_STEP_RECORDED:
-		snprintf(t, size, "evidence is kept and hashed, of %s", detail_of(s, n->instance));
-		break;
 	case PLAN_STEP_REVOKED:
-		snprintf(t, size, "what %s could read is refused from now on: %s", w.instance,
-		         n->order == PLAN_DO_DESTROY ? "it is gone with all its files" : detail_of(s, n->instance));
+		answered(s, n, &w, t, size);
 		break;
 	case PLAN_STEP_SUSPECTED:
 		snprintf(t, size, "what %s was made of is suspect now: %s", w.instance, w.layers);

@@ -47,6 +47,11 @@ static const char *const scripts[] = {
         /* 4 */
         ("ALTER TABLE instance ADD COLUMN exposed_us INTEGER NOT NULL DEFAULT 0;"
          "ALTER TABLE instance ADD COLUMN content TEXT NOT NULL DEFAULT '';"),
+        /* 5 */
+        ("CREATE TABLE secret (number INTEGER PRIMARY KEY, instance INTEGER NOT NULL CHECK (instance > 0), kind TEXT NOT NULL,"
+         " name TEXT NOT NULL, place TEXT NOT NULL, made_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL,"
+         " UNIQUE (instance, kind, name)) STRICT;"
+         "CREATE INDEX secret_revoked ON secret (revoked_us, number);"),
 };
 #define VERSION ((int)countof(scripts))
 

@@ -28,7 +28,15 @@ struct queue {
 	pthread_t workers[QUEUE_WORKERS];
 };
 
-/* The first job that may start now, NULL if none. An instance's later orders wait for its earlier ones, running or not. */
+/* An instance's later orders wait for its earlier ones, running or not; one that asks libvirt nothing only for those that make or
+ * remove what it works on. */
+static bool waits_for(const struct job *job, const struct job *earlier)
+{
+	bool same = job->order.instance != 0 && job->order.instance == earlier->order.instance;
+	return same && (!vm_order_alone(job->order.type) || vm_order_slow(earlier->order.type));
+}
+
+/* The first job that may start now, NULL if none. */
 static struct job *job_pick(struct queue *queue)
 {
 	for (size_t i = 0; i < queue->n_jobs; i++) {
@@ -36,7 +44,7 @@ static struct job *job_pick(struct queue *queue)
 		bool may = !job->running && (!vm_order_slow(job->order.type) || queue->n_slow < QUEUE_SLOW_MAX) &&
 		           (vm_order_alone(job->order.type) || queue->n_asking < QUEUE_WORKERS - 1);
 		for (size_t k = 0; may && k < i; k++)
-			may = job->order.instance == 0 || queue->jobs[k].order.instance != job->order.instance;
+			may = !waits_for(job, &queue->jobs[k]);
 		if (may)
 			return job;
 	}

@@ -2,7 +2,8 @@
 /*
  * Orders wait here for a worker. Rules: orders of one instance are carried out one after the other, in the order of their
  * coming; slow ones (create, destroy, evidence: seconds) never hold more than QUEUE_SLOW_MAX of the workers, so that a
- * suspend or a wake-up always finds one free; and one worker is left to what asks libvirt nothing, which may hang.
+ * suspend or a wake-up always finds one free; and what asks libvirt nothing has a worker left, whatever hangs there, and passes
+ * what its instance waits for.
  */
 #include "wire/order.h"
 

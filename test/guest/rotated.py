@@ -32,7 +32,7 @@ LISTS = layout.RUN / "secrets" / layout.SERVICE
 
 # Asks the service as a client and looks at once, at the first answer of another server than before, whether the token is valid.
 WATCHER = """
-import http.client, pathlib, sys
+import http.client, pathlib, sys, time
 address, path, token = sys.argv[1:]
 def server():
     try:
@@ -46,7 +46,7 @@ def server():
 before = server()
 print("sees", before, flush=True)
 while (now := server()) in (None, before):
-    pass
+    time.sleep(0.01)  # emulated guests have other clients to answer
 print(now, "valid" if token in pathlib.Path(path).read_text() else "refused", flush=True)
 """
 
@@ -168,9 +168,37 @@ def nowhere_below(folder: pathlib.Path, secrets: list[str]) -> None:
                 check(secret.encode() not in content, f"{path} still has what the victim could read")
 
 
-def play(asking: clients.Clients) -> scene.Scene:
-    scene.configured(lambda text: text + SECRETS, scene.ROLES)
-    renewed()
+def take_over_and_watch(victim: int, token: str) -> None:
+    """The fault; back when somebody else answers clients."""
+    argv = network.client_exec(sys.executable, "-c", WATCHER, layout.SERVICE4, str(LISTS / "backend"), token)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watcher:
+        check(watcher.stdout.readline().startswith("sees "), "the client sees a server")
+        FAULTS["tamper"].strike(victim)
+        seen = watcher.stdout.readline().split()
+    check(seen[-1:] == ["refused"], f"at the replacement's first answer the stolen token was refused: {seen}")
+
+
+def story_of(victim: int) -> dict:
+    """Once it is closed. On a busy host others may fall as well, which are none of ours."""
+    def look() -> dict:
+        found = [one["number"] for one in api.incidents() if one["victim"]["number"] == victim and one["verdict"] != "planned"]
+        story = api.incident(min(found)) if found else {}
+        return story if story.get("closed") else {}
+
+    return shell.wait_for(f"the end of the incident of kb-{victim}", look, 300, 0.2)
+
+
+def refused_everywhere(victim: int, had: dict[str, str], password: str) -> None:
+    shell.wait_for(f"the end of guest {victim}", lambda: not (layout.RUN / "guest" / str(victim)).exists(), 120, 0.1)
+    check(f"kb-{victim}" not in "".join(path.read_text() + path.name for path in LISTS.iterdir()), "the victim stands in no list")
+    nowhere_below(layout.RUN, [had["token"], password, had["challenge"], had["private"].splitlines()[2]])
+    nowhere_below(layout.STATE / "ledger", [had["token"], password, had["challenge"]])
+    told = json.loads(shell.run(layout.CLI, "secrets", f"kb-{victim}", "--json"))["secrets"]
+    check({row["kind"] for row in told} == {"token", "password", "ssh-host-key", "ssh-user-key", "key", "address", "mac"}, f"all is listed: {told}")
+    check({row["state"] for row in told} == {"revoked"}, f"as revoked: {told}")
+
+
+def robbed() -> None:
     backend = Backend()
     status = api.wait_whole()
     victim, others = api.active(status)["number"], scene.numbers(status)
@@ -178,38 +206,36 @@ def play(asking: clients.Clients) -> scene.Scene:
     laid_as_it_should(victim, had)
     password = lines("maintenance")[f"kb-{victim}"][2]
     page = subprocess.run(network.client_exec("curl", "-s", f"http://{layout.SERVICE4}/"), stdout=subprocess.PIPE, check=True).stdout
-    check(set(lines("backend")) == {f"kb-{number}" for number in others}, f"all that stand are listed: {lines('backend')}")
-    check(len({words[1] for words in lines("backend").values()}) == len(others), "each with a token of its own")
+    check(set(lines("backend")) >= {f"kb-{number}" for number in others}, f"all that stand are listed: {lines('backend')}")
+    check(len({words[1] for words in lines("backend").values()}) == len(lines("backend")), "each with a token of its own")
     check(backend.lets_in(had["token"]) and not backend.lets_in("0" * 64), "the backend takes the victim's token, and not any")
     check(answers_to(had["challenge"], page), "the victim answers the challenge with the key that was stolen")
-    argv = network.client_exec(sys.executable, "-c", WATCHER, layout.SERVICE4, str(LISTS / "backend"), had["token"])
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watcher:
-        check(watcher.stdout.readline().startswith("sees "), "the client sees a server")
-        played = scene.play(asking, FAULTS["tamper"])
-        seen = watcher.stdout.readline().split()
-    check(played.victim["number"] == victim, "who was robbed is who fell")
-    check(seen[-1:] == ["refused"], f"at the replacement's first answer the stolen token was refused: {seen}")
-    check(not backend.lets_in(had["token"]), "and by the backend")
-    replacement = api.active(played.after)["number"]
+    take_over_and_watch(victim, had["token"])
+    check(not backend.lets_in(had["token"]), "nor does the backend take it")
+    replacement = api.active(api.call("GET", "/v1/status"))["number"]
+    check(replacement != victim, "another one serves")
     has = stolen(replacement)
     laid_as_it_should(replacement, has)
     check(backend.lets_in(has["token"]), "the replacement's own is taken")
     check(not set(had.values()) & set(has.values()), f"it has nothing of what was stolen: {[key for key in had if had[key] == has[key]]}")
     check(crypt(password, has["hash"]) != has["hash"], "the stolen password does not open the replacement")
     check(answers_to(has["challenge"], page) and not answers_to(had["challenge"], page), "nor does the stolen key answer for it")
-    check(f"kb-{victim}" not in "".join(path.read_text() + path.name for path in LISTS.iterdir()), "the victim stands in no list")
-    nowhere_below(layout.RUN, [had["token"], password, had["challenge"], had["private"].splitlines()[2]])
-    nowhere_below(layout.STATE / "ledger", [had["token"], password, had["challenge"]])
-    told = json.loads(shell.run(layout.CLI, "secrets", f"kb-{victim}", "--json"))["secrets"]
-    check({row["kind"] for row in told} == {"token", "password", "ssh-host-key", "ssh-user-key", "key", "address", "mac"}, f"all is listed: {told}")
-    check({row["state"] for row in told} == {"revoked"}, f"as revoked: {told}")
     check({row["state"] for row in api.call("GET", f"/v1/secrets/kb-{replacement}")["secrets"]} == {"valid"}, "the replacement's are valid")
-    steps = played.incident["steps"]
-    revoked = next((step for step in steps if step["step"] == "revoked"), {})
-    print(f"# revoked {revoked.get('ms')} ms, steered {next(s['ms'] for s in steps if s['step'] == 'steered')} ms after the first evidence: "
-          f"{revoked.get('text')}", flush=True)
-    check(f"4 secrets of kb-{victim} are not valid any more" in revoked.get("text", ""), f"the story tells it: {steps}")
+    refused_everywhere(victim, had, password)
+    story = story_of(victim)
+    check(story["verdict"] == "compromised", f"it was seen for what it was: {story['cause']}")
+    told = {step["step"]: step for step in story["steps"]}
+    check(f"4 secrets of kb-{victim} are not valid any more" in told["revoked"]["text"], f"the story tells it: {told['revoked']}")
+    print(f"# revoked {told['revoked']['ms']} ms, steered {told['steered']['ms']} ms after the first evidence", flush=True)
     backend.end()
-    scene.configured(lambda text: text, scene.ROLES)
+
+
+def play(asking: clients.Clients) -> None:
+    scene.configured(lambda text: text + SECRETS, scene.ROLES)
     renewed()
-    return played
+    try:
+        robbed()
+    finally:
+        scene.configured(lambda text: text, scene.ROLES)
+        renewed()
+    asking.wait_good(shell.now_us(), 10)

@@ -160,7 +160,7 @@ static void test_password(void **state unused_arg)
 static void test_ssh_keys(void **state unused_arg)
 {
 	struct conf_instance instance;
-	char path[64], public_half[SSH_PUBLIC_MAX];
+	char path[64], sign[512], public_half[SSH_PUBLIC_MAX];
 	if (system("command -v ssh-keygen > /dev/null") != 0)
 		skip();
 	conf_instance(&vm.conf, 4000000000u, &instance); /* the longest name, so the longest comment that there is */
@@ -176,6 +176,13 @@ static void test_ssh_keys(void **state unused_arg)
 		assert_int_equal(file_write(path, user.private_half, strlen(user.private_half), 0600, NULL), 0);
 		assert_true(says("ssh-keygen -y -f", path, user.given));
 	}
+	/* what is signed with the one half is right by the other */
+	snprintf(sign, sizeof(sign),
+	         "cd %s && echo hello > note && rm -f note.sig && ssh-keygen -q -Y sign -n file -f key note < /dev/null 2> "
+	         "/dev/null && "
+	         "ssh-keygen -Y check-novalidate -n file -s note.sig < note > /dev/null 2>&1",
+	         folder);
+	assert_int_equal(system(sign), 0);
 	text_copy(public_half, sizeof(public_half), "256 SHA256:");
 	struct secret user;
 	assert_int_equal(secret_make(&vm.conf.services[0].secrets[3], &instance, &user, NULL), 0);

@@ -249,7 +249,7 @@ static void undo(const struct create *create)
 	cap_forget(create->vm, number);
 	folder_log_remove(create->vm, number);
 	struct err err = {0};
-	if (folder_remove(create->vm, number, &err) < 0 || valid_lists(create->vm, &err) < 0)
+	if (folder_remove(create->vm, number, &err) < 0 || valid_lists(create->vm, create->service->name, &err) < 0)
 		log_warning("vm.create", "after a failed start: %s", err.text);
 }
 
@@ -275,7 +275,7 @@ static int create_run(struct create *create, struct wire_answer *answer, struct 
 		return r;
 	r = folder_fill(create, err);
 	if (r == 0) /* before it runs: it may use them as soon as it does */
-		r = valid_lists(create->vm, err);
+		r = valid_lists(create->vm, create->service->name, err);
 	if (r == 0)
 		r = guest_start(create, answer, err);
 	if (r < 0) {

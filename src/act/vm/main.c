@@ -221,7 +221,7 @@ static int program_run(const struct conf *conf)
 	program.engine = program.out_fd = -1;
 	struct outbox *outbox = outbox_new();
 	int r = vm_init(&program.vm, conf, outbox, &err);
-	if (r == 0 && valid_lists(&program.vm, &err) < 0) /* whatever we were at when we ended */
+	if (r == 0 && valid_lists(&program.vm, NULL, &err) < 0) /* whatever we were at when we ended */
 		log_error("vm.secrets", "%s", err.text);
 	if (r == 0) {
 		program.queue = queue_new(order_carry, &program);

@@ -135,6 +135,8 @@ static int order_destroy(struct vm *vm, const struct wire_order *order, struct w
 		return err_set(err, -EBUSY, "%s: its process does not end although it was killed", instance.name);
 	session_swept(vm);
 	size_t n;
+	struct folder_record record;
+	bool known = folder_record_read(vm, order->instance, &record, NULL) == 0;
 	bool revoked = valid_revoke(vm, order->instance, &n, NULL) == 0;
 	int r = libvirt_forget(vm, &instance, err);
 	if (r < 0)
@@ -145,7 +147,7 @@ static int order_destroy(struct vm *vm, const struct wire_order *order, struct w
 	folder_log_remove(vm, order->instance);
 	r = folder_remove(vm, order->instance, err);
 	if (r == 0 && !revoked) /* there is room again */
-		r = valid_lists(vm, err);
+		r = valid_lists(vm, known ? record.service : NULL, err);
 	if (r == 0)
 		snprintf(answer->text, sizeof(answer->text), "%s is gone, with all its files", instance.name);
 	return r;

@@ -285,7 +285,7 @@ static int service_lists(const struct vm *vm, struct lists *lists, const uint32_
 	return r;
 }
 
-int valid_lists(struct vm *vm, struct err *err)
+int valid_lists(struct vm *vm, const char *service, struct err *err)
 {
 	uint32_t numbers[FOLDERS_MAX];
 	char dir[VM_PATH_MAX + 16];
@@ -298,6 +298,8 @@ int valid_lists(struct vm *vm, struct err *err)
 	size_t n = folder_list(vm, numbers, countof(numbers));
 	qsort(numbers, n, sizeof(numbers[0]), by_number);
 	for (size_t s = 0; s < vm->conf.n_services; s++) {
+		if (service && strcmp(service, vm->conf.services[s].name) != 0)
+			continue;
 		memset(lists, 0, sizeof(*lists));
 		lists->service = &vm->conf.services[s];
 		snprintf(lists->dir, sizeof(lists->dir), "%s/%s", dir, lists->service->name);
@@ -318,14 +320,16 @@ int valid_lists(struct vm *vm, struct err *err)
 int valid_revoke(struct vm *vm, uint32_t number, size_t *ret_n, struct err *err)
 {
 	char path[VM_PATH_MAX];
+	struct folder_record record;
+	const char *service = folder_record_read(vm, number, &record, NULL) == 0 ? record.service : NULL;
 	folder_path(vm, number, NULL, path);
 	*ret_n = 0;
-	if (access(path, F_OK) < 0)
-		return 0;
+	if (access(path, F_OK) < 0) /* gone, but perhaps not out of a list that could not be written then */
+		return valid_lists(vm, NULL, err);
 	folder_path(vm, number, REVOKED, path);
 	int r = file_write(path, "", 0, 0600, err);
 	if (r == 0)
-		r = valid_lists(vm, err);
+		r = valid_lists(vm, service, err);
 	if (r == 0)
 		*ret_n = count_kept(vm, number);
 	return r;

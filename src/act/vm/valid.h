@@ -21,8 +21,8 @@ int valid_groups(const struct conf_service *service, struct err *err) must_use;
 /* Into the instance's folder; valid from the next valid_lists() on. */
 int valid_keep(const struct vm *vm, uint32_t number, const struct secret *secret, struct err *err) must_use;
 
-/* Makes the lists of all services what the folders say. */
-int valid_lists(struct vm *vm, struct err *err) must_use;
+/* Makes the lists of a service what the folders say; NULL: of all. */
+int valid_lists(struct vm *vm, const char *service, struct err *err) must_use;
 
 /* Nothing of this instance is valid any more, also after a restart; the lists say so when this returns 0. `ret_n`: how many
  * secrets it had. Idempotent; an instance without a folder has none. */

@@ -83,7 +83,7 @@ static void instance_make(uint32_t number, struct secret *secrets)
 		assert_int_equal(valid_keep(&vm, number, &secrets[i], NULL), 0);
 	}
 	assert_int_equal(folder_record_write(&vm, number, &record, NULL), 0);
-	if (valid_lists(&vm, &err) < 0)
+	if (valid_lists(&vm, "sensor", &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -215,11 +215,11 @@ static void test_valid_until_revoked(void **state unused_arg)
 		assert_null(list_read("deploy.kb-3"));
 		assert_true(is_valid("backend", second[0].given) && is_valid("login", second[1].line));
 	}
-	assert_int_equal(valid_lists(&vm, NULL), 0); /* as after a restart */
+	assert_int_equal(valid_lists(&vm, NULL, NULL), 0); /* as after a restart */
 	assert_false(is_valid("backend", first[0].given));
 	assert_int_equal(folder_remove(&vm, 3, NULL), 0);
 	assert_int_equal(folder_remove(&vm, 11, NULL), 0);
-	assert_int_equal(valid_lists(&vm, NULL), 0);
+	assert_int_equal(valid_lists(&vm, NULL, NULL), 0);
 	auto_free char *none = list_read("backend");
 	assert_string_equal(none, ""); /* it is there, and nobody is valid */
 	vm_order_carry(&vm, &revoke, &answer);
@@ -244,7 +244,7 @@ static void test_who_may_read(void **state unused_arg)
 	if (group && geteuid() == 0) {
 		text_copy(vm.conf.services[0].secrets[0].group, CONF_NAME_MAX, group->gr_name);
 		assert_int_equal(valid_groups(&vm.conf.services[0], NULL), 0);
-		assert_int_equal(valid_lists(&vm, NULL), 0);
+		assert_int_equal(valid_lists(&vm, NULL, NULL), 0);
 		assert_int_equal(stat(path, &status), 0);
 		assert_int_equal(status.st_mode & 07777, 0640);
 		assert_int_equal(status.st_gid, 1);
@@ -270,6 +270,8 @@ static void test_one_list_in_the_way(void **state unused_arg)
 	assert_true(valid_revoke(&vm, 5, &n, &err) < 0);
 	assert_non_null(strstr(err.text, "backend: cannot write it"));
 	assert_false(is_valid("login", made[1].line) || is_valid("host", made[2].public_half));
+	assert_int_equal(valid_lists(&vm, "pump", NULL), 0); /* no matter to another service */
+	assert_true(valid_revoke(&vm, 77, &n, NULL) < 0);    /* nobody says that one who is gone is in no list */
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(valid_revoke(&vm, 5, &n, NULL), 0);
 	assert_int_equal(n, 4);

@@ -22,6 +22,7 @@ int cli_status(const struct cli *cli);
 int cli_switch(const struct cli *cli);
 int cli_incidents(const struct cli *cli);
 int cli_evidence(const struct cli *cli);
+int cli_secrets(const struct cli *cli);
 int cli_why(const struct cli *cli);
 int cli_flows(const struct cli *cli);
 int cli_variants(const struct cli *cli);

@@ -30,6 +30,7 @@ static const struct command commands[] = {
         {"switch", "[SERVICE]", 0, 1, "move a service to its standby without a failed request", cli_switch},
         {"incidents", "[N]", 0, 1, "what happened; with a number the story of one", cli_incidents},
         {"evidence", "[N]", 0, 1, "what is kept of fallen guests; with a number of one incident", cli_evidence},
+        {"secrets", "[INSTANCE]", 0, 1, "what guests could read (never a value), and what of it is refused", cli_secrets},
         {"variants", "", 0, 0, "what guests can be made of, and what two of them share", cli_variants},
         {"why", "[SUBJECT]", 0, 1, "why an instance or a variant is judged as it is, and what would change it", cli_why},
         {"flows", "[INSTANCE]", 0, 1, "flows of the instances, and what of them would be unusual", cli_flows},

@@ -200,6 +200,11 @@ static int check_others(const struct check *c)
 	return 0;
 }
 
+static int check_secrets(const struct check *c)
+{
+	return conf_secrets_check(c->tree, c->service, c->err);
+}
+
 static int check_wanted(const struct check *c)
 {
 	unsigned wanted = 0, room = (1u << (32 - c->conf->guests4.prefix)) - 3;
@@ -287,9 +292,9 @@ static int check_vault(const struct check *c)
 
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
-	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_exposure,
-	                                                      check_variants,   check_addresses,     check_clients,
-	                                                      check_outside,    check_others,        check_vault};
+	static int (*const checks[])(const struct check *) = {
+	        check_probe_port, check_probe_numbers, check_exposure, check_variants, check_addresses,
+	        check_clients,    check_outside,       check_others,   check_vault,    check_secrets};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

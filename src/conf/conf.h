@@ -23,8 +23,9 @@
 #define CONF_RESOLVERS_MAX 3
 #define CONF_INSTANCES_MAX 8 /* wanted of one service, all roles together */
 #define CONF_KEYS_MAX 8
-#define CONF_NAME_MAX 32  /* with NUL; [a-z][a-z0-9-]* */
-#define CONF_PATH_MAX 192 /* with NUL */
+#define CONF_SECRETS_MAX 8 /* of one service */
+#define CONF_NAME_MAX 32   /* with NUL; [a-z][a-z0-9-]* */
+#define CONF_PATH_MAX 192  /* with NUL */
 
 struct conf_range4 {
 	struct in_addr address; /* first of the range, network order */
@@ -79,6 +80,26 @@ struct conf_vault {                      /* where a service's data lies, outside
 #define CONF_LADDER_RESTART 2u
 #define CONF_LADDER_REBOOT 4u
 
+enum conf_secret_kind {
+	CONF_SECRET_TOKEN,
+	CONF_SECRET_PASSWORD,
+	CONF_SECRET_SSH_HOST_KEY,
+	CONF_SECRET_SSH_USER_KEY,
+	CONF_SECRET_KIND_MAX_
+};
+
+struct conf_secret { /* of which each instance gets one of its own, freshly made */
+	char name[CONF_NAME_MAX];
+	enum conf_secret_kind kind;
+	char user[CONF_NAME_MAX];      /* password, user key: account in the guest */
+	char path[CONF_PATH_MAX];      /* token: file in the guest */
+	char owner[2 * CONF_NAME_MAX]; /* token: "root", "root:www-data" */
+	uint32_t mode;                 /* token: default 0400 */
+	char group[CONF_NAME_MAX];     /* of this host: who may read which are valid, beside root; "": nobody */
+};
+
+const char *conf_secret_kind_name(enum conf_secret_kind kind);
+
 struct conf_service {
 	char name[CONF_NAME_MAX];
 	bool has_address4, has_address6; /* at least one */
@@ -109,8 +130,10 @@ struct conf_service {
 	struct conf_range4 controllers4[CONF_RANGES_MAX], local4[CONF_RANGES_MAX];
 	struct conf_range6 controllers6[CONF_RANGES_MAX], local6[CONF_RANGES_MAX];
 	size_t n_controllers4, n_controllers6, n_local4, n_local6;
-	uint32_t memory_mib;      /* of one guest; 0 = what the manifest asks for */
-	uint32_t ladder;          /* CONF_LADDER_*: what is tried with whoever failed; default both */
+	uint32_t memory_mib; /* of one guest; 0 = what the manifest asks for */
+	uint32_t ladder;     /* CONF_LADDER_*: what is tried with whoever failed; default both */
+	struct conf_secret secrets[CONF_SECRETS_MAX];
+	size_t n_secrets;
 	uint32_t drain_ms;        /* planned switch: how long old connections may go on; default 5000 */
 	uint32_t max_exposure_ms; /* so long may clients reach one instance; 0 (for ever) or 10 s .. 30 days, default 24 h */
 };

@@ -6,6 +6,10 @@
 #define CONF_RUN_DIR_MAX 60 /* libvirt's sockets are up to 45 bytes below it, and a socket's path ends at 107 */
 
 extern const struct yaml_key conf_keys[];
+extern const struct yaml_key conf_secret_keys[];
 
 /* Fills what depends on other keys, then checks keys against one another. */
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err) must_use;
+
+/* The secrets of one service. */
+int conf_secrets_check(const struct yaml_tree *tree, const struct conf_service *service, struct err *err) must_use;

@@ -318,6 +318,10 @@ static const struct yaml_key service_keys[] = {
 	{.key = "vault", .type = YAML_MAP, .keys = vault_keys, .help = "Where the service's data lies: outside of the guests (virtiofs), which "
 	         "can be replaced then without loss. Without it what a guest has written is gone with it. The images must name the folder "
 	         "that the service writes into."},
+	{.key = "secrets", .type = YAML_NAMED, .keys = conf_secret_keys, YAML_ITEMS(struct conf_service, secrets, n_secrets),
+	 .name_offset = offsetof(struct conf_secret, name), .name_max = CONF_NAME_MAX,
+	 .help = "What each guest is given of its own, freshly made when it is built, each below a name. Those that are valid stand in "
+	         "_RUN/secrets/SERVICE/NAME_; of a guest that falls they are taken out before another one takes its place."},
 	{.key = "probe", .type = YAML_MAP, .keys = probe_keys, .help = "How the service is asked whether it lives."},
 	{.key = NULL},
 };

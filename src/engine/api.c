@@ -37,12 +37,12 @@ struct request {
 	unsigned status;
 };
 
-enum subject { INCIDENTS, CONTAINMENTS, EVIDENCE };
+enum subject { INCIDENTS, CONTAINMENTS, EVIDENCE, SECRETS };
 
 struct question { /* to the ledger's thread */
 	struct request *request;
 	enum subject subject;
-	uint64_t number; /* of an incident; 0: the list */
+	uint64_t number; /* of an incident, of secrets an instance; 0: the list */
 	json_t *answer;
 };
 
@@ -79,6 +79,8 @@ static int question_work(struct ledger *l, void *arg, struct err *err)
 		q->answer = report_containments(l, err);
 	else if (q->subject == EVIDENCE)
 		q->answer = report_evidence(l, state_dir, q->number, err);
+	else if (q->subject == SECRETS)
+		q->answer = report_secrets(l, (uint32_t)q->number, err);
 	else
 		q->answer = q->number ? report_incident(l, state_dir, q->number, err) : report_incidents(l, err);
 	return q->answer ? 0 : err->code;
@@ -183,6 +185,14 @@ static enum MHD_Result get_incidents(struct request *request, const char *rest)
 static enum MHD_Result get_evidence(struct request *request, const char *rest)
 {
 	return get_of_incident(request, EVIDENCE, rest, "evidence is found by its incident's number, as in /v1/evidence/3");
+}
+
+static enum MHD_Result get_secrets(struct request *request, const char *rest)
+{
+	uint32_t instance = rest[0] ? conf_instance_named(rest + 1) : 0;
+	if (rest[0] && !instance)
+		return respond(request->connection, MHD_HTTP_NOT_FOUND, sentence("an instance is named as in /v1/secrets/kb-3"));
+	return ask_ledger(request, SECRETS, instance);
 }
 
 static enum MHD_Result get_containments(struct request *request, const char *rest unused_arg)
@@ -331,7 +341,7 @@ static const struct {
         {"GET", "/v1/evidence", true, get_evidence},    {"POST", "/v1/hold", false, post_hold},
         {"GET", "/v1/snapshots", false, get_snapshots}, {"GET", "/v1/data", true, get_data},
         {"POST", "/v1/backup", false, post_backup},     {"POST", "/v1/restore", false, post_restore},
-        {"POST", "/v1/return", false, post_return},
+        {"POST", "/v1/return", false, post_return},     {"GET", "/v1/secrets", true, get_secrets},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -347,13 +357,12 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	}
 	if (path_known)
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
-	return respond(
-	        request->connection, MHD_HTTP_NOT_FOUND,
-	        sentence(
-	                "there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
-	                "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N, /v1/snapshots, "
-	                "/v1/data, /v1/data/N and POST /v1/switch, /v1/contain, /v1/hold, /v1/release, /v1/backup, "
-	                "/v1/restore, /v1/return"));
+	return respond(request->connection, MHD_HTTP_NOT_FOUND,
+	               sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
+	                        "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N, "
+	                        "/v1/secrets, /v1/secrets/N, /v1/snapshots, "
+	                        "/v1/data, /v1/data/N and POST /v1/switch, /v1/contain, /v1/hold, /v1/release, /v1/backup, "
+	                        "/v1/restore, /v1/return"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -184,6 +184,9 @@ void agents_pulse(struct engine *e); /* ten times a second */
 
 /* record.c: what koboshi-vm kept of fallen guests. */
 void record_notice(struct engine *e, const struct wire_note *note); /* NOTICE_EVIDENCE_* */
+void secrets_told(struct engine *e, const struct wire_note *note);  /* NOTICE_GUEST_SECRET */
+void secrets_made(struct engine *e, uint32_t instance);             /* it was created: what every guest has */
+void secrets_revoked(struct engine *e, uint32_t instance);          /* all of it is refused from now on */
 void record_again(struct engine *e);                                /* the ledger can be written: what it missed */
 
 /* story.c: notes become sentences, in the log and in the ledger. */

@@ -239,6 +239,7 @@ static bool may_say(enum wire_role role, const struct wire_note *note)
 	        [NOTICE_VAULT] = SAYS(WIRE_VAULT),
 	        [NOTICE_SNAPSHOT] = SAYS(WIRE_VAULT),
 	        [NOTICE_CHANGE] = SAYS(WIRE_VAULT),
+	        [NOTICE_GUEST_SECRET] = SAYS(WIRE_VM),
 	};
 	return by_notice[note->type] & SAYS(role);
 }
@@ -288,6 +289,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		record_notice(e, note);
 	} else if (role == WIRE_VAULT) {
 		vault_notice(e, note);
+	} else if (note->type == NOTICE_GUEST_SECRET) {
+		secrets_told(e, note);
 	} else if (role == WIRE_SCAN) {
 		files_notice(e, note);
 	} else {

@@ -38,6 +38,9 @@ json_t *report_incidents(struct ledger *l, struct err *err);
 json_t *report_incident(struct ledger *l, const char *state_dir, uint64_t number, struct err *err);
 json_t *report_containments(struct ledger *l, struct err *err);
 
+/* What instances could read: of all (0), or of one. */
+json_t *report_secrets(struct ledger *l, uint32_t instance, struct err *err);
+
 /* The same of evidence, of all incidents (0) or of one, with paths below the state folder: the object, and its list alone. */
 json_t *report_evidence(struct ledger *l, const char *state_dir, uint64_t incident, struct err *err);
 json_t *report_evidence_list(struct ledger *l, const char *state_dir, uint64_t incident, struct err *err);

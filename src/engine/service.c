@@ -16,16 +16,26 @@ static const struct {
 	enum order_type type;
 	enum wire_gate gate;
 } orders[PLAN_ORDER_MAX_] = {
-        [PLAN_DO_TAP_ADD] = {ORDER_NET_TAP_ADD, WIRE_GATE_NONE}, [PLAN_DO_TAP_DEL] = {ORDER_NET_TAP_DEL, WIRE_GATE_NONE},
-        [PLAN_DO_FENCE] = {ORDER_NET_GATE, WIRE_GATE_FENCED},    [PLAN_DO_OPEN] = {ORDER_NET_GATE, WIRE_GATE_OPEN},
-        [PLAN_DO_LOCK] = {ORDER_NET_GATE, WIRE_GATE_QUARANTINE}, [PLAN_DO_STEER] = {ORDER_NET_STEER, WIRE_GATE_NONE},
-        [PLAN_DO_CUT] = {ORDER_NET_CUT, WIRE_GATE_NONE},         [PLAN_DO_FLOWS] = {ORDER_NET_FLOWS, WIRE_GATE_NONE},
-        [PLAN_DO_CREATE] = {ORDER_VM_CREATE, WIRE_GATE_NONE},    [PLAN_DO_UNCAP] = {ORDER_VM_UNCAP, WIRE_GATE_NONE},
-        [PLAN_DO_SUSPEND] = {ORDER_VM_SUSPEND, WIRE_GATE_NONE},  [PLAN_DO_RESUME] = {ORDER_VM_RESUME, WIRE_GATE_NONE},
-        [PLAN_DO_LINK_DOWN] = {ORDER_VM_LINK, WIRE_GATE_NONE},   [PLAN_DO_RECORD] = {ORDER_VM_EVIDENCE, WIRE_GATE_NONE},
-        [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},  [PLAN_DO_ROLLBACK] = {ORDER_VAULT_ROLLBACK, WIRE_GATE_NONE},
-        [PLAN_DO_RESET] = {ORDER_VM_RESET, WIRE_GATE_NONE},      [PLAN_DO_CAP] = {ORDER_VM_CAP, WIRE_GATE_NONE},
+        [PLAN_DO_TAP_ADD] = {ORDER_NET_TAP_ADD, WIRE_GATE_NONE},
+        [PLAN_DO_TAP_DEL] = {ORDER_NET_TAP_DEL, WIRE_GATE_NONE},
+        [PLAN_DO_FENCE] = {ORDER_NET_GATE, WIRE_GATE_FENCED},
+        [PLAN_DO_OPEN] = {ORDER_NET_GATE, WIRE_GATE_OPEN},
+        [PLAN_DO_LOCK] = {ORDER_NET_GATE, WIRE_GATE_QUARANTINE},
+        [PLAN_DO_STEER] = {ORDER_NET_STEER, WIRE_GATE_NONE},
+        [PLAN_DO_CUT] = {ORDER_NET_CUT, WIRE_GATE_NONE},
+        [PLAN_DO_FLOWS] = {ORDER_NET_FLOWS, WIRE_GATE_NONE},
+        [PLAN_DO_CREATE] = {ORDER_VM_CREATE, WIRE_GATE_NONE},
+        [PLAN_DO_UNCAP] = {ORDER_VM_UNCAP, WIRE_GATE_NONE},
+        [PLAN_DO_SUSPEND] = {ORDER_VM_SUSPEND, WIRE_GATE_NONE},
+        [PLAN_DO_RESUME] = {ORDER_VM_RESUME, WIRE_GATE_NONE},
+        [PLAN_DO_LINK_DOWN] = {ORDER_VM_LINK, WIRE_GATE_NONE},
+        [PLAN_DO_RECORD] = {ORDER_VM_EVIDENCE, WIRE_GATE_NONE},
+        [PLAN_DO_DESTROY] = {ORDER_VM_DESTROY, WIRE_GATE_NONE},
+        [PLAN_DO_ROLLBACK] = {ORDER_VAULT_ROLLBACK, WIRE_GATE_NONE},
+        [PLAN_DO_RESET] = {ORDER_VM_RESET, WIRE_GATE_NONE},
+        [PLAN_DO_CAP] = {ORDER_VM_CAP, WIRE_GATE_NONE},
         /* PLAN_DO_RESTART goes to the guest's agent: agents.c */
+        [PLAN_DO_REVOKE] = {ORDER_VM_REVOKE, WIRE_GATE_NONE},
 };
 
 static int64_t us(uint32_t ms)
@@ -60,6 +70,7 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	                  .back_us = 600000000,
 	                  .rollback = s->conf->vault.path[0] && s->conf->vault.on_compromise == CONF_COMPROMISE_ROLLBACK,
 	                  .evidence = e->conf.evidence_bytes > 0,
+	                  .secrets = s->conf->n_secrets > 0,
 	                  .brake_falls = e->conf.brake_falls,
 	                  .brake_within_us = us(e->conf.brake_within_ms),
 	                  .brake_pause_us = us(e->conf.brake_pause_ms),
@@ -223,8 +234,13 @@ void service_answer(struct engine_service *s, const struct hands_cookie *cookie,
 	else if (order->type == ORDER_VM_CREATE && i) {
 		memcpy(i->key, answer->key, sizeof(i->key));
 		i->has_key = true;
+		secrets_made(s->engine, order->instance);
 	}
-	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE || order->type == ORDER_VAULT_ROLLBACK) && i)
+	if (answer->status == 0 && (order->type == ORDER_VM_REVOKE || order->type == ORDER_VM_DESTROY))
+		secrets_revoked(s->engine, order->instance);
+	if ((answer->status < 0 || order->type == ORDER_VM_EVIDENCE || order->type == ORDER_VM_REVOKE ||
+	     order->type == ORDER_VAULT_ROLLBACK) &&
+	    i)
 		text_copy(i->detail, sizeof(i->detail), answer->text);
 	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {cookie->ticket, answer->status}};
 	service_step(s, &event);

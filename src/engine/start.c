@@ -325,6 +325,7 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	        .exposed = row && row->exposed_us,
 	        .outdated = vm && vm->outdated,
 	        .bygone = row && is_bygone(row),
+	        .revoked = vm && vm->revoked,
 	};
 	if (seen->exposed) /* a clock that was set back since makes nobody younger than new */
 		seen->exposed_us = clock_monotonic_us() - at_least_0(clock_real_us() - row->exposed_us);

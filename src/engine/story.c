@@ -151,6 +151,9 @@ static void kept(const struct engine_service *s, const struct plan_note *n, cons
 		snprintf(t, size, "evidence is kept and hashed, of %s", detail);
 	else if (n->step == PLAN_STEP_ROLLED_BACK)
 		snprintf(t, size, "what %s wrote is undone: %s", w->instance, detail);
+	else if (n->step == PLAN_STEP_REVOKED)
+		snprintf(t, size, "what %s could read is refused from now on: %s", w->instance,
+		         n->order == PLAN_DO_DESTROY ? "it is gone with all its files" : detail);
 	else
 		snprintf(t, size, "the data is as %s left it: %s", w->instance, detail);
 }
@@ -209,6 +212,7 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_RECORDED:
 	case PLAN_STEP_ROLLED_BACK:
 	case PLAN_STEP_NOT_ROLLED_BACK:
+	case PLAN_STEP_REVOKED:
 		kept(s, n, &w, t, size);
 		break;
 	case PLAN_STEP_SUSPECTED:

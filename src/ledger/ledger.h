@@ -174,6 +174,23 @@ typedef int ledger_evidence_fn(void *arg, const struct ledger_evidence *row);
 int ledger_evidence_each(struct ledger *l, uint64_t incident, unsigned limit, ledger_evidence_fn *fn, void *arg,
                          struct err *err) must_use;
 
+struct ledger_secret { /* of an instance; no value, only what and where it was */
+	uint32_t instance;
+	char kind[16], name[32];
+	char place[192];    /* file or account in the guest */
+	int64_t made_us;    /* real, like the other */
+	int64_t revoked_us; /* since when it is refused; 0: it is valid */
+};
+/* Inserts; replaces the row of the same instance, kind and name. */
+int ledger_secret_put(struct ledger *l, const struct ledger_secret *row, struct err *err) must_use;
+/* All of this instance are refused: what is marked already keeps its time. Of such the newest LEDGER_SECRETS_KEPT rows stay. */
+#define LEDGER_SECRETS_KEPT 2000
+int ledger_secret_revoked(struct ledger *l, uint32_t instance, int64_t revoked_us, struct err *err) must_use;
+/* At most `limit` of this instance, or of all (0), the newest instance first. */
+typedef int ledger_secret_fn(void *arg, const struct ledger_secret *row);
+int ledger_secret_each(struct ledger *l, uint32_t instance, unsigned limit, ledger_secret_fn *fn, void *arg,
+                       struct err *err) must_use;
+
 /* Several puts as one commit: all or nothing, one fsync. begin/commit do not nest; rollback on any failure between (a commit
  * after a failed put rolls back and returns -ECANCELED). Rollback without begin does nothing. */
 int ledger_begin(struct ledger *l, struct err *err) must_use;

@@ -52,6 +52,11 @@ static const char *const scripts[] = {
         " tried INTEGER NOT NULL CHECK (tried >= 0), worked INTEGER NOT NULL CHECK (worked BETWEEN 0 AND tried),"
         " last INTEGER NOT NULL, passed INTEGER NOT NULL, changed_us INTEGER NOT NULL,"
         " PRIMARY KEY (service, finding, rung)) STRICT, WITHOUT ROWID;",
+        /* 6 */
+        ("CREATE TABLE secret (number INTEGER PRIMARY KEY, instance INTEGER NOT NULL CHECK (instance > 0), kind TEXT NOT NULL,"
+         " name TEXT NOT NULL, place TEXT NOT NULL, made_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL,"
+         " UNIQUE (instance, kind, name)) STRICT;"
+         "CREATE INDEX secret_revoked ON secret (revoked_us, number);"),
 };
 #define VERSION ((int)countof(scripts))
 

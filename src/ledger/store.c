@@ -15,6 +15,7 @@
 	" opened_us, closed_us, first_evidence_us, verdict_us, steered_us, standby_us, spare_us, boot_id, outcome"
 #define CONTAINMENT_COLUMNS "number, subject, reason, who, incident, begun_us, until_us, ended_us, state, proof"
 #define EVIDENCE_COLUMNS "incident, instance, file, bytes, sha256, taken_us, dropped_us"
+#define SECRET_COLUMNS "instance, kind, name, place, made_us, revoked_us"
 #define INTENT_COLUMNS "number, word, service, instance, variant, incident, begun_us, ended_us, status, text"
 
 static const char *const sql[SQL_MAX_] = {
@@ -75,6 +76,12 @@ static const char *const sql[SQL_MAX_] = {
                               " ORDER BY number DESC LIMIT ?2",
         [SQL_EVIDENCE_PRUNE] = "DELETE FROM evidence WHERE number IN (SELECT number FROM evidence"
                                " WHERE dropped_us > 0 ORDER BY number DESC LIMIT -1 OFFSET ?1)",
+        [SQL_SECRET_PUT] = "INSERT OR REPLACE INTO secret (" SECRET_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        [SQL_SECRET_REVOKED] = "UPDATE secret SET revoked_us = ?2 WHERE instance = ?1 AND revoked_us = 0",
+        [SQL_SECRET_EACH] = "SELECT " SECRET_COLUMNS " FROM secret WHERE ?1 = 0 OR instance = ?1"
+                            " ORDER BY instance DESC, number LIMIT ?2",
+        [SQL_SECRET_PRUNE] = "DELETE FROM secret WHERE number IN (SELECT number FROM secret"
+                             " WHERE revoked_us > 0 ORDER BY number DESC LIMIT -1 OFFSET ?1)",
 };
 
 static int unwritable(const struct ledger *l, const char *what, const char *why, struct err *err)

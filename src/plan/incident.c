@@ -72,7 +72,7 @@ void incident_rid(struct plan *p, uint32_t victim)
 {
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
 		if (p->incidents[k].number && p->incidents[k].victim == victim)
-			p->incidents[k].removed = true;
+			p->incidents[k].removed = p->incidents[k].revoked = true;
 }
 
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to)
@@ -148,7 +148,8 @@ static void repair_progress(struct plan_turn *t, struct plan_incident *x)
 	bool idle = true;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		idle = idle && !plan_is_rising(t->p->instances[k].life) && t->p->instances[k].life != PLAN_LIFE_PAUSING;
-	if (!x->spare_us || !x->removed || !idle || plan_count_standby(t->p, true) < t->p->config.standby)
+	bool revoked = x->revoked || !t->p->config.secrets;
+	if (!x->spare_us || !x->removed || !revoked || !idle || plan_count_standby(t->p, true) < t->p->config.standby)
 		return;
 	if (x->spare_us == t->now_us) { /* closed a turn later, so that whoever follows us sees when it was whole */
 		t->p->again = true;

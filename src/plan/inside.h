@@ -112,6 +112,13 @@ void brake_built(struct plan_turn *t);  /* something is being built */
 void brake_time(struct plan_turn *t);
 int64_t brake_deadline(const struct plan *p);
 
+/* revoke.c */
+void revoke_begin(struct plan_turn *t, struct plan_instance *i); /* NULL, done or under way: nothing */
+void revoke_done(struct plan_turn *t, struct plan_instance *i, enum plan_order_type by);
+bool revoke_answer(struct plan_turn *t, uint32_t ticket, int32_t status); /* false: it is another order's */
+void revoke_time(struct plan_turn *t);
+int64_t revoke_deadline(const struct plan *p);
+
 /* world.c */
 void world_enter(struct plan_turn *t, const struct plan_event *event);
 

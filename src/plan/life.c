@@ -47,6 +47,7 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_LINK_DOWN:
 	case PLAN_DO_CAP:
 	case PLAN_DO_RESET:
+	case PLAN_DO_REVOKE:
 	case PLAN_ORDER_MAX_:
 		break;
 	}
@@ -443,6 +444,7 @@ static void recorded(struct plan_turn *t, struct plan_instance *i, int32_t statu
 static void destroyed(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;
+	revoke_done(t, i, PLAN_DO_DESTROY);
 	i->destroyed = true;
 	life_enter(t, i, i->rollback ? PLAN_LIFE_ROLLING : PLAN_LIFE_REMOVING);
 }
@@ -531,6 +533,8 @@ void life_enter(struct plan_turn *t, struct plan_instance *i, enum plan_life lif
 		i->exposed = true;
 		i->exposed_us = t->now_us;
 	}
+	if (plan_is_falling(life) && life < PLAN_LIFE_DESTROYING)
+		revoke_begin(t, i);
 	table[life][LIFE_START](t, i, 0);
 }
 

@@ -18,12 +18,13 @@ NAME_FUNCTION(plan_verdict_name, enum plan_verdict, PLAN_VERDICT_MAX_, [PLAN_UNK
 NAME_FUNCTION(
         plan_phase_name, enum plan_phase,
         PLAN_PHASE_MAX_, [PLAN_ABSORB] = "absorb", [PLAN_RECOVER] = "recover", [PLAN_ADAPT] = "adapt", [PLAN_CLOSED] = "closed")
-NAME_FUNCTION(plan_order_name, enum plan_order_type, PLAN_ORDER_MAX_, [PLAN_DO_TAP_ADD] = "tap-add",
-              [PLAN_DO_TAP_DEL] = "tap-del", [PLAN_DO_FENCE] = "fence", [PLAN_DO_OPEN] = "open", [PLAN_DO_LOCK] = "lock",
-              [PLAN_DO_STEER] = "steer", [PLAN_DO_CUT] = "cut", [PLAN_DO_FLOWS] = "flows", [PLAN_DO_CREATE] = "create",
-              [PLAN_DO_UNCAP] = "uncap", [PLAN_DO_SUSPEND] = "suspend", [PLAN_DO_RESUME] = "resume",
-              [PLAN_DO_LINK_DOWN] = "link-down", [PLAN_DO_RECORD] = "record", [PLAN_DO_DESTROY] = "destroy",
-              [PLAN_DO_CAP] = "cap", [PLAN_DO_RESTART] = "restart", [PLAN_DO_RESET] = "reset", [PLAN_DO_ROLLBACK] = "rollback")
+NAME_FUNCTION(plan_order_name, enum plan_order_type,
+              PLAN_ORDER_MAX_, [PLAN_DO_TAP_ADD] = "tap-add", [PLAN_DO_TAP_DEL] = "tap-del", [PLAN_DO_FENCE] = "fence",
+              [PLAN_DO_OPEN] = "open", [PLAN_DO_LOCK] = "lock", [PLAN_DO_STEER] = "steer", [PLAN_DO_CUT] = "cut",
+              [PLAN_DO_FLOWS] = "flows", [PLAN_DO_CREATE] = "create", [PLAN_DO_UNCAP] = "uncap", [PLAN_DO_SUSPEND] = "suspend",
+              [PLAN_DO_RESUME] = "resume", [PLAN_DO_LINK_DOWN] = "link-down", [PLAN_DO_RECORD] = "record",
+              [PLAN_DO_DESTROY] = "destroy", [PLAN_DO_CAP] = "cap", [PLAN_DO_RESTART] = "restart", [PLAN_DO_RESET] = "reset",
+              [PLAN_DO_ROLLBACK] = "rollback", [PLAN_DO_REVOKE] = "revoke")
 NAME_FUNCTION(plan_rung_name, enum plan_rung, PLAN_RUNG_MAX_, [PLAN_RUNG_NONE] = "none", [PLAN_RUNG_RESTART] = "restart",
               [PLAN_RUNG_REBOOT] = "reboot", [PLAN_RUNG_REBUILD] = "rebuild", [PLAN_RUNG_REPLACE] = "replace")
 NAME_FUNCTION(plan_life_name, enum plan_life,
@@ -37,8 +38,9 @@ NAME_FUNCTION(plan_life_name, enum plan_life,
               [PLAN_LIFE_STEERING] = "steering", [PLAN_LIFE_FENCING] = "fencing", [PLAN_LIFE_UNLINKING] = "unlinking",
               [PLAN_LIFE_FREEZING] = "freezing", [PLAN_LIFE_ROLLING] = "rolling-back", [PLAN_LIFE_TRACING] = "tracing",
               [PLAN_LIFE_RECORDING] = "recording", [PLAN_LIFE_DESTROYING] = "destroying", [PLAN_LIFE_REMOVING] = "removing")
-NAME_FUNCTION(plan_step_name, enum plan_step, PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_DAMPED] = "damped",
-              [PLAN_STEP_STEERED] = "steered", [PLAN_STEP_UNSTEERABLE] = "no-alternative", [PLAN_STEP_FENCED] = "fenced",
+NAME_FUNCTION(plan_step_name, enum plan_step,
+              PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_DAMPED] = "damped", [PLAN_STEP_STEERED] = "steered",
+              [PLAN_STEP_UNSTEERABLE] = "no-alternative", [PLAN_STEP_FENCED] = "fenced", [PLAN_STEP_REVOKED] = "revoked",
               [PLAN_STEP_LINK_DOWN] = "link-down", [PLAN_STEP_FROZEN] = "frozen", [PLAN_STEP_ROLLED_BACK] = "rolled-back",
               [PLAN_STEP_NOT_ROLLED_BACK] = "not-rolled-back", [PLAN_STEP_RECORDED] = "evidence",
               [PLAN_STEP_SUSPECTED] = "suspected", [PLAN_STEP_WAKING] = "waking", [PLAN_STEP_PROVEN] = "proven",

@@ -120,6 +120,7 @@ bool plan_steer(struct plan_turn *t, struct plan_instance *to, uint32_t victim, 
 	struct plan *p = t->p;
 	if (p->steer.ticket || p->steer.retry_us > t->now_us)
 		return false;
+	revoke_begin(t, plan_instance_at(p, victim)); /* nobody takes its place while what it could read is good for anything */
 	p->steer.ticket = plan_issue(t, PLAN_DO_STEER, to->number, victim, to->variant, incident);
 	p->steer.to = to->number;
 	p->steer.victim = victim;
@@ -382,6 +383,8 @@ static void take_answer(struct plan_turn *t, uint32_t ticket, int32_t status)
 			steer_failed(t, status);
 		return;
 	}
+	if (revoke_answer(t, ticket, status))
+		return;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		struct plan_instance *i = &p->instances[k];
 		if (i->number && i->ticket == ticket) {
@@ -416,6 +419,7 @@ static void take_time(struct plan_turn *t)
 	choice_fade(p, t->now_us);
 	take_wear(t);
 	brake_time(t);
+	revoke_time(t);
 	if (p->steer.ticket && p->steer.deadline_us <= t->now_us) {
 		plan_note(t, PLAN_STEP_LATE, p->steer.incident, plan_find(p, p->steer.to),
 		          (struct plan_note){.order = PLAN_DO_STEER});
@@ -530,6 +534,7 @@ int64_t plan_deadline(const struct plan *p)
 	                                                    : p->steer.retry_us ? p->steer.retry_us
 	                                                                        : PLAN_NEVER;
 	deadline_us = steer_us < deadline_us ? steer_us : deadline_us;
+	deadline_us = revoke_deadline(p) < deadline_us ? revoke_deadline(p) : deadline_us;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		if (p->instances[k].number && p->instances[k].deadline_us < deadline_us)
 			deadline_us = p->instances[k].deadline_us;

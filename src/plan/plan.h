@@ -23,7 +23,7 @@
 #define PLAN_VARIANTS_MAX 16
 #define PLAN_COMPONENTS_MAX 2048
 #define PLAN_INCIDENTS_MAX 8
-#define PLAN_ORDERS_MAX 32
+#define PLAN_ORDERS_MAX 48
 #define PLAN_NOTES_MAX 64
 #define PLAN_NEVER INT64_MAX
 
@@ -75,8 +75,9 @@ enum plan_order_type {
 	PLAN_DO_SUSPEND,
 	PLAN_DO_RESUME,
 	PLAN_DO_LINK_DOWN,
-	PLAN_DO_RECORD, /* memory and console evidence */
-	PLAN_DO_DESTROY,
+	PLAN_DO_RECORD,   /* memory and console evidence */
+	PLAN_DO_DESTROY,  /* and revoked, if it was not */
+	PLAN_DO_REVOKE,   /* nothing that it could read is valid any more */
 	PLAN_DO_ROLLBACK, /* the service's data: as it was before the incident's first evidence */
 	PLAN_DO_CAP,      /* what it does stands behind all others, until PLAN_DO_UNCAP */
 	PLAN_DO_RESTART,  /* its agent restarts the service inside */
@@ -182,6 +183,7 @@ enum plan_step {
 	PLAN_STEP_STEERED,     /* service -> instance, away from other */
 	PLAN_STEP_UNSTEERABLE, /* nothing healthy to steer to: instance keeps the address (or, compromised, is cut off) */
 	PLAN_STEP_FENCED,
+	PLAN_STEP_REVOKED, /* what instance could read is refused from now on */
 	PLAN_STEP_LINK_DOWN,
 	PLAN_STEP_FROZEN,
 	PLAN_STEP_ROLLED_BACK,
@@ -258,6 +260,13 @@ struct plan_window {
 	struct plan_weak weak[FINDING_WEAK]; /* by finding, from FINDING_WEAK_FIRST on */
 };
 
+/* Of an instance that falls, beside its life: see revoke.c. */
+struct plan_revoke {
+	uint32_t ticket, attempts; /* ticket 0: none under way */
+	int64_t deadline_us;       /* of the order, or of the next try; 0: none */
+	bool done;
+};
+
 struct plan_instance {
 	uint32_t number; /* 0: free slot */
 	uint32_t variant;
@@ -284,6 +293,7 @@ struct plan_instance {
 	enum finding cause;                 /* of what it fell, then */
 	int64_t mended_us[PLAN_MENDED_MAX]; /* when it last was; 0: not */
 	bool waiting;                       /* retry: the deadline starts the order again */
+	struct plan_revoke revoke;
 };
 
 struct plan_incident {
@@ -296,6 +306,7 @@ struct plan_incident {
 	int64_t verdict_us, steered_us, standby_us, spare_us; /* 0: not yet */
 	uint32_t active_before, active_after;
 	bool removed;     /* victim is gone, or mended */
+	bool revoked;     /* and what it could read is refused */
 	int64_t drain_us; /* planned: when the old flows are cut; PLAN_NEVER none */
 };
 
@@ -318,6 +329,7 @@ struct plan_config {
 	int64_t back_us;      /* of a rollback */
 	bool evidence;        /* take memory and flow evidence of what fell */
 	bool rollback;        /* a takeover costs what was written since, not what was written before */
+	bool secrets;         /* instances have some that others accept: of who falls they are revoked */
 	uint32_t brake_falls; /* at most PLAN_BRAKE_FALLS_MAX; 0: no brake */
 	int64_t brake_within_us, brake_pause_us;
 	int64_t max_exposure_us; /* so long may one instance be in the open before another takes its place; 0: for ever */
@@ -389,6 +401,7 @@ struct plan_sighting {
 	int64_t exposed_us; /* CLOCK_MONOTONIC of now, perhaps before its zero */
 	bool outdated;      /* a new one would be made of another image, or with other settings */
 	bool bygone;        /* its row is of before the host was rebooted */
+	bool revoked;       /* its secrets are: somebody decided that it falls */
 };
 
 struct plan_event {

@@ -82,22 +82,22 @@ static void enter_fallen(struct plan_turn *t, struct plan_instance *i, const str
 
 static void enter_standing(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
 {
-	bool useful = once_useful(s->life) || s->number == target;
+	bool useful = once_useful(s->life) || s->number == target, stands = !i->fenced && !s->revoked;
 	/* It did not fall, the host was rebooted: no guest outlives that, nor does a tap. */
 	bool bygone = s->bygone && s->guest == PLAN_GUEST_ABSENT && s->gate == PLAN_GATE_NONE && s->number != target;
 	if (bygone)
 		life_enter(t, i, PLAN_LIFE_FENCING);
-	else if (useful && s->gate == PLAN_GATE_FENCED)
+	else if (useful && (s->gate == PLAN_GATE_FENCED || s->revoked))
 		seen_fallen(i, FINDING_UNKNOWN);
 	else if (useful && s->guest == PLAN_GUEST_CRASHED)
 		seen_fallen(i, FINDING_PANICKED);
 	else if (useful && (s->guest == PLAN_GUEST_ABSENT || s->gate == PLAN_GATE_NONE))
 		seen_fallen(i, FINDING_GONE);
-	else if (!i->fenced && s->number != target && enter_held(t, i, s))
+	else if (stands && s->number != target && enter_held(t, i, s))
 		return;
-	else if (!i->fenced && s->guest == PLAN_GUEST_RUNNING)
+	else if (stands && s->guest == PLAN_GUEST_RUNNING)
 		enter_running(t, i, s, target);
-	else if (!i->fenced && s->guest == PLAN_GUEST_PAUSED)
+	else if (stands && s->guest == PLAN_GUEST_PAUSED)
 		enter_paused(t, i, s, target);
 	else
 		life_enter(t, i, PLAN_LIFE_FENCING);
@@ -132,6 +132,14 @@ static void enter_one(struct plan_turn *t, struct plan_instance *i, const struct
 		enter_standing(t, i, s, target);
 }
 
+/* It is gone, and with it what koboshi-vm kept of it, unless somebody else took it away: that is asked for once more. */
+static void victim_missed(struct plan_turn *t, struct plan_incident *x)
+{
+	x->removed = x->revoked = true;
+	if (t->p->config.secrets && x->victim && x->verdict != PLAN_HEALTHY)
+		plan_issue(t, PLAN_DO_REVOKE, x->victim, 0, 0, x->number);
+}
+
 void world_enter(struct plan_turn *t, const struct plan_event *event)
 {
 	struct plan *p = t->p;
@@ -149,5 +157,5 @@ void world_enter(struct plan_turn *t, const struct plan_event *event)
 		enter_one(t, &p->instances[k], &event->world.sightings[k], p->target);
 	for (size_t k = 0; k < n; k++)
 		if (!plan_find(p, p->incidents[k].victim))
-			p->incidents[k].removed = true;
+			victim_missed(t, &p->incidents[k]);
 }

@@ -28,6 +28,7 @@ static const struct {
         [ORDER_VAULT_RETURN] = {"vault-return", WIRE_VAULT},
         [ORDER_VM_RESET] = {"vm-reset", WIRE_VM},
         [ORDER_VM_CAP] = {"vm-cap", WIRE_VM},
+        [ORDER_VM_REVOKE] = {"vm-revoke", WIRE_VM},
 };
 
 static const char *name_of(const char *const *names, size_t count, size_t index)
@@ -91,6 +92,7 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_VAULT] = "vault",
 	        [NOTICE_SNAPSHOT] = "snapshot",
 	        [NOTICE_CHANGE] = "change",
+	        [NOTICE_GUEST_SECRET] = "guest-secret",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",

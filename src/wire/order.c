@@ -12,7 +12,7 @@
 
 /* A body with hidden padding would send bytes that nobody wrote. */
 static_assert(sizeof(struct wire_order) == 72 + 80, "no padding");
-static_assert(sizeof(struct wire_observed_instance) == 24 + WIRE_KEY_SIZE, "no padding");
+static_assert(sizeof(struct wire_observed_instance) == 28 + WIRE_KEY_SIZE, "no padding");
 static_assert(sizeof(struct wire_answer) == 16 + WIRE_TEXT_MAX + WIRE_KEY_SIZE + 4 * WIRE_SERVICES_MAX + 8 +
                                                     WIRE_INSTANCES_MAX * sizeof(struct wire_observed_instance),
               "no padding");
@@ -58,6 +58,7 @@ static const unsigned order_needs[ORDER_TYPE_MAX_] = {
         [ORDER_VAULT_RETURN] = NEEDS_NUMBER,
         [ORDER_VM_RESET] = NEEDS_INSTANCE,
         [ORDER_VM_CAP] = NEEDS_INSTANCE,
+        [ORDER_VM_REVOKE] = NEEDS_INSTANCE,
 };
 
 static bool all_zero(const void *bytes, size_t size)
@@ -137,6 +138,8 @@ static const char *observed_wrong(const struct wire_answer *answer, size_t index
 		return "an unknown state of a guest or gate";
 	if (seen->outdated > 1)
 		return "an observed guest that is more than outdated";
+	if (seen->revoked > 1)
+		return "an observed guest whose secrets are more than revoked";
 	for (size_t i = 0; i < index; i++)
 		if (answer->observed[i].instance == seen->instance)
 			return "an instance observed twice";

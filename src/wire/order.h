@@ -54,14 +54,15 @@ enum order_type {
 	ORDER_VM_EVIDENCE, /* instance, incident, closed_below: flows (which net left there), console and memory image, bounded in
 	                      size and time, hashed -> NOTICE_EVIDENCE_TAKEN for each file, before the answer; of closed
 	                      incidents the oldest evidence goes when there is no room -> NOTICE_EVIDENCE_DROPPED */
-	ORDER_VM_DESTROY,  /* instance: guest, seed, keys gone. Idempotent; slow (1-2 s) */
+	ORDER_VM_DESTROY,  /* instance: revoked; guest, seed, keys gone. Idempotent; slow (1-2 s) */
 	ORDER_VM_CHANNEL,  /* instance: connect to its agent's port -> NOTICE_GUEST_CHANNEL, before the answer */
 	/* net again */
 	ORDER_NET_CONTAIN, /* contain, flag: keep this from the services (1), or no more (0). Idempotent */
 	/* vm again */
-	ORDER_VM_RESET, /* instance: it boots anew, from the same image and seed, capped as a new one; its agent's channel gets
-	                   another key */
-	ORDER_VM_CAP,   /* instance: as while it boots, until ORDER_VM_UNCAP */
+	ORDER_VM_RESET,  /* instance: it boots anew, from the same image and seed, capped as a new one; its agent's channel gets
+	                    another key */
+	ORDER_VM_CAP,    /* instance: as while it boots, until ORDER_VM_UNCAP */
+	ORDER_VM_REVOKE, /* instance: nothing that it could read is valid any more. Idempotent; asks libvirt nothing */
 	/* vault; all of them name a service that has one, and take as long as its data is large */
 	ORDER_VAULT_BACKUP,   /* a snapshot now -> NOTICE_SNAPSHOT, before the answer */
 	ORDER_VAULT_ROLLBACK, /* incident, before_us: the data as in the last good snapshot that ended before; snapshots since are
@@ -117,6 +118,8 @@ enum wire_notice {
 	NOTICE_FILE_COUNTS,      /* scan: `files`, at most once a second */
 	NOTICE_EVIDENCE_TAKEN,   /* vm: a file of evidence about the instance is complete: `evidence`, its name in `text` */
 	NOTICE_EVIDENCE_DROPPED, /* vm: there is no evidence of the incident `evidence.incident` any more, nor of any before it */
+	NOTICE_GUEST_SECRET,     /* vm, before the answer to its create: a secret that the instance was given; `text` is
+	                            "KIND NAME PLACE", never its value */
 	NOTICE_VAULT,    /* vault: `text` says what is wrong with that of `service`; "": nothing. Behind each READY, and then
 	                    all that it has follows; what was told of it before counts no more */
 	NOTICE_SNAPSHOT, /* vault: `snapshot` of `service`, new or changed */
@@ -187,6 +190,7 @@ struct wire_observed_instance {
 	uint32_t guest;             /* enum wire_guest; vm only */
 	uint32_t gate;              /* enum wire_gate; net only */
 	uint32_t outdated;          /* vm only: 1: made of another image, or with other settings, than a new one would be */
+	uint32_t revoked;           /* vm only: 1: its secrets are not valid any more */
 	uint8_t key[WIRE_KEY_SIZE]; /* challenge key; vm only */
 };
 

@@ -166,6 +166,22 @@ talk() {
 	[ "$output" = "koboshi: '../status' is not an incident's number; 'koboshi incidents' lists them" ]
 }
 
+@test "secrets: of all instances, of one, of none" {
+	talk
+	run "$KOBOSHI" secrets
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/secrets.txt" - <<<"$output"
+	run "$KOBOSHI" secrets kb-5
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/secrets-kb-5.txt" - <<<"$output"
+	run "$KOBOSHI" secrets kb-9
+	[ "$status" -eq 0 ]
+	[ "$output" = "nothing is known of what kb-9 could read" ]
+	run "$KOBOSHI" secrets ../status
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: '../status' is not an instance's name; 'koboshi status' lists them" ]
+}
+
 @test "variants: components, suspicion, overlap" {
 	talk
 	run "$KOBOSHI" variants

@@ -27,12 +27,12 @@ import time
 ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
 NET, VM, HOST, DECOY, SCAN, VAULT = 2, 3, 4, 5, 6, 7
 READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT, GUEST_CHANNEL = 1, 6, 8, 9, 10, 13, 14, 15, 16
-FILE_BAD, FILE_UNKNOWN, FILE_SKIPPED, FILE_TROUBLE, FILE_COUNTS, EVIDENCE_TAKEN, EVIDENCE_DROPPED = range(17, 24)
-VAULT_STATE, SNAPSHOT, CHANGE = range(24, 27)
+FILE_BAD, FILE_UNKNOWN, FILE_SKIPPED, FILE_TROUBLE, FILE_COUNTS, EVIDENCE_TAKEN, EVIDENCE_DROPPED, GUEST_SECRET = range(17, 25)
+VAULT_STATE, SNAPSHOT, CHANGE = range(25, 28)
 GOOD, SUSPECT, FORGOTTEN = range(3)
 WAS_CHANGED, WAS_ADDED, WAS_REMOVED, WAS_RETURNED = range(4)
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
- DESTROY, CHANNEL, CONTAIN, RESET, CAP, BACKUP, ROLLBACK, RESTORE, RETURN) = range(1, 24)
+ DESTROY, CHANNEL, CONTAIN, RESET, CAP, REVOKE, BACKUP, ROLLBACK, RESTORE, RETURN) = range(1, 25)
 CONTAIN_SOURCE, CONTAIN_FLOW, CONTAIN_PORT, CONTAIN_LIMIT = range(4)
 NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
 ABSENT, RUNNING, PAUSED = range(3)
@@ -93,7 +93,7 @@ class Guest:
     ahead_s = 0  # of all clocks in the guests
 
     def __init__(self, number, variant):
-        self.number, self.variant, self.state, self.outdated = number, variant, RUNNING, 0
+        self.number, self.variant, self.state, self.outdated, self.revoked = number, variant, RUNNING, 0, 0
         self.key, self.agent_key, self.page = os.urandom(KEY_SIZE), os.urandom(KEY_SIZE), PAGE
         self.alive, self.broken = True, False
         self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
@@ -243,7 +243,7 @@ def taken(incident, instance, file, bytes_):
 
 def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):
     body = struct.pack("=QiI", order_id, status, 10) + text_field(text) + key + struct.pack("=4I", *target)
-    body += struct.pack("=I", len(observed)) + b"".join(observed).ljust(OBSERVED_MAX * (24 + KEY_SIZE), b"\0") + bytes(4)
+    body += struct.pack("=I", len(observed)) + b"".join(observed).ljust(OBSERVED_MAX * (28 + KEY_SIZE), b"\0") + bytes(4)
     return packet(ANSWER, body)
 
 
@@ -292,10 +292,11 @@ class World:
                 return answer(order.id, *self.refused.pop(order.type))
             guest = self.guests.get(order.instance)
             if order.type == NET_OBSERVE:
-                seen = [struct.pack("=6I32x", n, 0xffffffff, 0xffffffff, 0, gate, 0) for n, gate in self.gates.items()]
+                seen = [struct.pack("=7I32x", n, 0xffffffff, 0xffffffff, 0, gate, 0, 0) for n, gate in self.gates.items()]
                 return answer(order.id, target=(self.target, 0, 0, 0), observed=seen)
             if order.type == VM_OBSERVE:
-                seen = [struct.pack("=6I", g.number, 0, g.variant, g.state, 0, g.outdated) + g.key for g in self.guests.values()]
+                seen = [struct.pack("=7I", g.number, 0, g.variant, g.state, 0, g.outdated, g.revoked) + g.key
+                        for g in self.guests.values()]
                 return answer(order.id, observed=seen)
             if order.type == TAP_ADD:
                 self.gates.setdefault(order.instance, QUARANTINE)
@@ -318,6 +319,10 @@ class World:
                 return answer(order.id, key=guest.key)
             elif order.type in (SUSPEND, RESUME) and guest:
                 guest.state = PAUSED if order.type == SUSPEND else RUNNING
+            elif order.type == REVOKE:
+                if guest:
+                    guest.revoked = 1
+                return answer(order.id, text=f"2 secrets of kb-{order.instance} are not valid any more")
             elif order.type == CHANNEL and (self.deaf or not guest):
                 return answer(order.id, -111, "there is no port")
             elif order.type == RESET and guest:

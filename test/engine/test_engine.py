@@ -28,9 +28,10 @@ from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, F
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 from kills_test import KillTests
 from ledger_test import LedgerTests
+from secrets_test import SecretsTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, VaultTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, SecretsTests, VaultTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

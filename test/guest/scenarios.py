@@ -15,6 +15,7 @@ import time
 import traceback
 from typing import Any, Callable
 
+import rotated
 from koboshi_lab import api, clients, footprint, guest, layout, network, scene, senses, shell, soak
 from koboshi_lab.faults import FAULTS, PLANNED
 
@@ -158,6 +159,11 @@ def tamper(asking: clients.Clients) -> None:
     played = scene.play(asking, FAULTS["tamper"])
     fell(played, ("compromised",))
     evidence_kept(api.incident(played.incident["number"]), played.victim["number"])
+
+
+@test
+def what_a_victim_could_read_is_refused_when_another_answers(asking: clients.Clients) -> None:
+    rotated.play(asking)
 
 
 @test

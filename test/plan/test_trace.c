@@ -77,6 +77,8 @@ static void config(struct sim *s, const char *key, const char *value)
 		s->config.ladder = PLAN_LADDER_ALL;
 	else if (strcmp(key, "incurable") == 0)
 		s->incurable = 1;
+	else if (strcmp(key, "secrets") == 0)
+		s->config.secrets = number > 0;
 	else if (strcmp(key, "max-exposure") == 0)
 		s->config.max_exposure_us = s->plan.config.max_exposure_us = number * 1000000ll;
 	else

@@ -58,10 +58,20 @@ static bool fence_under_way(const struct sim *s, uint32_t number)
 	return false;
 }
 
+static void check_revoked_before(struct sim *s, const struct plan_order *order)
+{
+	const struct plan_instance *victim = instance(s, order->victim);
+	bool mended = victim && victim->rung != PLAN_RUNG_NONE;
+	if (s->config.secrets && order->victim && !mended && !s->guests[order->victim].revoke_ordered)
+		sim_fail(s, "rule 11: kb-%u takes the place of kb-%u, whose secrets are still good", order->instance,
+		         order->victim);
+}
+
 static void check_steer(struct sim *s, const struct plan_order *order)
 {
 	const struct sim_guest *victim = &s->guests[order->victim];
 	s->n_steers++;
+	check_revoked_before(s, order);
 	if (s->plan.blind)
 		sim_fail(s, "rule 4: steers while blind");
 	if (s->guests[order->instance].condemned)
@@ -73,19 +83,24 @@ static void check_steer(struct sim *s, const struct plan_order *order)
 		sim_fail(s, "rule 2: steers away from kb-%u without cutting it off", s->target);
 }
 
+/* No life waits for it. */
+static bool is_beside(enum plan_order_type type)
+{
+	return type == PLAN_DO_CUT || type == PLAN_DO_CAP || type == PLAN_DO_REVOKE;
+}
+
 static void check_one_at_a_time(struct sim *s, const struct plan_order *order)
 {
 	const struct plan_instance *i = instance(s, order->instance);
 	if (i && i->life >= PLAN_LIFE_STEERING && i->life <= PLAN_LIFE_UNLINKING)
 		s->guests[order->instance].fell_flight = s->last_flight;
-	if (order->type == PLAN_DO_CUT || order->type == PLAN_DO_CAP ||
-	    (i && i->life >= PLAN_LIFE_STEERING && i->life <= PLAN_LIFE_UNLINKING))
+	if (is_beside(order->type) || (i && i->life >= PLAN_LIFE_STEERING && i->life <= PLAN_LIFE_UNLINKING))
 		return; /* who falls is cut off whatever is under way */
 	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
 		const struct sim_flight *f = &s->flights[k];
 		bool steer = order->type == PLAN_DO_STEER, other = f->order.type == PLAN_DO_STEER;
-		if (f->used && f->kept && !f->late && f->fate != SIM_LOST && f->order.type != PLAN_DO_CUT &&
-		    f->order.type != PLAN_DO_CAP && s->hand_up[f->hand] && !s->hand_hung[f->hand] && steer == other &&
+		if (f->used && f->kept && !f->late && f->fate != SIM_LOST && !is_beside(f->order.type) && s->hand_up[f->hand] &&
+		    !s->hand_hung[f->hand] && steer == other &&
 		    (steer || (f->order.instance == order->instance && f->id > s->guests[order->instance].fell_flight)))
 			sim_fail(s, "rule 8: %s kb-%u while %s is under way", plan_order_name(order->type), order->instance,
 			         plan_order_name(f->order.type));
@@ -95,6 +110,8 @@ static void check_one_at_a_time(struct sim *s, const struct plan_order *order)
 void check_order(struct sim *s, const struct plan_order *order)
 {
 	check_one_at_a_time(s, order);
+	if (order->type == PLAN_DO_REVOKE)
+		sim_guest(s, order->instance)->revoke_ordered = true;
 	if (order->type == PLAN_DO_STEER)
 		check_steer(s, order);
 	if (order->type == PLAN_DO_RESUME && s->guests[order->instance].condemned)
@@ -105,6 +122,14 @@ void check_order(struct sim *s, const struct plan_order *order)
 		sim_fail(s, "rule 7: %s kb-%u although nothing can be recorded", plan_order_name(order->type), order->instance);
 }
 
+static bool orders_revoke(const struct sim *s, uint32_t number)
+{
+	for (size_t k = 0; k < s->update.n_orders; k++)
+		if (s->update.orders[k].type == PLAN_DO_REVOKE && s->update.orders[k].instance == number)
+			return true;
+	return false;
+}
+
 static void check_verdict(struct sim *s, const struct plan_note *n)
 {
 	struct sim_guest *g = sim_guest(s, n->instance);
@@ -113,7 +138,7 @@ static void check_verdict(struct sim *s, const struct plan_note *n)
 	bool alone = true;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		alone = alone && (s->plan.instances[k].number == n->instance || s->plan.instances[k].life != PLAN_LIFE_READY);
-	if (!g->wronged && g->gate != PLAN_GATE_FENCED && !alone)
+	if (!g->wronged && g->gate != PLAN_GATE_FENCED && !g->revoked && !alone)
 		sim_fail(s, "rule 4: kb-%u falls, to which nothing was done", n->instance);
 	g->wronged = true;
 	if (n->status != PLAN_COMPROMISED)
@@ -123,6 +148,17 @@ static void check_verdict(struct sim *s, const struct plan_note *n)
 	bool cut = g->gate == PLAN_GATE_FENCED || g->gate == PLAN_GATE_NONE || orders_cut(s, n->instance);
 	if (!cut)
 		sim_fail(s, "rule 2: kb-%u is taken over and not cut off", n->instance);
+	if (s->config.secrets && !g->revoke_ordered && !orders_revoke(s, n->instance))
+		sim_fail(s, "rule 11: kb-%u is taken over and what it could read stays good", n->instance);
+}
+
+/* By the world, not by what the plan believes. */
+static void check_close(struct sim *s, const struct plan_note *n)
+{
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && s->config.secrets && !s->guests[n->other].mended; k++)
+		if (s->seen[k].number == n->incident && s->seen[k].verdict != PLAN_HEALTHY && !s->guests[n->other].revoked)
+			sim_fail(s, "rule 11: incident %llu closes and the secrets of kb-%u are still good",
+			         (unsigned long long)n->incident, n->other);
 }
 
 static void check_removed(struct sim *s, const struct plan_note *n)
@@ -143,6 +179,10 @@ void check_update(struct sim *s)
 			sim_guest(s, s->update.notes[k].instance)->gave_up_rollback = true;
 		if (s->update.notes[k].step == PLAN_STEP_CHOSEN)
 			check_choice(s, &s->update.notes[k]);
+		if (s->update.notes[k].step == PLAN_STEP_CLOSED)
+			check_close(s, &s->update.notes[k]);
+		if (s->update.notes[k].step == PLAN_STEP_DETECTED || s->update.notes[k].step == PLAN_STEP_MENDED)
+			sim_guest(s, s->update.notes[k].instance)->mended = s->update.notes[k].step == PLAN_STEP_MENDED;
 		if (s->update.notes[k].step == PLAN_STEP_DETECTED)
 			check_verdict(s, &s->update.notes[k]);
 		if (s->update.notes[k].step == PLAN_STEP_REMOVED)
@@ -254,6 +294,7 @@ static const char *unsettled_instance(const struct sim *s, uint32_t n)
 	if (!i)
 		return g->state != PLAN_GUEST_ABSENT                ? "a guest is left over"
 		       : g->gate != PLAN_GATE_NONE                  ? "a tap is left over"
+		       : g->created && !g->revoked                  ? "secrets of one that is gone are still good"
 		       : row->there && !row->ended && !s->rows_lost ? "a row is left open"
 		                                                    : NULL;
 	if (i->life != PLAN_LIFE_READY && i->life != PLAN_LIFE_PAUSED)
@@ -266,6 +307,8 @@ static const char *unsettled_instance(const struct sim *s, uint32_t n)
 		return "a guest is not as its life";
 	if (i->life == PLAN_LIFE_READY && !sim_serves(s, n))
 		return "a ready one does not serve";
+	if (s->config.secrets && g->revoked)
+		return "an instance stands whose secrets are refused";
 	if (i->ticket || g->capped || g->gate == PLAN_GATE_FENCED || i->incident)
 		return "an instance is throttled, fenced or still in an incident";
 	return NULL;

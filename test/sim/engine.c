@@ -428,6 +428,7 @@ static size_t sight(struct sim *s, struct plan_sighting *sightings)
 		        .role = has_row ? row->role : PLAN_ROLE_NONE,
 		        .life = has_row ? row->life : PLAN_LIFE_NONE,
 		        .incident = has_row ? row->incident : 0,
+		        .revoked = g->revoked && g->state != PLAN_GUEST_ABSENT,
 		        .exposed = has_row && row->exposed,
 		        .exposed_us = has_row ? row->exposed_us : 0,
 		        .outdated = g->outdated,

@@ -225,6 +225,7 @@ static struct plan_config some_config(struct sim *s)
 	c.quick_us = 1000000;
 	c.evidence = !sim_chance(s, 2000);
 	c.rollback = sim_chance(s, 5000);
+	c.secrets = sim_chance(s, 5000);
 	if (sim_chance(s, 3000)) {
 		c.brake_falls = 2 + sim_random(s, 3);
 		c.brake_within_us = sim_spread(s, 5000000, 30000000);

@@ -111,7 +111,9 @@ struct sim_guest {
 	bool fell, has_key;
 	bool rolled_back;      /* the data is as it was before it fell */
 	bool gave_up_rollback; /* and somebody was told */
-	uint32_t probe_life;   /* 0: not probed */
+	bool revoke_ordered, revoked;
+	bool mended;         /* what befell it last cost it nothing */
+	uint32_t probe_life; /* 0: not probed */
 	bool proving;
 	uint32_t n_probes, fell_flight; /* what was under way when it fell does not count */
 	int64_t busy_until_us;          /* of its queue in the vm actuator */

@@ -131,6 +131,10 @@ int32_t sim_execute(struct sim *s, const struct plan_order *order)
 			sim_notice(s, g->number, VANTAGE_HYPERVISOR, FINDING_GONE, 1000);
 		g->state = PLAN_GUEST_ABSENT;
 		g->capped = false;
+		g->revoked = true;
+		return 0;
+	case PLAN_DO_REVOKE:
+		g->revoked = true;
 		return 0;
 	case PLAN_DO_ROLLBACK:
 		g->rolled_back = true;

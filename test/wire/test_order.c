@@ -199,6 +199,7 @@ CHANGE(answer_no_instance, m->answer.observed[1].instance = 0)
 CHANGE(answer_twice, m->answer.observed[1].instance = 3)
 CHANGE(answer_guest, m->answer.observed[0].guest = WIRE_GUEST_MAX_)
 CHANGE(answer_outdated, m->answer.observed[0].outdated = 2)
+CHANGE(answer_revoked, m->answer.observed[0].revoked = 2)
 CHANGE(answer_gate, m->answer.observed[0].gate = WIRE_GATE_MAX_)
 CHANGE(answer_service, m->answer.observed[0].service = WIRE_SERVICES_MAX)
 CHANGE(answer_variant, m->answer.observed[0].variant = UINT32_MAX - 1)
@@ -336,6 +337,7 @@ static const struct row rows[] = {
         {"answer with a wrong guest", WIRE_ANSWER, answer_guest, "unknown state"},
         {"answer with a wrong gate", WIRE_ANSWER, answer_gate, "unknown state"},
         {"answer that is too outdated", WIRE_ANSWER, answer_outdated, "more than outdated"},
+        {"answer that is too revoked", WIRE_ANSWER, answer_revoked, "more than revoked"},
         {"answer with a wrong service", WIRE_ANSWER, answer_service, "out of range"},
         {"answer with a wrong variant", WIRE_ANSWER, answer_variant, "out of range"},
         {"answer with a spare field", WIRE_ANSWER, answer_zero, "spare field"},

@@ -12,6 +12,7 @@
 #include "act/vm/process.h"
 #include "act/vm/seed.h"
 #include "act/vm/session.h"
+#include "act/vm/valid.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 
@@ -139,13 +140,40 @@ static int vault_ready(struct create *create, struct err *err)
 	return r < 0 ? r : folder_of_root(create->vault, err);
 }
 
+static int secrets_make(const struct create *create, struct secret *secrets, struct err *err)
+{
+	int r = 0;
+	for (size_t i = 0; i < create->service->n_secrets && r == 0; i++) {
+		r = secret_make(&create->service->secrets[i], &create->instance, &secrets[i], err);
+		if (r == 0)
+			r = valid_keep(create->vm, create->order->instance, &secrets[i], err);
+	}
+	return r;
+}
+
+static int seed_make(struct create *create, uint32_t tag, struct err *err)
+{
+	struct secret secrets[CONF_SECRETS_MAX];
+	struct seed seed;
+	size_t size;
+	int r = secrets_make(create, secrets, err);
+	if (r == 0) {
+		seed_write(&create->instance, create->key, tag, create->vault[0] ? create->image->data : NULL, secrets,
+		           create->service->n_secrets, &seed);
+		auto_free uint8_t *disk = seed_disk(&seed, &size);
+		r = file_write(create->seed, disk, size, 0600, err);
+		explicit_bzero(disk, size);
+	}
+	explicit_bzero(secrets, sizeof(secrets));
+	explicit_bzero(&seed, sizeof(seed));
+	return r;
+}
+
 static int folder_fill(struct create *create, struct err *err)
 {
 	const struct vm *vm = create->vm;
 	uint32_t number = create->order->instance, tag;
 	struct folder_record record = {0};
-	struct seed seed;
-	size_t size;
 	if (getrandom(create->key, sizeof(create->key), 0) != sizeof(create->key) ||
 	    getrandom(create->agent_key, sizeof(create->agent_key), 0) != sizeof(create->agent_key) ||
 	    getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
@@ -153,13 +181,11 @@ static int folder_fill(struct create *create, struct err *err)
 	int r = folder_make(vm, number, err);
 	if (r < 0)
 		return r;
-	seed_write(&create->instance, create->key, tag, create->vault[0] ? create->image->data : NULL, &seed);
-	auto_free uint8_t *disk = seed_disk(&seed, &size);
 	folder_path(vm, number, "seed.iso", create->seed);
 	folder_path(vm, number, "console.log", create->console);
 	folder_path(vm, number, "agent.sock", create->agent);
 	folder_path(vm, number, "lab.sock", create->lab);
-	r = file_write(create->seed, disk, size, 0600, err);
+	r = seed_make(create, tag, err);
 	text_copy(record.service, sizeof(record.service), create->service->name);
 	text_copy(record.variant, sizeof(record.variant), create->variant);
 	folder_settings(create->service, create->memory_mib, record.settings, sizeof(record.settings));
@@ -167,6 +193,17 @@ static int folder_fill(struct create *create, struct err *err)
 	memcpy(record.key, create->key, sizeof(record.key));
 	memcpy(record.agent_key, create->agent_key, sizeof(record.agent_key));
 	return r < 0 ? r : folder_record_write(vm, number, &record, err);
+}
+
+/* Names and places, for whoever asks what it could read; no value leaves this process but into the files that are for it. */
+static void secrets_tell(const struct create *create)
+{
+	for (size_t i = 0; i < create->service->n_secrets; i++) {
+		const struct conf_secret *secret = &create->service->secrets[i];
+		char text[WIRE_TEXT_MAX];
+		snprintf(text, sizeof(text), "%s %s %s", conf_secret_kind_name(secret->kind), secret->name, secret_place(secret));
+		outbox_note(create->vm->outbox, NOTICE_GUEST_SECRET, create->order->instance, 0, text);
+	}
 }
 
 static char *recipe_xml(const struct create *create)
@@ -241,7 +278,7 @@ static void undo(const struct create *create)
 	cap_forget(create->vm, number);
 	folder_log_remove(create->vm, number);
 	struct err err = {0};
-	if (folder_remove(create->vm, number, &err) < 0)
+	if (folder_remove(create->vm, number, &err) < 0 || valid_lists(create->vm, create->service->name, &err) < 0)
 		log_warning("vm.create", "after a failed start: %s", err.text);
 }
 
@@ -262,16 +299,21 @@ static int create_run(struct create *create, struct wire_answer *answer, struct 
 	if (r == 0)
 		r = vault_ready(create, err);
 	if (r == 0)
+		r = valid_groups(create->service, err);
+	if (r == 0)
 		r = verify_image(&create->vm->verify, create->image, create->dir, err);
 	if (r < 0)
 		return r;
 	r = folder_fill(create, err);
+	if (r == 0) /* before it runs: it may use them as soon as it does */
+		r = valid_lists(create->vm, create->service->name, err);
 	if (r == 0)
 		r = guest_start(create, answer, err);
 	if (r < 0) {
 		undo(create);
 		return r;
 	}
+	secrets_tell(create);
 	memcpy(answer->key, create->key, sizeof(answer->key));
 	return 0;
 }

@@ -13,9 +13,27 @@
 
 #define RECORD_MAX 640
 
+/* A short sum (FNV-1a) of what the guest is given as secrets; it only has to differ when that does. */
+static uint64_t secrets_sum(const struct conf_service *service)
+{
+	uint64_t sum = 0xcbf29ce484222325u;
+	for (size_t i = 0; i < service->n_secrets; i++) {
+		const struct conf_secret *secret = &service->secrets[i];
+		char text[2 * CONF_PATH_MAX];
+		snprintf(text, sizeof(text), "%s %s %s %s %s %o;", secret->name, conf_secret_kind_name(secret->kind),
+		         secret->user, secret->path, secret->owner, secret->mode);
+		for (const char *at = text; *at; at++)
+			sum = (sum ^ (uint8_t)*at) * 0x100000001b3u;
+	}
+	return sum;
+}
+
 void folder_settings(const struct conf_service *service, uint32_t memory_mib, char *ret_text, size_t size)
 {
-	snprintf(ret_text, size, "memory %u MiB%s%s", memory_mib, service->vault.path[0] ? ", vault " : "", service->vault.path);
+	int length = snprintf(ret_text, size, "memory %u MiB%s%s", memory_mib, service->vault.path[0] ? ", vault " : "",
+	                      service->vault.path);
+	if (service->n_secrets)
+		snprintf(ret_text + length, size - (size_t)length, ", secrets %016llx", (unsigned long long)secrets_sum(service));
 }
 
 void folder_path(const struct vm *vm, uint32_t number, const char *file, char ret_path[static VM_PATH_MAX])
@@ -111,6 +129,30 @@ int folder_record_read(const struct vm *vm, uint32_t number, struct folder_recor
 	return r;
 }
 
+void folder_wipe(int dir, const char *file)
+{
+	struct stat status;
+	static const char zeros[4096];
+	auto_close int fd = openat(dir, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
+		for (off_t left = status.st_size; left > 0;) {
+			ssize_t put = write(fd, zeros, left < (off_t)sizeof(zeros) ? (size_t)left : sizeof(zeros));
+			if (put <= 0)
+				break;
+			left -= put;
+		}
+	if (fd >= 0)
+		fdatasync(fd);
+	unlinkat(dir, file, 0);
+}
+
+/* Not evidence: that is in another folder. What is left of the others is the guest's own and can be long. */
+static bool is_secret(const char *file)
+{
+	return strncmp(file, "secret.", 7) == 0 || strcmp(file, "seed.iso") == 0 || strcmp(file, "key") == 0 ||
+	       strcmp(file, "agent.key") == 0;
+}
+
 int folder_remove(const struct vm *vm, uint32_t number, struct err *err)
 {
 	char path[VM_PATH_MAX];
@@ -121,7 +163,9 @@ int folder_remove(const struct vm *vm, uint32_t number, struct err *err)
 	if (!dir)
 		return err_set(err, -errno, "%s: cannot be opened: %s", path, strerror(errno));
 	for (const struct dirent *entry; (entry = readdir(dir));)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+		if (is_secret(entry->d_name))
+			folder_wipe(dirfd(dir), entry->d_name);
+		else if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	closedir(dir);
 	if (rmdir(path) < 0)

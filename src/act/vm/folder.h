@@ -1,9 +1,9 @@
 #pragma once
 /*
  * What belongs to one instance on disk: <run_dir>/guest/<n>/ with seed.iso, key, agent.key, record, console.log, agent.sock,
- * lab.sock; memory.pipe while its memory is taken as evidence. The record tells a restarted koboshi-vm what the guest is; the
- * domain alone does not know its service, variant and keys. The guest itself is given the challenge key in its seed; agent.key is
- * in nothing that it can read.
+ * lab.sock, secret.* and revoked (valid.h); memory.pipe while its memory is taken as evidence. The record tells a restarted
+ * koboshi-vm what the guest is; the domain alone does not know its service, variant and keys. The guest itself is given the
+ * challenge key in its seed; agent.key is in nothing that it can read.
  */
 #include "act/vm/vm.h"
 
@@ -34,7 +34,10 @@ int folder_agent_key(const struct vm *vm, uint32_t number, uint8_t ret_key[stati
 /* What of the configuration is in a guest for good, in words. */
 void folder_settings(const struct conf_service *service, uint32_t memory_mib, char *ret_text, size_t size);
 
-/* All files and the folder; absent is success. */
+/* Zeros over what is there, then gone. */
+void folder_wipe(int dir, const char *file);
+
+/* All files and the folder, secrets wiped; absent is success. */
 int folder_remove(const struct vm *vm, uint32_t number, struct err *err) must_use;
 
 /* What the embedded libvirt logged about an instance that is gone; nobody else would ever remove it. */

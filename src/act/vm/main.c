@@ -18,6 +18,7 @@
 #include "act/vm/reaper.h"
 #include "act/vm/session.h"
 #include "act/vm/usage.h"
+#include "act/vm/valid.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 #include "wire/link.h"
@@ -220,6 +221,8 @@ static int program_run(const struct conf *conf)
 	program.engine = program.out_fd = -1;
 	struct outbox *outbox = outbox_new();
 	int r = vm_init(&program.vm, conf, outbox, &err);
+	if (r == 0 && valid_lists(&program.vm, NULL, &err) < 0) /* whatever we were at when we ended */
+		log_error("vm.secrets", "%s", err.text);
 	if (r == 0) {
 		program.queue = queue_new(order_carry, &program);
 		r = session_start(&program.vm, &err);

@@ -9,6 +9,7 @@
 #include "act/vm/folder.h"
 #include "act/vm/process.h"
 #include "act/vm/session.h"
+#include "act/vm/valid.h"
 #include "lib/bytes.h"
 #include "lib/log.h"
 
@@ -114,6 +115,15 @@ static int libvirt_forget(struct vm *vm, const struct conf_instance *instance, s
 	return r == -ENOENT ? 0 : r;
 }
 
+static int order_revoke(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
+{
+	size_t n;
+	int r = valid_revoke(vm, order->instance, &n, err);
+	if (r == 0)
+		snprintf(answer->text, sizeof(answer->text), "%zu secrets of kb-%u are not valid any more", n, order->instance);
+	return r;
+}
+
 static int order_destroy(struct vm *vm, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct conf_instance instance;
@@ -124,6 +134,10 @@ static int order_destroy(struct vm *vm, const struct wire_order *order, struct w
 	if (!process_wait(pidfd, DESTROY_WAIT_MS))
 		return err_set(err, -EBUSY, "%s: its process does not end although it was killed", instance.name);
 	session_swept(vm);
+	size_t n;
+	struct folder_record record;
+	bool known = folder_record_read(vm, order->instance, &record, NULL) == 0;
+	bool revoked = valid_revoke(vm, order->instance, &n, NULL) == 0;
 	int r = libvirt_forget(vm, &instance, err);
 	if (r < 0)
 		return r;
@@ -132,6 +146,8 @@ static int order_destroy(struct vm *vm, const struct wire_order *order, struct w
 	cap_forget(vm, order->instance);
 	folder_log_remove(vm, order->instance);
 	r = folder_remove(vm, order->instance, err);
+	if (r == 0 && !revoked) /* there is room again */
+		r = valid_lists(vm, known ? record.service : NULL, err);
 	if (r == 0)
 		snprintf(answer->text, sizeof(answer->text), "%s is gone, with all its files", instance.name);
 	return r;
@@ -160,6 +176,7 @@ static void observed_fill(const struct vm *vm, struct wire_observed_instance *ob
 	if (folder_record_read(vm, observed->instance, &record, NULL) < 0)
 		return;
 	memcpy(observed->key, record.key, WIRE_KEY_SIZE);
+	observed->revoked = valid_is_revoked(vm, observed->instance);
 	for (uint32_t s = 0; s < vm->conf.n_services; s++) {
 		const struct conf_service *service = &vm->conf.services[s];
 		if (strcmp(service->name, record.service) != 0)
@@ -207,6 +224,7 @@ static const struct {
 	order_act *act; /* or, with the guest that must be there: */
 	guest_act *on_guest;
 	bool slow;
+	bool alone; /* asks libvirt nothing */
 } orders[ORDER_TYPE_MAX_] = {
         [ORDER_VM_OBSERVE] = {.act = order_observe},
         [ORDER_VM_CREATE] = {.act = vm_create, .slow = true},
@@ -219,11 +237,17 @@ static const struct {
         [ORDER_VM_CHANNEL] = {.act = vm_channel},
         [ORDER_VM_CAP] = {.act = vm_cap},
         [ORDER_VM_RESET] = {.act = vm_reset},
+        [ORDER_VM_REVOKE] = {.act = order_revoke, .alone = true},
 };
 
 bool vm_order_slow(uint32_t type)
 {
 	return type < ORDER_TYPE_MAX_ && orders[type].slow;
+}
+
+bool vm_order_alone(uint32_t type)
+{
+	return type < ORDER_TYPE_MAX_ && orders[type].alone;
 }
 
 static int order_check(const struct vm *vm, const struct wire_order *order, struct err *err)

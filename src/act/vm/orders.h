@@ -11,6 +11,9 @@ bool vm_order_slow(uint32_t type);
 /* Another guest of ours runs now: what boots must stay within its share. */
 bool vm_others_run(struct vm *vm, const char *name);
 
+/* Asks libvirt nothing, so that nothing can hold it up. */
+bool vm_order_alone(uint32_t type);
+
 /* The other files' orders. `ret_answer->text` says what was done when 0 comes back. */
 int vm_create(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err) must_use;
 int vm_channel(struct vm *vm, const struct wire_order *order, struct wire_answer *ret_answer, struct err *err) must_use;

@@ -21,20 +21,30 @@ struct queue {
 	queue_carry *carry;
 	void *arg;
 	bool stopping;
-	size_t n_slow; /* running */
+	size_t n_slow;   /* running */
+	size_t n_asking; /* running, and libvirt is asked */
 	size_t n_jobs;
 	struct job jobs[WIRE_PENDING_MAX]; /* in the order of their coming; running ones stay in until done */
 	pthread_t workers[QUEUE_WORKERS];
 };
 
-/* The first job that may start now, NULL if none. An instance's later orders wait for its earlier ones, running or not. */
+/* An instance's later orders wait for its earlier ones, running or not; one that asks libvirt nothing only for those that make or
+ * remove what it works on. */
+static bool waits_for(const struct job *job, const struct job *earlier)
+{
+	bool same = job->order.instance != 0 && job->order.instance == earlier->order.instance;
+	return same && (!vm_order_alone(job->order.type) || vm_order_slow(earlier->order.type));
+}
+
+/* The first job that may start now, NULL if none. */
 static struct job *job_pick(struct queue *queue)
 {
 	for (size_t i = 0; i < queue->n_jobs; i++) {
 		struct job *job = &queue->jobs[i];
-		bool may = !job->running && (!vm_order_slow(job->order.type) || queue->n_slow < QUEUE_SLOW_MAX);
+		bool may = !job->running && (!vm_order_slow(job->order.type) || queue->n_slow < QUEUE_SLOW_MAX) &&
+		           (vm_order_alone(job->order.type) || queue->n_asking < QUEUE_WORKERS - 1);
 		for (size_t k = 0; may && k < i; k++)
-			may = job->order.instance == 0 || queue->jobs[k].order.instance != job->order.instance;
+			may = !waits_for(job, &queue->jobs[k]);
 		if (may)
 			return job;
 	}
@@ -65,12 +75,14 @@ static void *worker_run(void *arg)
 		}
 		job->running = true;
 		struct job mine = *job; /* the list moves while we work */
-		bool slow = vm_order_slow(mine.order.type);
+		bool slow = vm_order_slow(mine.order.type), asking = !vm_order_alone(mine.order.type);
 		queue->n_slow += slow;
+		queue->n_asking += asking;
 		pthread_mutex_unlock(&queue->lock);
 		queue->carry(queue->arg, &mine.order, mine.link);
 		pthread_mutex_lock(&queue->lock);
 		queue->n_slow -= slow;
+		queue->n_asking -= asking;
 		job_remove(queue, mine.order.id, mine.link);
 		pthread_cond_broadcast(&queue->changed);
 	}

@@ -2,11 +2,12 @@
 /*
  * Orders wait here for a worker. Rules: orders of one instance are carried out one after the other, in the order of their
  * coming; slow ones (create, destroy, evidence: seconds) never hold more than QUEUE_SLOW_MAX of the workers, so that a
- * suspend or a wake-up always finds one free.
+ * suspend or a wake-up always finds one free; and what asks libvirt nothing has a worker left, whatever hangs there, and passes
+ * what its instance waits for.
  */
 #include "wire/order.h"
 
-#define QUEUE_WORKERS 6
+#define QUEUE_WORKERS 7
 #define QUEUE_SLOW_MAX 4
 
 struct queue;

@@ -1,8 +1,8 @@
 /*
  * The seed is plain cloud-init, so that ordinary cloud images can be variants; Koboshi's own guests read the same files with
  * a few lines of awk (images/README.md lists what these understand: block style, one value a line). Nothing in it comes
- * from outside: addresses and names are computed, the key is random. No account gets a password: a guest is replaced, not logged
- * in to.
+ * from outside: addresses and names are computed, keys are random. No account gets a password unless the configuration asks for
+ * one: a guest is replaced, not logged in to.
  */
 #include "act/vm/seed.h"
 
@@ -48,38 +48,34 @@ static void seed_network(const struct conf_instance *instance, char *to, size_t 
 }
 
 /* No program is run from there, and no device or right comes with a file. */
-static void seed_data(const char *path, char *to, size_t size)
+static void seed_data(struct seed_text *user, const char *path)
 {
-	int length = snprintf(
-	        to, size, "mounts:\n  - [\"" DOMAIN_VAULT "\", \"%s\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n",
-	        path);
-	assert(length > 0 && (size_t)length < size);
+	seed_put(user, "mounts:\n  - [\"" DOMAIN_VAULT "\", \"%s\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n",
+	         path);
 }
 
 void seed_write(const struct conf_instance *instance, const uint8_t key[static WIRE_KEY_SIZE], uint32_t tag, const char *data,
-                struct seed *ret_seed)
+                const struct secret *secrets, size_t n_secrets, struct seed *ret_seed)
 {
 	char hex[2 * WIRE_KEY_SIZE + 1];
+	struct seed_text user = {ret_seed->user_data, sizeof(ret_seed->user_data)};
 	bytes_to_hex(key, WIRE_KEY_SIZE, hex);
 	snprintf(ret_seed->meta_data, sizeof(ret_seed->meta_data), "instance-id: %s-%08x\nlocal-hostname: %s\n", instance->name,
 	         tag, instance->name);
-	snprintf(ret_seed->user_data, sizeof(ret_seed->user_data),
-	         "#cloud-config\n"
-	         "disable_root: true\n"
-	         "ssh_pwauth: false\n"
-	         "users:\n"
-	         "  - name: root\n"
-	         "    lock_passwd: true\n"
+	seed_put(&user, "#cloud-config\n");
+	seed_put_secrets(&user, secrets, n_secrets);
+	seed_put(&user,
 	         "write_files:\n"
 	         "  - path: /etc/koboshi/challenge.key\n"
 	         "    owner: root:root\n"
 	         "    permissions: \"0600\"\n"
 	         "    content: \"%s\"\n",
 	         hex);
-	size_t used = strlen(ret_seed->user_data);
+	seed_put_tokens(&user, secrets, n_secrets);
 	if (data)
-		seed_data(data, ret_seed->user_data + used, sizeof(ret_seed->user_data) - used);
+		seed_data(&user, data);
 	seed_network(instance, ret_seed->network_config, sizeof(ret_seed->network_config));
+	explicit_bzero(hex, sizeof(hex));
 }
 
 uint8_t *seed_disk(const struct seed *seed, size_t *ret_size)

@@ -55,6 +55,7 @@ int vm_init(struct vm *vm, const struct conf *conf, struct outbox *outbox, struc
 	verify_init(&vm->verify);
 	pthread_mutex_init(&vm->evidence_lock, NULL);
 	pthread_mutex_init(&vm->sweep_lock, NULL);
+	pthread_mutex_init(&vm->valid_lock, NULL);
 	return 0;
 }
 
@@ -66,6 +67,7 @@ void vm_done(struct vm *vm)
 	verify_done(&vm->verify);
 	pthread_mutex_destroy(&vm->evidence_lock);
 	pthread_mutex_destroy(&vm->sweep_lock);
+	pthread_mutex_destroy(&vm->valid_lock);
 }
 
 int vm_libvirt_error(struct err *err, const char *what)

@@ -29,6 +29,7 @@ struct vm {
 	struct outbox *outbox;
 	struct verify verify;
 	pthread_mutex_t evidence_lock; /* one evidence at a time: the total bound is checked before writing */
+	pthread_mutex_t valid_lock;    /* the lists of valid secrets are made by one at a time */
 	pthread_mutex_t sweep_lock;    /* see session_swept */
 };
 

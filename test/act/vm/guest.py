@@ -108,10 +108,11 @@ class Engine:
         n = struct.unpack_from("=I", body, 16 + 200 + 32 + 16)[0]
         seen = {}
         for i in range(n):
-            at = 16 + 200 + 32 + 16 + 4 + 56 * i
-            instance, service, variant, guest, _, outdated = struct.unpack_from("=6I", body, at)
+            at = 16 + 200 + 32 + 16 + 4 + 60 * i
+            instance, service, variant, guest, _, outdated, revoked = struct.unpack_from("=7I", body, at)
             assert outdated == 0, "it is of the image that is there"
-            seen[instance] = (service, variant, GUESTS[guest], body[at + 24:at + 56])
+            assert revoked == 0, "nobody asked for that"
+            seen[instance] = (service, variant, GUESTS[guest], body[at + 28:at + 60])
         return seen
 
     def wait_note(self, kind, instance=0, seconds=60):

@@ -28,7 +28,7 @@ static void seed_make(struct seed *seed)
 	uint8_t key[WIRE_KEY_SIZE];
 	memset(key, 0xa5, sizeof(key));
 	instance_make(&instance);
-	seed_write(&instance, key, 0xdeadbeef, NULL, seed);
+	seed_write(&instance, key, 0xdeadbeef, NULL, NULL, 0, seed);
 }
 
 static void test_content(void **state unused_arg)
@@ -62,7 +62,7 @@ static void test_long(void **state unused_arg)
 	char path[192];
 	memset(path, '/', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
-	seed_write(&instance, key, 1, path, &seed);
+	seed_write(&instance, key, 1, path, NULL, 0, &seed);
 	assert_non_null(strstr(seed.user_data, "////\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n"));
 	assert_non_null(strstr(seed.network_config, "fffd\"\n        on-link: true\n"));
 }

@@ -94,17 +94,24 @@ what == "meta-data" {
 }
 
 # --- user-data
+BEGIN { list_at = -1 }
 function item_end() {
 	if (path ~ /^\// && path !~ /\.\.(\/|$)/) {
 		if (mode !~ /^[0-7]+$/) mode = "0644"
-		print "seed_file " quote(path) " " quote(mode) " " (encoding ~ /^(b64|base64)$/ ? "b64" : "plain") " " quote(content)
+		print "seed_file " quote(path) " " quote(mode) " " (encoding ~ /^(b64|base64)$/ ? "b64" : "plain") " " quote(content) " " quote(owner)
 	}
+	if (top == "users" && user ~ /^[a-z_][a-z0-9_-]*$/) print "seed_account " quote(user)
 	if (user != "" && password != "") print "seed_password " quote(user) " " quote(password)
-	path = mode = encoding = content = user = password = ""
+	path = mode = encoding = content = user = password = owner = ""
+	list_at = -1
+}
+function host_key(which, content) { # private or public, as a file of its own
+	print "seed_file '/etc/ssh/ssh_host_ed25519_key" (which == "public" ? ".pub' '0644'" : "' '0600'") " plain " quote(content) " 'root:root'"
 }
 function item_set(k, v) {
 	if (k == "path") path = bare(v)
 	else if (k == "permissions") mode = bare(v)
+	else if (k == "owner") { owner = bare(v); if (owner !~ /^[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?$/) owner = "" }
 	else if (k == "encoding") encoding = bare(v)
 	else if (k == "name") user = bare(v)
 	else if (k == "password" || k == "hashed_passwd") password = bare(v)
@@ -128,8 +135,16 @@ what == "user-data" {
 			print "seed_data " quote(list[1]) " " quote(list[2]) " " quote(list[3]) " " quote(list[4])
 		next
 	}
+	if (top == "ssh_keys" && key_of($0) ~ /^ed25519_(private|public)$/) { host_key(substr(key_of($0), 9), bare(value_of($0))); next }
 	if (top != "write_files" && top != "chpasswd" && top != "users") next
 	line = $0
+	if (top == "users" && list_at >= 0 && line ~ /^ *- / && indent(line) > list_at) { # a key below the account above
+		sub(/^ *- +/, "", line)
+		if (user ~ /^[a-z_][a-z0-9_-]*$/) print "seed_authorize " quote(user) " " quote(bare(line))
+		next
+	}
+	list_at = -1
+	if (top == "users" && key_of(line) == "ssh_authorized_keys" && line !~ /^ *- /) { list_at = indent(line) - 1; next }
 	if (line ~ /^ *- /) {
 		item_end()
 		key_at = indent(line) + 1

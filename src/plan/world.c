@@ -78,7 +78,8 @@ static void enter_fallen(struct plan_turn *t, struct plan_instance *i, const str
 static void enter_standing(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
 {
 	bool useful = once_useful(s->life) || s->number == target;
-	if (useful && s->gate == PLAN_GATE_FENCED)
+	bool slept = s->life == PLAN_LIFE_PAUSED && s->guest == PLAN_GUEST_ABSENT; /* asleep it was taken over by nobody */
+	if (useful && s->gate == PLAN_GATE_FENCED && !slept)
 		seen_fallen(i, FINDING_UNKNOWN);
 	else if (useful && s->guest == PLAN_GUEST_CRASHED)
 		seen_fallen(i, FINDING_PANICKED);

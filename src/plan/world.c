@@ -85,9 +85,10 @@ static void enter_standing(struct plan_turn *t, struct plan_instance *i, const s
 	bool useful = once_useful(s->life) || s->number == target, stands = !i->fenced && !s->revoked;
 	/* It did not fall, the host was rebooted: no guest outlives that, nor does a tap. */
 	bool bygone = s->bygone && s->guest == PLAN_GUEST_ABSENT && s->gate == PLAN_GATE_NONE && s->number != target;
+	bool slept = s->life == PLAN_LIFE_PAUSED && s->guest == PLAN_GUEST_ABSENT; /* asleep it was taken over by nobody */
 	if (bygone)
 		life_enter(t, i, PLAN_LIFE_FENCING);
-	else if (useful && (s->gate == PLAN_GATE_FENCED || s->revoked))
+	else if (useful && ((s->gate == PLAN_GATE_FENCED && !slept) || s->revoked))
 		seen_fallen(i, FINDING_UNKNOWN);
 	else if (useful && s->guest == PLAN_GUEST_CRASHED)
 		seen_fallen(i, FINDING_PANICKED);

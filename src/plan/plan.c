@@ -265,10 +265,11 @@ static void suspect(struct plan_turn *t, const struct plan_instance *i)
 	plan_note(t, PLAN_STEP_SUSPECTED, i->incident, i, (struct plan_note){.layers = choice_suspect_layers(t->p, i->variant)});
 }
 
-/* Clients have nothing of it, and a restart may help sooner than another guest: better mended at once than kept. */
-static bool is_mended_in_place(const struct plan_instance *i)
+/* Clients have nothing of it, and a restart may help sooner than another guest: better mended at once than kept. Where the host
+ * has no processors to give, it may answer somebody yet. */
+static bool is_mended_in_place(const struct plan *p, const struct plan_instance *i)
 {
-	return i->rung != PLAN_RUNG_NONE && i->cause != FINDING_SLOW && i->cause != FINDING_ERROR &&
+	return !p->busy && i->rung != PLAN_RUNG_NONE && i->cause != FINDING_SLOW && i->cause != FINDING_ERROR &&
 	       i->cause != FINDING_WRONG_CLOCK;
 }
 
@@ -296,7 +297,7 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	} else {
 		if (was_target && !to)
 			plan_note(t, PLAN_STEP_UNSTEERABLE, i->incident, i, (struct plan_note){.status = (int32_t)i->verdict});
-		if (was_target && i->verdict != PLAN_COMPROMISED && !dead && (to || !is_mended_in_place(i)))
+		if (was_target && i->verdict != PLAN_COMPROMISED && !dead && (to || !is_mended_in_place(p, i)))
 			life_enter(t, i, PLAN_LIFE_DOOMED);
 		else
 			life_event(t, i, LIFE_FALL, 0);

@@ -30,6 +30,7 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_CREATE:
 	case PLAN_DO_RECORD:
 	case PLAN_DO_DESTROY:
+	case PLAN_DO_RESET: /* of a guest that stands behind all others */
 		return p->config.slow_us;
 	case PLAN_DO_RESTART:
 		return p->config.restart_us;
@@ -46,7 +47,6 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_RESUME:
 	case PLAN_DO_LINK_DOWN:
 	case PLAN_DO_CAP:
-	case PLAN_DO_RESET:
 	case PLAN_DO_REVOKE:
 	case PLAN_ORDER_MAX_:
 		break;

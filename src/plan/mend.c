@@ -55,7 +55,7 @@ void mend_begin(struct plan_turn *t, struct plan_instance *i, int32_t status)
 	(void)status;
 	i->fenced = false;
 	plan_issue(t, PLAN_DO_CUT, i->number, 0, i->variant, i->incident);
-	if (i->rung == PLAN_RUNG_RESTART)
+	if (i->rung == PLAN_RUNG_RESTART && i->number != t->p->target)
 		plan_issue(t, PLAN_DO_CAP, i->number, 0, i->variant, i->incident);
 	climb(t, i);
 }

@@ -272,6 +272,14 @@ static void suspect(struct plan_turn *t, const struct plan_instance *i)
 	plan_note(t, PLAN_STEP_SUSPECTED, i->incident, i, (struct plan_note){.layers = choice_suspect_layers(t->p, i->variant)});
 }
 
+/* Clients have nothing of it, and a restart may help sooner than another guest: better mended at once than kept. Where the host
+ * has no processors to give, it may answer somebody yet. */
+static bool is_mended_in_place(const struct plan *p, const struct plan_instance *i)
+{
+	return !p->busy && i->rung != PLAN_RUNG_NONE && i->cause != FINDING_SLOW && i->cause != FINDING_ERROR &&
+	       i->cause != FINDING_WRONG_CLOCK;
+}
+
 /* The verdict on `i` fell. Steering, then everything else; see rule 2 for what happens when nobody can take over. */
 void plan_fall(struct plan_turn *t, struct plan_instance *i)
 {
@@ -297,7 +305,7 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	} else {
 		if (was_target && !to)
 			plan_note(t, PLAN_STEP_UNSTEERABLE, i->incident, i, (struct plan_note){.status = (int32_t)i->verdict});
-		if (was_target && i->verdict != PLAN_COMPROMISED && !dead)
+		if (was_target && i->verdict != PLAN_COMPROMISED && !dead && (to || !is_mended_in_place(p, i)))
 			life_enter(t, i, PLAN_LIFE_DOOMED);
 		else
 			life_event(t, i, LIFE_FALL, 0);

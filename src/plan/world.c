@@ -30,7 +30,8 @@ static bool enter_held(struct plan_turn *t, struct plan_instance *i, const struc
 static void enter_running(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
 {
 	if (s->number == target || s->life == PLAN_LIFE_READY || s->life == PLAN_LIFE_OPENING || s->life == PLAN_LIFE_DOOMED)
-		life_enter(t, i, s->gate == PLAN_GATE_OPEN ? PLAN_LIFE_READY : PLAN_LIFE_OPENING);
+		life_enter(t, i,
+		           s->gate == PLAN_GATE_OPEN ? PLAN_LIFE_READY : PLAN_LIFE_UNCAPPING); /* perhaps it was to be mended */
 	else if (s->life == PLAN_LIFE_PAUSING || s->life == PLAN_LIFE_PAUSED)
 		life_enter(t, i, PLAN_LIFE_PAUSING);
 	else if (s->life == PLAN_LIFE_RESUMING || s->life == PLAN_LIFE_WAKING)

@@ -28,6 +28,7 @@ SECRETS = f"""\
       host: {{kind: ssh-host-key}}
       deploy: {{kind: ssh-user-key, user: {ACCOUNT}}}
 """
+CALM = ("timeout: 250ms, failures: 3, window: 5", "timeout: 1s, failures: 8, window: 16")  # this is not about how soon silence is seen
 LISTS = layout.RUN / "secrets" / layout.SERVICE
 
 # Asks the service as a client and looks at once, at the first answer of another server than before, whether the token is valid.
@@ -231,7 +232,7 @@ def robbed() -> None:
 
 
 def play(asking: clients.Clients) -> None:
-    scene.configured(lambda text: text + SECRETS, scene.ROLES)
+    scene.configured(lambda text: text.replace(*CALM) + SECRETS, scene.ROLES)
     renewed()
     try:
         robbed()

@@ -163,10 +163,12 @@ def answers_to(challenge: str, page: bytes) -> bool:
 
 def nowhere_below(folder: pathlib.Path, secrets: list[str]) -> None:
     for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            for secret in secrets:
-                check(secret.encode() not in content, f"{path} still has what the victim could read")
+        try:
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        except FileNotFoundError:  # gone since it was listed
+            continue
+        for secret in secrets:
+            check(secret.encode() not in content, f"{path} still has what the victim could read")
 
 
 def take_over_and_watch(victim: int, token: str) -> None:

@@ -28,6 +28,7 @@ SECRETS = f"""\
       host: {{kind: ssh-host-key}}
       deploy: {{kind: ssh-user-key, user: {ACCOUNT}}}
 """
+CALM = ("timeout: 250ms, failures: 3, window: 5", "timeout: 1s, failures: 8, window: 16")  # this is not about how soon silence is seen
 LISTS = layout.RUN / "secrets" / layout.SERVICE
 
 # Asks the service as a client and looks at once, at the first answer of another server than before, whether the token is valid.
@@ -162,10 +163,12 @@ def answers_to(challenge: str, page: bytes) -> bool:
 
 def nowhere_below(folder: pathlib.Path, secrets: list[str]) -> None:
     for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            for secret in secrets:
-                check(secret.encode() not in content, f"{path} still has what the victim could read")
+        try:
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        except FileNotFoundError:  # gone since it was listed
+            continue
+        for secret in secrets:
+            check(secret.encode() not in content, f"{path} still has what the victim could read")
 
 
 def take_over_and_watch(victim: int, token: str) -> None:
@@ -231,7 +234,7 @@ def robbed() -> None:
 
 
 def play(asking: clients.Clients) -> None:
-    scene.configured(lambda text: text + SECRETS, scene.ROLES)
+    scene.configured(lambda text: text.replace(*CALM) + SECRETS, scene.ROLES)
     renewed()
     try:
         robbed()

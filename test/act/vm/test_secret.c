@@ -227,6 +227,20 @@ static void test_valid_until_revoked(void **state unused_arg)
 	assert_string_equal(answer.text, "0 secrets of kb-3 are not valid any more");
 }
 
+/* libvirt is not open here, so the guest cannot be seen to be gone; what it could read is refused all the same. */
+static void test_destroying_implies_it(void **state unused_arg)
+{
+	struct secret made[CONF_SECRETS_MAX];
+	const struct wire_order destroy = {.id = 1, .type = ORDER_VM_DESTROY, .instance = 6};
+	struct wire_answer answer;
+	instance_make(6, made);
+	assert_true(is_valid("backend", made[0].given));
+	vm_order_carry(&vm, &destroy, &answer);
+	assert_int_equal(answer.status, -EAGAIN);
+	assert_false(is_valid("backend", made[0].given));
+	assert_int_equal(folder_remove(&vm, 6, NULL), 0);
+}
+
 static void test_who_may_read(void **state unused_arg)
 {
 	struct secret made[CONF_SECRETS_MAX];
@@ -352,10 +366,15 @@ static void test_largest_seed(void **state unused_arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_made),         cmocka_unit_test(test_password),
-	        cmocka_unit_test(test_ssh_keys),     cmocka_unit_test(test_valid_until_revoked),
-	        cmocka_unit_test(test_who_may_read), cmocka_unit_test(test_one_list_in_the_way),
-	        cmocka_unit_test(test_wiped),        cmocka_unit_test(test_seed),
+	        cmocka_unit_test(test_made),
+	        cmocka_unit_test(test_password),
+	        cmocka_unit_test(test_ssh_keys),
+	        cmocka_unit_test(test_valid_until_revoked),
+	        cmocka_unit_test(test_destroying_implies_it),
+	        cmocka_unit_test(test_who_may_read),
+	        cmocka_unit_test(test_one_list_in_the_way),
+	        cmocka_unit_test(test_wiped),
+	        cmocka_unit_test(test_seed),
 	        cmocka_unit_test(test_largest_seed),
 	};
 	return cmocka_run_group_tests_name("vm secrets", tests, setup, teardown);

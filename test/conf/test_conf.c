@@ -123,6 +123,17 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	        {"    variants: [amber]\n", "    variants: [amber]\n    standby: 4\n",
 	         "f:16:14: 'standby' must be between 0 and 3, not '4'"},
 	        {"    variants: [amber]\n", "", "f:12:3: 'variants' is missing here"},
+	        {"    variants: [amber]\n", "    variants: [amber]\n    max_exposure: 5s\n",
+	         "f:16:19: 'max_exposure' (5000ms) is 0s (never) or at least 10s: a new guest must be able to start"},
+	        {"interval: 100ms", "intervall: 100ms", "f:11:13: unknown key 'intervall', did you mean 'interval'?"},
+	};
+	for (size_t i = 0; i < countof(rows); i++)
+		is_refused(&rows[i]);
+}
+
+static void mistakes_in_variants_are_found(void **state unused_arg)
+{
+	static const struct mistake rows[] = {
 	        {"    variants: [amber]\n", "    variants: [amber, Birch]\n",
 	         "f:15:23: each of 'variants' must be a name: a lower-case letter, then lower-case letters, digits and '-', not "
 	         "'Birch'"},
@@ -138,9 +149,6 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	         "f:15:16: 'variants' can have 16 at most, all combinations counted"},
 	        {"    variants: [amber]\n", "    variants: [a-very-long-recipe-(of|several)-long-values]\n",
 	         "f:15:16: each of 'variants' must be at most 31 bytes long, not 'a-very-long-recipe-of-long-values'"},
-	        {"    variants: [amber]\n", "    variants: [amber]\n    max_exposure: 5s\n",
-	         "f:16:19: 'max_exposure' (5000ms) is 0s (never) or at least 10s: a new guest must be able to start"},
-	        {"interval: 100ms", "intervall: 100ms", "f:11:13: unknown key 'intervall', did you mean 'interval'?"},
 	};
 	for (size_t i = 0; i < countof(rows); i++)
 		is_refused(&rows[i]);
@@ -445,6 +453,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(mistakes_between_keys_are_found),
+	        cmocka_unit_test(mistakes_in_variants_are_found),
 	        cmocka_unit_test(mistakes_about_files_are_found),
 	        cmocka_unit_test(a_pattern_stands_for_its_combinations),
 	        cmocka_unit_test(too_many_instances_are_refused),

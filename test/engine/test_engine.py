@@ -24,9 +24,10 @@ from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, F
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
+from wanted_test import WantedTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, WantedTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

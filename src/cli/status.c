@@ -239,8 +239,8 @@ static void print_wanted(const json_t *wanted)
 		printf("\n%swanted%s     an image of %s, for %s\n", show_on(SHOW_WARN), show_off(SHOW_WARN),
 		       show_string(wanted, "image"), show_ms(1000 * json_number_value(json_object_get(wanted, "for_s")), time));
 	if (json_is_object(failed))
-		printf("\n%snot built%s  %s: %s\n", show_on(SHOW_BAD), show_off(SHOW_BAD), show_string(failed, "image"),
-		       show_string(failed, "text"));
+		printf("%s%snot built%s  %s: %s\n", *show_string(wanted, "image") ? "" : "\n", show_on(SHOW_BAD),
+		       show_off(SHOW_BAD), show_string(failed, "image"), show_string(failed, "text"));
 }
 
 static void print_unproven(const json_t *unproven)

@@ -404,8 +404,9 @@ static int confine(struct engine *e, struct err *err)
 	                  {"/proc", false},
 	                  {"/dev/urandom", false},
 	                  {"/etc/localtime", false},
-	                  {e->conf.image_dir, false}},
-	        .n_paths = 8,
+	                  {e->conf.image_dir, false},
+	                  {e->conf.image_key, false}},
+	        .n_paths = 9,
 	        .limit_connect = true, /* to what is probed, nowhere else */
 	        .violation = SANDBOX_DENY,
 	};

@@ -18,6 +18,8 @@ from typing import Any, Callable
 from koboshi_lab import api, clients, guest, layout, network, scene, senses, shell
 from koboshi_lab.faults import FAULTS, PLANNED
 
+import wanted_image
+
 Json = dict[str, Any]
 TESTS: dict[str, Callable[[clients.Clients], None]] = {}
 
@@ -643,6 +645,13 @@ def switches_in_a_row_leak_nothing(asking: clients.Clients) -> None:
             check(after[name] <= value + 2, f"neighbours: {value} before, {after[name]} after")
         else:
             check(after[name] <= value, f"{name}: {value} before, {after[name]} after")
+
+
+@test
+def an_image_that_is_wanted_is_used_when_it_is_there(asking: clients.Clients) -> None:
+    if why := wanted_image.missing():
+        raise Skipped(why)
+    wanted_image.play(asking, check)
 
 
 # --- the runner -----------------------------------------------------------------------------------------------------------

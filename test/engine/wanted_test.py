@@ -116,6 +116,11 @@ class WantedTests:
         self.engine.wait()
         self.engine.start()
         self.await_wanted("dune-new-apache")  # a new engine remembers the last failure only
+        self.assertEqual(self.engine.status()["wanted"]["failed"]["image"], "dune-new-nginx")
+        self.build("dune-new-nginx")  # by hand
+        self.engine.await_state()
+        self.fail("dune-new-apache", "No.")
+        self.engine.await_state("degraded")
         (self.images / "wanted-image.failed").unlink()
         self.engine.await_state()
 

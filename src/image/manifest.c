@@ -290,7 +290,7 @@ static int check_twice(const struct reader *r, const struct list *list, const vo
 
 static int read_list(struct reader *r, const struct list *list, const json_t *root, size_t max, void *base, size_t *ret_count)
 {
-	json_t *array;
+	json_t *array = NULL;
 	int e = read_array(r, list->key, root, max, &array);
 	if (e == 0)
 		e = read_items(r, list, array, base);
@@ -434,7 +434,7 @@ static int read_combination(struct reader *r, const json_t *row, struct image_co
 
 static int read_combinations(struct reader *r, const json_t *root, struct image_combinations *list)
 {
-	json_t *rows;
+	json_t *rows = NULL;
 	int e = read_format(r, root);
 	if (e == 0)
 		e = read_fields(r, combinations_fields, countof(combinations_fields), root, list);

@@ -137,5 +137,7 @@ int image_combinations_open(const char *dir, const char *recipe, const char *key
 		r = file_read(path, IMAGE_MANIFEST_MAX, &bytes, &size, err);
 	if (r == 0)
 		r = signature_check(path, signature, key_path, bytes, size, err);
-	return r == 0 ? image_combinations_parse(path, bytes, size, ret_list, err) : r;
+	if (r == 0)
+		r = image_combinations_parse(path, bytes, size, ret_list, err);
+	return r;
 }

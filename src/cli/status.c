@@ -231,6 +231,18 @@ static void print_files(const json_t *files)
 	printf("\n");
 }
 
+static void print_wanted(const json_t *wanted)
+{
+	const json_t *failed = json_object_get(wanted, "failed");
+	char time[SHOW_TEXT_MAX];
+	if (*show_string(wanted, "image"))
+		printf("\n%swanted%s     an image of %s, for %s\n", show_on(SHOW_WARN), show_off(SHOW_WARN),
+		       show_string(wanted, "image"), show_ms(1000 * json_number_value(json_object_get(wanted, "for_s")), time));
+	if (json_is_object(failed))
+		printf("%s%snot built%s  %s: %s\n", *show_string(wanted, "image") ? "" : "\n", show_on(SHOW_BAD),
+		       show_off(SHOW_BAD), show_string(failed, "image"), show_string(failed, "text"));
+}
+
 static void print_unproven(const json_t *unproven)
 {
 	size_t i;
@@ -256,6 +268,7 @@ int cli_status(const struct cli *cli)
 		print_host(lapses, 1);
 		print_decoys(json_object_get(answer.json, "decoys"));
 		print_files(json_object_get(answer.json, "files"));
+		print_wanted(json_object_get(answer.json, "wanted"));
 		print_processes(json_object_get(answer.json, "processes"));
 		print_unproven(json_object_get(answer.json, "unproven"));
 	}

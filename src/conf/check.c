@@ -104,19 +104,6 @@ static int check_exposure(const struct check *c)
 	return 0;
 }
 
-static int check_variants(const struct check *c)
-{
-	const struct conf_service *s = c->service;
-	for (size_t i = 0; i < s->n_variants; i++)
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(s->variants[i], s->variants[j]) == 0) {
-				char key[32];
-				snprintf(key, sizeof(key), "variants/%zu", i);
-				return yaml_fail(place(c, key), c->err, "variant '%s' is there twice", s->variants[i]);
-			}
-	return 0;
-}
-
 /* Guests' addresses belong to guests alone: rules at the taps are written by this range. */
 static int check_addresses(const struct check *c)
 {
@@ -292,9 +279,9 @@ static int check_vault(const struct check *c)
 
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
-	static int (*const checks[])(const struct check *) = {
-	        check_probe_port, check_probe_numbers, check_exposure, check_variants, check_addresses,
-	        check_clients,    check_outside,       check_others,   check_vault,    check_secrets};
+	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_exposure,
+	                                                      check_addresses,  check_clients,       check_outside,
+	                                                      check_others,     check_vault,         check_secrets};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

@@ -8,6 +8,9 @@
 extern const struct yaml_key conf_keys[];
 extern const struct yaml_key conf_secret_keys[];
 
+/* Hook of `variants`: a name, or a pattern that stands for several. */
+int conf_variant(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err) must_use;
+
 /* Fills what depends on other keys, then checks keys against one another. */
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err) must_use;
 

@@ -282,9 +282,10 @@ static const struct yaml_key service_keys[] = {
 	 .help = "Where clients reach the service: one IPv4 address, one IPv6 address, or one of each. The host owns them."},
 	{.key = "ports", .type = YAML_LIST, .item = YAML_PORT, .required = true, .min = 1, .limit = CONF_PORTS_MAX, .hook = service_port,
 	 .help = "Ports with their protocol, the same outside and in the guest. At least one is TCP: it is probed."},
-	{.key = "variants", .type = YAML_LIST, .item = YAML_NAME, .required = true, .min = 1,
-	 YAML_ITEMS(struct conf_service, variants, n_variants),
-	 .help = "Images that can provide the service, the preferred first. Three that share little make the next attack hard."},
+	{.key = "variants", .type = YAML_LIST, .item = YAML_TEXT, .required = true, .min = 1, .limit = CONF_VARIANTS_MAX, .hook = conf_variant,
+	 .help = "Images that can provide the service, the preferred first. Three that share little make the next attack hard. "
+	         "_dune-(lts|new)-(nginx|apache)-(php|lua)_ stands for all eight names; of the combinations of a recipe those that are not "
+	         "built yet are no fault: when one of them would be better than what is there, the engine asks for it."},
 	{.key = "standby", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, standby), .max = 3, .fallback = "1",
 	 .help = "Instances that run beside the active one and can take over at once."},
 	{.key = "spare", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, spare), .max = 3, .fallback = "1",

@@ -12,6 +12,7 @@
 #include "engine/library.h"
 #include "engine/pressure.h"
 #include "engine/vault.h"
+#include "engine/wanted.h"
 #include "plan/plan.h"
 #include "sense/peer.h"
 #include "sense/sense.h"
@@ -135,6 +136,7 @@ struct engine {
 	struct containments containments;
 	struct engine_missed missed;
 	struct holds holds;
+	struct wanted wanted;
 	uint32_t accelerator; /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;

@@ -5,9 +5,11 @@
 #include "lib/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 _Static_assert((int)IMAGE_KERNEL == (int)PLAN_KERNEL && (int)IMAGE_RUNTIME == (int)PLAN_RUNTIME &&
                        (int)IMAGE_PACKAGE == (int)PLAN_PACKAGE,
@@ -37,28 +39,97 @@ static void add_component(struct library *library, struct library_variant *varia
 	variant->components[number / 64] |= 1ull << (number % 64);
 }
 
+static void add_packages(struct library *library, struct library_variant *v)
+{
+	for (size_t i = 0; v->image && i < v->image->n_packages; i++)
+		add_component(library, v, &v->image->packages[i]);
+}
+
+/* "dune-lts-nginx-php" is of the recipe dune, or of dune-lts: whichever has a list that names it. A list that cannot be used is
+ * a better sentence than that there is no image. */
+static bool find_combination(const struct conf *conf, struct library_variant *v, struct image_combination *ret_combination)
+{
+	const char *name = v->name;
+	char recipe[CONF_NAME_MAX];
+	bool found = false;
+	text_copy(recipe, sizeof(recipe), name);
+	for (char *dash = strrchr(recipe, '-'); dash && !found; dash = strrchr(recipe, '-')) {
+		auto_free struct image_combinations *list = NULL;
+		struct err err = {0};
+		*dash = '\0';
+		int r = image_combinations_open(conf->image_dir, recipe, conf->image_key, &list, &err);
+		if (r < 0 && r != -ENOENT)
+			text_copy(v->problem, sizeof(v->problem), err.text);
+		for (size_t i = 0; r == 0 && i < list->n && !found; i++) {
+			found = strcmp(list->list[i].name, name) == 0;
+			if (found)
+				*ret_combination = list->list[i];
+		}
+	}
+	return found;
+}
+
+static bool load_combination(struct library *library, const struct conf *conf, struct library_variant *v)
+{
+	struct image_combination combination;
+	if (!find_combination(conf, v, &combination))
+		return false;
+	v->combination = v->buildable = true;
+	v->problem[0] = '\0';
+	for (size_t i = 0; i < combination.n_components; i++)
+		add_component(library, v, &combination.components[i]);
+	return true;
+}
+
+/* Its image as it is now; without one `problem` is the sentence. */
+static int load_image(struct library *library, const struct conf *conf, struct library_variant *v)
+{
+	struct image *image = NULL;
+	struct err err = {0};
+	char dir[PATH_MAX];
+	snprintf(dir, sizeof(dir), "%s/%s", conf->image_dir, v->name);
+	int r = image_open(dir, conf->image_key, &image, &err);
+	if (r == 0 && strcmp(image->variant, v->name) != 0)
+		r = err_set(&err, -EINVAL, "%s holds the image of variant '%s'", dir, image->variant);
+	if (r < 0) {
+		text_copy(v->problem, sizeof(v->problem), err.text);
+		image_free(image);
+		return r;
+	}
+	image_free(v->image);
+	v->image = image;
+	v->buildable = false;
+	v->problem[0] = '\0';
+	memset(v->components, 0, sizeof(v->components));
+	for (size_t i = 0; i < image->n_components; i++)
+		add_component(library, v, &image->components[i]);
+	return 0;
+}
+
+/* When its manifest was written; 0: it is not there. */
+static int64_t manifest_time_ns(const struct conf *conf, const char *name)
+{
+	struct stat status;
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s/manifest.json", conf->image_dir, name);
+	return stat(path, &status) == 0 ? status.st_mtim.tv_sec * 1000000000 + status.st_mtim.tv_nsec : 0;
+}
+
 static void load_variant(struct library *library, const struct conf *conf, const char *name)
 {
 	if (library_find(library, name) || library->n_variants == LIBRARY_VARIANTS_MAX)
 		return;
 	struct library_variant *v = &library->variants[library->n_variants++];
 	text_copy(v->name, sizeof(v->name), name);
-	char dir[PATH_MAX];
-	struct err err = {0};
-	snprintf(dir, sizeof(dir), "%s/%s", conf->image_dir, name);
-	if (image_open(dir, conf->image_key, &v->image, &err) < 0) {
-		text_copy(v->problem, sizeof(v->problem), err.text);
-		log_warning("engine.image", "variant %s cannot be used: %s", name, err.text);
-		return;
+	v->tried_ns = manifest_time_ns(conf, name);
+	int r = load_image(library, conf, v);
+	struct image_combination combination;
+	if (r == 0) {
+		v->combination = find_combination(conf, v, &combination);
+		v->problem[0] = '\0'; /* with an image the list says nothing that is needed now */
 	}
-	if (strcmp(v->image->variant, name) != 0) {
-		snprintf(v->problem, sizeof(v->problem), "%s holds the image of variant '%s'", dir, v->image->variant);
-		image_free(v->image);
-		v->image = NULL;
-		return;
-	}
-	for (size_t i = 0; i < v->image->n_components; i++)
-		add_component(library, v, &v->image->components[i]);
+	if (r < 0 && (r != -ENOENT || !load_combination(library, conf, v)))
+		log_warning("engine.image", "variant %s cannot be used: %s", name, v->problem);
 }
 
 void library_load(struct library *library, const struct conf *conf)
@@ -68,8 +139,45 @@ void library_load(struct library *library, const struct conf *conf)
 		for (size_t i = 0; i < conf->services[s].n_variants; i++)
 			load_variant(library, conf, conf->services[s].variants[i]);
 	for (size_t k = 0; k < library->n_variants; k++)
-		for (size_t i = 0; library->variants[k].image && i < library->variants[k].image->n_packages; i++)
-			add_component(library, &library->variants[k], &library->variants[k].image->packages[i]);
+		add_packages(library, &library->variants[k]);
+}
+
+static bool look_at(struct library *library, const struct conf *conf, struct library_variant *v)
+{
+	int64_t there_ns = manifest_time_ns(conf, v->name);
+	bool usable = library_is_usable(v);
+	if (usable && there_ns == 0 && v->combination) {
+		log_notice("engine.image", "the image of %s was taken away", v->name);
+		v->tried_ns = 0;
+		v->buildable = true;
+		return true;
+	}
+	if (usable || there_ns == 0)
+		return !usable && !v->buildable && load_combination(library, conf, v);
+	if (!v->combination || there_ns == v->tried_ns)
+		return false;
+	v->tried_ns = there_ns;
+	int r = load_image(library, conf, v);
+	if (r == 0)
+		log_notice("engine.image", "there is an image of %s now", v->name);
+	else
+		log_warning("engine.image", "variant %s cannot be used: %s", v->name, v->problem);
+	v->buildable = false;
+	add_packages(library, v);
+	return true;
+}
+
+bool library_look(struct library *library, const struct conf *conf)
+{
+	bool changed = false;
+	for (size_t i = 0; i < library->n_variants; i++)
+		changed |= look_at(library, conf, &library->variants[i]);
+	return changed;
+}
+
+bool library_is_usable(const struct library_variant *variant)
+{
+	return variant && variant->image && !variant->buildable;
 }
 
 void library_done(struct library *library)

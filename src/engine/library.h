@@ -1,7 +1,8 @@
 #pragma once
 /*
  * The library: the signed manifests of all variants that the configuration names, and the components that they are made
- * of, numbered once for the whole device so that plans can reason in bits.
+ * of, numbered once for the whole device so that plans can reason in bits. Of a recipe's combinations those are in it as well
+ * whose images could be built: what they would be made of says the recipe's signed list.
  */
 #include "conf/conf.h"
 #include "image/image.h"
@@ -11,7 +12,10 @@
 
 struct library_variant {
 	char name[CONF_NAME_MAX];
-	struct image *image;        /* NULL: cannot be used */
+	struct image *image;        /* NULL: cannot be used, or is not built */
+	bool combination;           /* of a recipe with several values: its image may come and go */
+	bool buildable;             /* there is no image of it now, and could be; one that was there stays in `image` */
+	int64_t tried_ns;           /* of the manifest that was looked at last */
 	char problem[ERR_TEXT_MAX]; /* why not, or "" */
 	uint64_t components[PLAN_COMPONENTS_MAX / 64];
 };
@@ -32,6 +36,11 @@ struct library {
  * that cannot be used stands there with its problem. */
 void library_load(struct library *library, const struct conf *conf);
 void library_done(struct library *library);
+
+/* Have images of combinations come or gone? Some stat() calls; called now and then. Numbers of components stay. */
+bool library_look(struct library *library, const struct conf *conf);
+
+bool library_is_usable(const struct library_variant *variant); /* NULL is fine: no */
 
 const struct library_variant *library_find(const struct library *library, const char *name);
 

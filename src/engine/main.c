@@ -90,6 +90,7 @@ static void on_pulse(uv_timer_t *timer)
 		start_actuator_ready(e, WIRE_SUPERVISOR);
 	if (e->beats % 10 == 0) {
 		start_judge(e, now_us);
+		wanted_pulse(e);
 		engine_fetch_number(e); /* also how a ledger that could not be written is tried again */
 	}
 	if (e->ledger_lost && e->beats % LEDGER_BEATS == 0)
@@ -415,8 +416,9 @@ static int confine(struct engine *e, struct err *err)
 	                  {"/proc", false},
 	                  {"/dev/urandom", false},
 	                  {"/etc/localtime", false},
-	                  {e->conf.image_dir, false}},
-	        .n_paths = 8,
+	                  {e->conf.image_dir, false},
+	                  {e->conf.image_key, false}},
+	        .n_paths = 9,
 	        .limit_connect = true, /* to what is probed, nowhere else */
 	        .violation = SANDBOX_DENY,
 	};

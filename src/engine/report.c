@@ -67,6 +67,19 @@ static json_t *processes(const struct engine *e)
 
 /* --- instances and services */
 
+/* Of one that is not built its recipe's list says it. */
+static json_t *components_planned(const struct engine *e, const struct library_variant *v)
+{
+	json_t *json = json_object();
+	for (size_t c = 0; c < e->library.n_components; c++) {
+		const struct library_component *part = &e->library.components[c];
+		const char *name = strchr(part->key, ' ');
+		if ((v->components[c / 64] >> (c % 64) & 1) && part->layer <= IMAGE_RUNTIME && name)
+			json_object_set_new(json, image_layer_name(part->layer), report_text(name + 1));
+	}
+	return json;
+}
+
 static json_t *components(const struct library_variant *v)
 {
 	json_t *json = json_object();
@@ -276,7 +289,7 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		report_say(reasons, "%s: guests fall again and again: spares are built slowly until it was quiet for %u s",
 		           s->conf->name, s->engine->conf.brake_within_ms / 1000);
 	for (size_t v = 0; v < s->plan.n_variants; v++)
-		if (s->plan.variants[v].failures)
+		if (s->plan.variants[v].failures && s->plan.variants[v].usable)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
 			           s->plan.variants[v].failures);
 	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o, s:o, s:o}", "name", s->conf->name, "addresses",
@@ -405,17 +418,17 @@ json_t *report_status(struct engine *e)
 	if (e->accelerator != 2)
 		json_array_append_new(
 		        unproven, json_string("KVM: no guest has booted with it on this host; guests run by software emulation"));
-	json_t *files = files_summary(e, reasons);
+	json_t *files = files_summary(e, reasons), *wanted = report_wanted(e, reasons);
 	if (e->conf.files.n_folders)
 		json_array_append_new(unproven,
 		                      json_string("files: what guests write on their own disks is not looked at, only what "
 		                                  "they write into the folders of 'files'"));
 	const char *state = e->blind ? "blind" : is_alarming(e) ? "alarm" : json_array_size(reasons) ? "degraded" : "ok";
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device,
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device", e->conf.device,
 	                 "version", KOBOSHI_VERSION, "state", state, "reasons", reasons, "busy", (int)e->busy, "uptime_s",
 	                 (double)(clock_monotonic_us() - e->started_us) / 1e6, "accelerator", accelerator(e), "meddled",
-	                 words(&e->meddled), "lapses", words(&e->lapses), "decoys", decoys(e), "files", files, "services",
-	                 services, "processes", processes(e), "unproven", unproven);
+	                 words(&e->meddled), "lapses", words(&e->lapses), "decoys", decoys(e), "files", files, "wanted", wanted,
+	                 "services", services, "processes", processes(e), "unproven", unproven);
 }
 
 /* --- variants */
@@ -438,7 +451,10 @@ static json_t *variant(const struct engine *e, const struct library_variant *v)
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", v->name, "suite",
 	                 report_text(v->image ? v->image->suite : ""), "summary", report_text(v->image ? v->image->summary : ""),
 	                 "built", report_text(v->image ? v->image->built : ""), "image",
-	                 report_text(v->image ? "ok" : v->problem), "components", components(v), "suspicion", suspicions(e, v));
+	                 report_text(library_is_usable(v) ? "ok"
+	                             : v->buildable       ? "not built"
+	                                                  : v->problem),
+	                 "components", v->buildable ? components_planned(e, v) : components(v), "suspicion", suspicions(e, v));
 }
 
 static json_t *overlap(const struct library_variant *a, const struct library_variant *b)
@@ -463,7 +479,7 @@ json_t *report_variants(struct engine *e)
 		const struct library_variant *a = &e->library.variants[i];
 		json_array_append_new(list, variant(e, a));
 		for (size_t k = i + 1; k < e->library.n_variants; k++)
-			if (a->image && e->library.variants[k].image)
+			if (library_is_usable(a) && library_is_usable(&e->library.variants[k]))
 				json_array_append_new(overlaps, overlap(a, &e->library.variants[k]));
 	}
 	return json_pack("{s:o, s:o}", "variants", list, "overlap", overlaps);

@@ -30,6 +30,9 @@ unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answe
 /* Containments that are not in force though they should be, as a reason not to say "ok". */
 void report_missing(const struct engine *e, json_t *reasons);
 
+/* The image that is wanted, and the one that could not be built, which is a reason not to say "ok". */
+json_t *report_wanted(const struct engine *e, json_t *reasons);
+
 /* Appends a sentence to a list. */
 void report_say(json_t *list, const char *format, ...) printf_like(2, 3);
 

@@ -189,8 +189,8 @@ static uint32_t variant_number(const struct engine_service *s, const char *name)
 static const char *variant_verdict(const struct engine *e, const struct library_variant *v)
 {
 	const struct plan *plan = &e->services[0].plan; /* suspicion is the same in all */
-	if (!v->image)
-		return "unusable";
+	if (!library_is_usable(v))
+		return v->buildable ? "not built" : "unusable";
 	for (size_t c = 0; c < e->library.n_components; c++)
 		if ((v->components[c / 64] >> (c % 64) & 1) && plan->suspicion[c] >= PLAN_SUSPECT)
 			return "suspect";
@@ -236,13 +236,18 @@ static json_t *variant_why(const struct engine *e, const struct library_variant 
 {
 	json_t *reasons = json_array(), *changes = json_array();
 	const char *verdict = variant_verdict(e, v);
-	if (!v->image)
-		report_say(reasons, "%s", v->problem);
-	else
+	if (v->buildable)
+		report_say(reasons, "there is no image of it; its recipe's list says what it would be made of");
+	if (v->image || v->buildable)
 		because_suspicion(reasons, e, v);
+	else
+		report_say(reasons, "%s", v->problem);
 	for (size_t s = 0; s < e->n_services; s++)
 		because_shared(reasons, &e->services[s], variant_number(&e->services[s], v->name));
-	if (!v->image)
+	if (v->buildable)
+		report_say(changes, "images/build %s; the engine asks for it when it would be better than all that is there",
+		           v->name);
+	else if (!v->image)
 		report_say(changes, "an image that is whole and rightly signed, and a reload");
 	else if (strcmp(verdict, "suspect") == 0)
 		report_say(changes, "clear: the fall of another variant quarters all older suspicion");

@@ -88,9 +88,14 @@ void service_variants(struct engine_service *s)
 		s->plan.layer[c] = (uint8_t)library->components[c].layer;
 	for (size_t v = 0; v < s->conf->n_variants; v++) {
 		const struct library_variant *have = library_find(library, s->conf->variants[v]);
-		s->plan.variants[v].usable = have && have->image;
+		struct plan_variant *to = &s->plan.variants[v];
+		bool usable = library_is_usable(have);
+		if (usable && !to->usable) /* what went wrong before was another image, or none */
+			to->failures = 0, to->not_before_us = 0;
+		to->usable = usable;
+		to->buildable = have && have->buildable;
 		if (have)
-			memcpy(s->plan.variants[v].components, have->components, sizeof(have->components));
+			memcpy(to->components, have->components, sizeof(have->components));
 	}
 }
 

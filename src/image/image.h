@@ -17,6 +17,7 @@
 #define IMAGE_FALLBACKS_MAX 4
 #define IMAGE_PORTS_MAX 8
 #define IMAGE_SHA256 32
+#define IMAGE_COMBINATIONS_MAX 64
 
 enum image_layer { IMAGE_KERNEL, IMAGE_LIBC, IMAGE_SERVER, IMAGE_RUNTIME, IMAGE_PACKAGE, IMAGE_LAYER_MAX_ };
 
@@ -78,6 +79,28 @@ int image_verify(const struct image *image, const char *dir, void (*progress)(vo
                  struct err *err) must_use;
 
 void image_free(struct image *image); /* NULL is fine */
+
+/* One image that a recipe with several values could be built to, as the archive was when its list was written. */
+struct image_combination {
+	char name[32];
+	struct image_component components[4];
+	size_t n_components;
+};
+
+/* RECIPE.combinations.json: what could be built of it. The bytes are as little believed as a manifest's. */
+struct image_combinations {
+	char recipe[32];
+	uint8_t recipe_sha256[IMAGE_SHA256];
+	struct image_combination list[IMAGE_COMBINATIONS_MAX];
+	size_t n;
+};
+int image_combinations_parse(const char *name, const uint8_t *bytes, size_t size, struct image_combinations **ret_list,
+                             struct err *err) must_use;
+
+/* Reads DIR/RECIPE.combinations.json and checks its signature, RECIPE.combinations.sig. -ENOENT: there is none. free() the list.
+ */
+int image_combinations_open(const char *dir, const char *recipe, const char *key_path, struct image_combinations **ret_list,
+                            struct err *err) must_use;
 
 const char *image_layer_name(enum image_layer layer);
 

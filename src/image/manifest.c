@@ -75,6 +75,11 @@ static const struct field data_fields[] = {
         {"path", PATH, AT(image, data)},
 };
 
+static const struct field combinations_fields[] = {
+        {"recipe", VARIANT, AT(image_combinations, recipe)},
+        {"recipe_sha256", SHA256, AT(image_combinations, recipe_sha256)},
+};
+
 /* What is being read, for the sentence when it is refused. */
 struct reader {
 	const char *name;
@@ -289,7 +294,7 @@ static int check_twice(const struct reader *r, const struct list *list, const vo
 
 static int read_list(struct reader *r, const struct list *list, const json_t *root, size_t max, void *base, size_t *ret_count)
 {
-	json_t *array;
+	json_t *array = NULL;
 	int e = read_array(r, list->key, root, max, &array);
 	if (e == 0)
 		e = read_items(r, list, array, base);
@@ -431,22 +436,83 @@ static int read_image(struct reader *r, const json_t *root, struct image *image)
 	return e;
 }
 
-int image_parse(const char *name, const uint8_t *bytes, size_t size, struct image **ret_image, struct err *err)
+/* A name and its components; what it is called below the recipe says the name. */
+static int read_combination(struct reader *r, const json_t *row, struct image_combination *c)
 {
-	struct reader reader = {.name = name, .err = err};
+	static const struct field known[] = {{"name", VARIANT, AT(image_combination, name)}, {"components", TEXT}};
+	if (!json_is_object(row))
+		return refuse(r, "", "must be an object");
+	int e = read_field(r, &known[0], row, c);
+	if (e == 0)
+		e = check_unknown(r, known, countof(known), (json_t *)row);
+	if (e == 0)
+		e = read_list(r, &component_list, row, countof(c->components), c->components, &c->n_components);
+	return e;
+}
+
+static int read_combinations(struct reader *r, const json_t *root, struct image_combinations *list)
+{
+	json_t *rows = NULL;
+	int e = read_format(r, root);
+	if (e == 0)
+		e = read_fields(r, combinations_fields, countof(combinations_fields), root, list);
+	if (e == 0)
+		e = read_array(r, "combinations", root, countof(list->list), &rows);
+	for (size_t i = 0; e == 0 && i < json_array_size(rows); i++) {
+		snprintf(r->where, sizeof(r->where), "combinations[%zu]", i);
+		e = read_combination(r, json_array_get(rows, i), &list->list[i]);
+		r->where[0] = '\0';
+		for (size_t j = 0; e == 0 && j < i; j++)
+			if (strcmp(list->list[j].name, list->list[i].name) == 0)
+				e = refuse(r, "combinations", "names one thing twice");
+		list->n = i + 1;
+	}
+	return e;
+}
+
+static int parse_object(const struct reader *r, const uint8_t *bytes, size_t size, json_t **ret_root)
+{
 	json_error_t where;
 	if (size > IMAGE_MANIFEST_MAX)
-		return err_set(err, -EFBIG, "%s: %zu bytes, more than the %u that a manifest may have", name, size,
+		return err_set(r->err, -EFBIG, "%s: %zu bytes, more than the %u that a manifest may have", r->name, size,
 		               IMAGE_MANIFEST_MAX);
 	json_auto_t *root = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &where);
 	if (!root)
-		return err_set(err, -EINVAL, "%s:%d:%d: is no JSON: %s", name, where.line, where.column, where.text);
+		return err_set(r->err, -EINVAL, "%s:%d:%d: is no JSON: %s", r->name, where.line, where.column, where.text);
 	if (!json_is_object(root))
-		return refuse(&reader, "", "must be an object");
+		return refuse(r, "", "must be an object");
+	*ret_root = take(&root);
+	return 0;
+}
+
+int image_combinations_parse(const char *name, const uint8_t *bytes, size_t size, struct image_combinations **ret_list,
+                             struct err *err)
+{
+	struct reader reader = {.name = name, .err = err};
+	json_auto_t *root = NULL;
+	int r = parse_object(&reader, bytes, size, &root);
+	if (r < 0)
+		return r;
+	auto_free struct image_combinations *list = calloc(1, sizeof(*list));
+	if (!list)
+		abort();
+	r = read_combinations(&reader, root, list);
+	if (r == 0)
+		*ret_list = take(&list);
+	return r;
+}
+
+int image_parse(const char *name, const uint8_t *bytes, size_t size, struct image **ret_image, struct err *err)
+{
+	struct reader reader = {.name = name, .err = err};
+	json_auto_t *root = NULL;
+	int r = parse_object(&reader, bytes, size, &root);
+	if (r < 0)
+		return r;
 	struct image *image = calloc(1, sizeof(*image));
 	if (!image)
 		abort();
-	int r = read_image(&reader, root, image);
+	r = read_image(&reader, root, image);
 	if (r < 0) {
 		image_free(image);
 		return r;

@@ -61,17 +61,15 @@ static int key_read(const char *path, uint8_t ret_key[static ED25519_KEY_SIZE], 
 	return 0;
 }
 
-static int signature_read(const char *dir, uint8_t ret_signature[static ED25519_SIGNATURE_SIZE], struct err *err)
+static int signature_read(const char *path, uint8_t ret_signature[static ED25519_SIGNATURE_SIZE], struct err *err)
 {
-	char path[PATH_MAX];
 	auto_free uint8_t *bytes = NULL;
 	size_t size;
-	int r = path_join(path, dir, "manifest.sig", err);
-	if (r == 0)
-		r = file_read(path, 4096, &bytes, &size, err);
+	int r = file_read(path, 4096, &bytes, &size, err);
 	if (r == -ENOENT)
 		return err_set(err, -EKEYREJECTED,
-		               "%s: is not there: the image is not signed; sign it with koboshi-image sign %s", path, dir);
+		               "%s: is not there: the image is not signed; sign it with koboshi-image sign %.*s", path,
+		               (int)(strrchr(path, '/') - path), path);
 	if (r < 0)
 		return r;
 	if (size != ED25519_SIGNATURE_SIZE)
@@ -81,36 +79,38 @@ static int signature_read(const char *dir, uint8_t ret_signature[static ED25519_
 	return 0;
 }
 
-static int signature_check(const char *dir, const char *key_path, const uint8_t *bytes, size_t size, struct err *err)
+static int signature_check(const char *path, const char *signature_path, const char *key_path, const uint8_t *bytes, size_t size,
+                           struct err *err)
 {
 	uint8_t signature[ED25519_SIGNATURE_SIZE];
 	uint8_t key[ED25519_KEY_SIZE];
-	int r = signature_read(dir, signature, err);
+	int r = signature_read(signature_path, signature, err);
 	if (r == 0)
 		r = key_read(key_path, key, err);
 	if (r < 0)
 		return r;
 	if (!ed25519_sha512_verify(key, size, bytes, signature))
-		return err_set(
-		        err, -EKEYREJECTED,
-		        "%s/manifest.json: its signature does not fit the key %s: manifest or signature was changed, or another "
-		        "key signed it; rebuild the image",
-		        dir, key_path);
+		return err_set(err, -EKEYREJECTED,
+		               "%s: its signature does not fit the key %s: manifest or signature was changed, or another "
+		               "key signed it; rebuild the image",
+		               path, key_path);
 	return 0;
 }
 
 int image_open(const char *dir, const char *key_path, struct image **ret_image, struct err *err)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], signature[PATH_MAX];
 	auto_free uint8_t *bytes = NULL;
 	size_t size;
 	int r = path_join(path, dir, "manifest.json", err);
+	if (r == 0)
+		r = path_join(signature, dir, "manifest.sig", err);
 	if (r == 0)
 		r = file_read(path, IMAGE_MANIFEST_MAX, &bytes, &size, err);
 	if (r == -ENOENT)
 		return err_set(err, r, "%s: is not there: no image in this folder; make it with koboshi-image build", path);
 	if (r == 0)
-		r = signature_check(dir, key_path, bytes, size, err);
+		r = signature_check(path, signature, key_path, bytes, size, err);
 	if (r == 0)
 		r = image_parse(path, bytes, size, ret_image, err);
 	if (r < 0)
@@ -120,4 +120,24 @@ int image_open(const char *dir, const char *key_path, struct image **ret_image, 
 	sha256_update(&hash, size, bytes);
 	sha256_digest(&hash, sizeof((*ret_image)->manifest_sha256), (*ret_image)->manifest_sha256);
 	return 0;
+}
+
+int image_combinations_open(const char *dir, const char *recipe, const char *key_path, struct image_combinations **ret_list,
+                            struct err *err)
+{
+	char path[PATH_MAX], signature[PATH_MAX], file[96];
+	auto_free uint8_t *bytes = NULL;
+	size_t size;
+	snprintf(file, sizeof(file), "%.60s.combinations.json", recipe);
+	int r = path_join(path, dir, file, err);
+	snprintf(file, sizeof(file), "%.60s.combinations.sig", recipe);
+	if (r == 0)
+		r = path_join(signature, dir, file, err);
+	if (r == 0)
+		r = file_read(path, IMAGE_MANIFEST_MAX, &bytes, &size, err);
+	if (r == 0)
+		r = signature_check(path, signature, key_path, bytes, size, err);
+	if (r == 0)
+		r = image_combinations_parse(path, bytes, size, ret_list, err);
+	return r;
 }

@@ -157,6 +157,22 @@ uint32_t choice_variant(const struct plan *p, int64_t now_us)
 	return best;
 }
 
+#define UNPROVEN_OFTEN 3u /* who was never proven in so many tries is nothing to rely on */
+
+uint32_t plan_wanted_variant(const struct plan *p, int64_t now_us)
+{
+	uint32_t have = UINT32_MAX, could = UINT32_MAX;
+	for (uint32_t v = 0; v < p->n_variants; v++) {
+		if (p->variants[v].usable && p->variants[v].failures < UNPROVEN_OFTEN &&
+		    (have == UINT32_MAX || variant_better(p, v, have)))
+			have = v;
+		if (!p->variants[v].usable && p->variants[v].buildable && p->variants[v].not_before_us <= now_us &&
+		    (could == UINT32_MAX || variant_better(p, v, could)))
+			could = v;
+	}
+	return could == UINT32_MAX || have == UINT32_MAX || choice_better_beside_active(p, could, have) ? could : UINT32_MAX;
+}
+
 bool choice_as_clean(const struct plan *p, uint32_t variant, uint32_t as)
 {
 	return holes(choice_suspect_layers(p, variant)) <= holes(choice_suspect_layers(p, as));

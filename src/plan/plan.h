@@ -313,7 +313,8 @@ struct plan_incident {
 struct plan_variant {
 	uint64_t components[PLAN_COMPONENTS_MAX / 64];
 	bool usable;           /* image there and right, as far as known */
-	uint32_t failures;     /* in a row: never proven, create refused */
+	bool buildable;        /* no image is there and one could be made: `components` are what it would have */
+	uint32_t failures;     /* in a row: never proven, create refused; of one that is not there: not built */
 	int64_t not_before_us; /* backoff */
 };
 
@@ -462,6 +463,10 @@ bool plan_is_served(const struct plan *p); /* whoever the service points at stan
 uint32_t plan_count_standby(const struct plan *p, bool ready_only);
 uint32_t plan_count_spare(const struct plan *p);
 uint32_t plan_open_incidents(const struct plan *p);
+
+/* Which image should be made: the best of those that are not there, if it had fewer suspect layers than any that is there, or
+ * shared less with what serves; UINT32_MAX: none. Decides nothing that plan_step does. */
+uint32_t plan_wanted_variant(const struct plan *p, int64_t now_us);
 
 /* Layers (bits) in which two variants have a component in common. */
 uint32_t plan_shared_layers(const struct plan *p, uint32_t a, uint32_t b);

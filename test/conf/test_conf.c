@@ -137,6 +137,29 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 		is_refused(&rows[i]);
 }
 
+static void mistakes_in_variants_are_found(void **state unused_arg)
+{
+	static const struct mistake rows[] = {
+	        {"    variants: [amber]\n", "    variants: [amber, Birch]\n",
+	         "f:15:23: each of 'variants' must be a name: a lower-case letter, then lower-case letters, digits and '-', not "
+	         "'Birch'"},
+	        {"    variants: [amber]\n", "    variants: [dune-(a|b), dune-b]\n", "f:15:28: variant 'dune-b' is there twice"},
+	        {"    variants: [amber]\n", "    variants: [dune-(a|b]\n",
+	         "f:15:16: 'dune-(a|b': a bracket is not closed: write name-(one|other)"},
+	        {"    variants: [amber]\n", "    variants: [dune-(a|(b))]\n",
+	         "f:15:16: 'dune-(a|(b))': a bracket is not closed: write name-(one|other)"},
+	        {"    variants: [amber]\n", "    variants: [dune-a|b]\n",
+	         "f:15:16: each of 'variants' must be a name: a lower-case letter, then lower-case letters, digits and '-', not "
+	         "'dune-a|b'"},
+	        {"    variants: [amber]\n", "    variants: [d-(a|b)-(a|b|c|d)-(a|b|c)]\n",
+	         "f:15:16: 'variants' can have 16 at most, all combinations counted"},
+	        {"    variants: [amber]\n", "    variants: [a-very-long-recipe-(of|several)-long-values]\n",
+	         "f:15:16: each of 'variants' must be at most 31 bytes long, not 'a-very-long-recipe-of-long-values'"},
+	};
+	for (size_t i = 0; i < countof(rows); i++)
+		is_refused(&rows[i]);
+}
+
 static void mistakes_about_files_are_found(void **state unused_arg)
 {
 	static const struct mistake rows[] = {
@@ -151,6 +174,20 @@ static void mistakes_about_files_are_found(void **state unused_arg)
 	};
 	for (size_t i = 0; i < countof(rows); i++)
 		is_refused(&rows[i]);
+}
+
+static void a_pattern_stands_for_its_combinations(void **state unused_arg)
+{
+	static const char *const names[] = {"amber",    "dune-lts-a-x", "dune-lts-a-y", "dune-lts-b-x", "dune-lts-b-y",
+	                                    "dune-a-x", "dune-a-y",     "dune-b-x",     "dune-b-y"};
+	const char *text = "guests: {addresses: [192.0.2.0/26, \"2001:db8:1::/64\"]}\nservices:\n"
+	                   "  a: {addresses: [203.0.113.1], ports: [80/tcp], variants: [amber, dune-(lts-|)(a|b)-(x|y)]}\n";
+	struct conf conf;
+	struct err err = {0};
+	assert_int_equal(conf_parse("f", text, strlen(text), &conf, &err), 0);
+	assert_int_equal(conf.services[0].n_variants, countof(names));
+	for (size_t i = 0; i < countof(names); i++)
+		assert_string_equal(conf.services[0].variants[i], names[i]);
 }
 
 static void too_many_instances_are_refused(void **state unused_arg)
@@ -423,7 +460,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(mistakes_between_keys_are_found),
+	        cmocka_unit_test(mistakes_in_variants_are_found),
 	        cmocka_unit_test(mistakes_about_files_are_found),
+	        cmocka_unit_test(a_pattern_stands_for_its_combinations),
 	        cmocka_unit_test(too_many_instances_are_refused),
 	        cmocka_unit_test(a_small_range_has_no_room_for_many),
 	        cmocka_unit_test(a_failure_touches_nothing),

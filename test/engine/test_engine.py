@@ -29,9 +29,10 @@ from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, F
 from kills_test import KillTests
 from ledger_test import LedgerTests
 from secrets_test import SecretsTests
+from wanted_test import WantedTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, SecretsTests, VaultTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, SecretsTests, VaultTests, WantedTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

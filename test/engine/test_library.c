@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -116,6 +117,92 @@ static void test_words(unused_arg void **state)
 	assert_string_equal(text, "nothing");
 }
 
+/* The list that a builder writes beside the images, of a recipe whose combinations differ in their kernels. */
+static void put_list(const char *recipe, const char *const *names, size_t n)
+{
+	char text[2048], path[PATH_MAX], command[4 * PATH_MAX];
+	snprintf(text, sizeof(text), "{\"format\":1,\"recipe\":\"%s\",\"recipe_sha256\":\"%064d\",\"combinations\":[", recipe, 0);
+	for (size_t i = 0; i < n; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+		         "%s{\"name\":\"%s\",\"components\":[{\"layer\":\"kernel\",\"name\":\"linux\",\"version\":\"%zu\"},"
+		         "{\"layer\":\"server\",\"name\":\"nginx\",\"version\":\"1\"}]}",
+		         i ? "," : "", names[i], i);
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), "]}");
+	snprintf(path, sizeof(path), "%s/%s.combinations.json", made.base, recipe);
+	made_write(path, text, strlen(text));
+	snprintf(command, sizeof(command), "openssl pkeyutl -sign -rawin -inkey %s -in %s -out %s/%s.combinations.sig", made.key,
+	         path, made.base, recipe);
+	assert_int_equal(system(command), 0); /* NOLINT(*-env33-c) */
+}
+
+static void test_a_combination_comes_and_goes(unused_arg void **state)
+{
+	static const char *const names[] = {"dune-a-x", "dune-b-x"};
+	char from[PATH_MAX], away[PATH_MAX];
+	put_variant("birch", "6.12.1");
+	want("birch");
+	want("dune-a-x");
+	want("dune-c-x");
+	library_load(&library, &conf);
+	const struct library_variant *a = library_find(&library, "dune-a-x"), *c = library_find(&library, "dune-c-x");
+	assert_true(!a->buildable && strstr(a->problem, "is not there"));
+	assert_false(library_look(&library, &conf));
+
+	put_list("dune", names, countof(names)); /* it could be built */
+	assert_true(library_look(&library, &conf));
+	assert_true(a->buildable && !library_is_usable(a) && !a->problem[0] && has("dune-a-x", "kernel linux 0"));
+	assert_true(!c->buildable && c->problem[0]);
+	assert_false(library_look(&library, &conf));
+
+	put_variant("dune-a-x", "6.12.1"); /* it is built, of another kernel than was thought */
+	assert_true(library_look(&library, &conf));
+	assert_true(library_is_usable(a) && !a->buildable);
+	assert_true(has("dune-a-x", "kernel linux 6.12.1") && !has("dune-a-x", "kernel linux 0"));
+	assert_true(has("dune-a-x", "package libc6 2.41"));
+	assert_false(library_look(&library, &conf));
+
+	snprintf(from, sizeof(from), "%s/dune-a-x", made.base);
+	snprintf(away, sizeof(away), "%s/away", made.base);
+	assert_int_equal(rename(from, away), 0); /* the builder took it away: what runs of it is still known */
+	assert_true(library_look(&library, &conf));
+	assert_true(a->buildable && a->image && !library_is_usable(a));
+	assert_false(library_look(&library, &conf));
+	assert_int_equal(rename(away, from), 0);
+	assert_true(library_look(&library, &conf) && library_is_usable(a));
+}
+
+static void test_a_combination_that_is_no_image_is_told_once(unused_arg void **state)
+{
+	static const char *const names[] = {"dune-a-x"};
+	char path[PATH_MAX];
+	put_list("dune", names, 1);
+	want("dune-a-x");
+	library_load(&library, &conf);
+	const struct library_variant *a = library_find(&library, "dune-a-x");
+	assert_true(a->buildable);
+	put_variant("dune-a-x", "6.12.1");
+	snprintf(path, sizeof(path), "%s/dune-a-x/manifest.json", made.base);
+	made_flip(path, 40);
+	assert_true(library_look(&library, &conf));
+	assert_true(!a->buildable && !library_is_usable(a) && strstr(a->problem, "signature"));
+	assert_false(library_look(&library, &conf));
+}
+
+static void test_a_list_that_is_not_signed_is_not_believed(unused_arg void **state)
+{
+	static const char *const names[] = {"dune-a-x"};
+	char path[PATH_MAX];
+	put_list("dune", names, 1);
+	snprintf(path, sizeof(path), "%s/dune.combinations.json", made.base);
+	made_flip(path, 20);
+	want("dune-a-x");
+	library_load(&library, &conf);
+	assert_false(library_find(&library, "dune-a-x")->buildable);
+	assert_non_null(
+	        strstr(library_find(&library, "dune-a-x")->problem, "dune.combinations.json: its signature does not fit"));
+	assert_false(library_look(&library, &conf));
+}
+
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -124,6 +211,9 @@ int main(void)
 	        WITH(test_what_is_the_same_has_one_number),
 	        WITH(test_what_cannot_be_used_says_why_and_takes_nothing_along),
 	        WITH(test_words),
+	        WITH(test_a_combination_comes_and_goes),
+	        WITH(test_a_combination_that_is_no_image_is_told_once),
+	        WITH(test_a_list_that_is_not_signed_is_not_believed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,8 @@ import rotated
 from koboshi_lab import api, clients, footprint, guest, layout, network, scene, senses, shell, soak
 from koboshi_lab.faults import FAULTS, PLANNED
 
+import wanted_image
+
 Json = dict[str, Any]
 TESTS: dict[str, Callable[[clients.Clients], None]] = {}
 
@@ -733,6 +735,13 @@ def data_outlives_its_guests_and_goes_back_after_a_takeover(asking: clients.Clie
     said = reading("-d", json.dumps({"value": -3}))
     check(said["stored"] == before["stored"] + 1, f"the service goes on from there: {said}")
     asking.wait_good(shell.now_us(), 10)
+
+
+@test
+def an_image_that_is_wanted_is_used_when_it_is_there(asking: clients.Clients) -> None:
+    if why := wanted_image.missing():
+        raise Skipped(why)
+    wanted_image.play(asking, check)
 
 
 # --- the runner -----------------------------------------------------------------------------------------------------------

@@ -246,6 +246,54 @@ static void test_what_is_read(unused_arg void **state)
 	image_free(image);
 }
 
+static const char combinations[] =
+        "{\"format\":1,\"recipe\":\"dune\",\"recipe_sha256\":" HEX64 ",\"later\":7,\"combinations\":["
+        "{\"name\":\"dune-a\",\"components\":[{\"layer\":\"kernel\",\"name\":\"linux\",\"version\":\"6\"}]},"
+        "{\"name\":\"dune-b\",\"components\":[]}]}";
+
+static void test_combinations(unused_arg void **state)
+{
+	auto_free struct image_combinations *list = NULL;
+	struct err err = {0};
+	assert_int_equal(image_combinations_parse("f", (const uint8_t *)combinations, strlen(combinations), &list, &err), 0);
+	assert_string_equal(list->recipe, "dune");
+	assert_int_equal(list->n, 2);
+	assert_string_equal(list->list[0].name, "dune-a");
+	assert_string_equal(list->list[0].components[0].version, "6");
+	assert_int_equal(list->list[1].n_components, 0);
+}
+
+static void test_wrong_combinations(unused_arg void **state)
+{
+	static const struct {
+		const char *from, *to, *says;
+	} wrong[] = {
+	        {"\"format\":1", "\"format\":2", "f: is of format 2"},
+	        {"\"recipe\":\"dune\",", "", "f: recipe is missing"},
+	        {"\"dune\"", "\"../dune\"", "f: recipe must be a name"},
+	        {"\"combinations\":[", "\"combinations\":[7,", "f: combinations[0] must be an object"},
+	        {"dune-a\",", "dune-a\",\"more\":1,", "f: combinations[0].more is not known in format 1"},
+	        {"dune-a", "Dune", "f: combinations[0].name must be a name"},
+	        {"dune-a", "dune-b", "f: combinations names one thing twice"},
+	        {"dune-a", "dune-of-more-than-thirty-one-letters", "f: combinations[0].name is longer"},
+	        {"\"kernel\"", "\"package\"", "f: components[0].layer must be one of"},
+	        {"\"components\":[]", "\"components\":[1,2,3,4,5]", "f: combinations[1].components has 5 entries, more than 4"},
+	        {"}]}", "}]", "f:1:"},
+	};
+	for (size_t i = 0; i < countof(wrong); i++) {
+		char text[1024];
+		struct image_combinations *list;
+		struct err err = {0};
+		const char *at = strstr(combinations, wrong[i].from);
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - combinations), combinations, wrong[i].to,
+		         at + strlen(wrong[i].from));
+		assert_true(image_combinations_parse("f", (const uint8_t *)text, strlen(text), &list, &err) < 0);
+		if (strncmp(err.text, wrong[i].says, strlen(wrong[i].says)) != 0)
+			fail_msg("'%s' is not '%s'", err.text, wrong[i].says);
+		assert_true(image_combinations_parse("f", (const uint8_t *)text, strlen(text), &list, NULL) < 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +303,8 @@ int main(void)
 	        cmocka_unit_test(test_deep_and_large),
 	        cmocka_unit_test(test_as_many_packages_as_allowed),
 	        cmocka_unit_test(test_what_is_read),
+	        cmocka_unit_test(test_combinations),
+	        cmocka_unit_test(test_wrong_combinations),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

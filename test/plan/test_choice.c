@@ -124,6 +124,63 @@ static void variant_with_fewer_failed_builds_last(void **state)
 	assert_int_equal(choice_variant(&p, NOW), BIRCH);
 }
 
+/* As if the images of the three were combinations of one recipe: what is not there may be wanted. */
+static void nothing_is_wanted_that_is_no_better(void **state)
+{
+	(void)state;
+	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX);
+	made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	p.variants[CEDAR].usable = false;
+	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX); /* it cannot be built */
+	p.variants[CEDAR].buildable = true;
+	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX); /* birch shares nothing with amber either */
+}
+
+static void what_shares_less_with_the_active_one_is_wanted(void **state)
+{
+	(void)state;
+	made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	p.variants[BIRCH].usable = p.variants[CEDAR].usable = false;
+	p.variants[BIRCH].buildable = p.variants[CEDAR].buildable = true;
+	assert_int_equal(plan_wanted_variant(&p, NOW), BIRCH);
+	p.variants[BIRCH].not_before_us = NOW + 1; /* it could not be built: the next best */
+	assert_int_equal(plan_wanted_variant(&p, NOW), CEDAR);
+	p.variants[CEDAR].not_before_us = NOW + 2;
+	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX);
+	assert_int_equal(plan_wanted_variant(&p, NOW + 1), BIRCH);
+	p.variants[BIRCH].usable = true; /* it is there now */
+	assert_int_equal(plan_wanted_variant(&p, NOW + 2), UINT32_MAX);
+}
+
+static void what_avoids_a_suspect_layer_is_wanted(void **state)
+{
+	(void)state;
+	p.variants[BIRCH].usable = p.variants[CEDAR].usable = false;
+	p.variants[BIRCH].buildable = p.variants[CEDAR].buildable = true;
+	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX); /* nobody serves and nobody fell */
+	choice_suspect(&p, AMBER);
+	p.suspicion[1] = PLAN_SUSPECT; /* birch's kernel */
+	assert_int_equal(plan_wanted_variant(&p, NOW), CEDAR);
+	p.suspicion[2] = p.suspicion[7] = p.suspicion[10] = PLAN_SUSPECT; /* all of cedar: no better than amber */
+	assert_int_equal(plan_wanted_variant(&p, NOW), BIRCH);
+	p.suspicion[6] = p.suspicion[9] = PLAN_SUSPECT;
+	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX);
+}
+
+static void without_anything_that_starts_the_best_is_wanted(void **state)
+{
+	(void)state;
+	p.variants[BIRCH].usable = p.variants[CEDAR].usable = false;
+	p.variants[BIRCH].buildable = p.variants[CEDAR].buildable = true;
+	p.variants[AMBER].failures = 2;
+	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX);
+	p.variants[AMBER].failures = 3; /* never proven, again and again */
+	assert_int_equal(plan_wanted_variant(&p, NOW), BIRCH);
+	p.variants[AMBER].usable = false;
+	assert_int_equal(plan_wanted_variant(&p, NOW), BIRCH);
+	assert_int_equal(choice_variant(&p, NOW), UINT32_MAX); /* what is not there is nothing to build a guest from */
+}
+
 static void target_by_the_ladder(void **state)
 {
 	(void)state;
@@ -268,6 +325,10 @@ int main(void)
 	        cmocka_unit_test_setup(variant_unlike_the_one_that_will_serve, fresh),
 	        cmocka_unit_test_setup(variant_without_suspect_layer, fresh),
 	        cmocka_unit_test_setup(variant_with_fewer_failed_builds_last, fresh),
+	        cmocka_unit_test_setup(nothing_is_wanted_that_is_no_better, fresh),
+	        cmocka_unit_test_setup(what_shares_less_with_the_active_one_is_wanted, fresh),
+	        cmocka_unit_test_setup(what_avoids_a_suspect_layer_is_wanted, fresh),
+	        cmocka_unit_test_setup(without_anything_that_starts_the_best_is_wanted, fresh),
 	        cmocka_unit_test_setup(target_by_the_ladder, fresh),
 	        cmocka_unit_test_setup(spare_that_wakes, fresh),
 	        cmocka_unit_test_setup(worst_idle_is_missed_least, fresh),

@@ -47,6 +47,12 @@ static const char *const scripts[] = {
         /* 4 */
         ("ALTER TABLE instance ADD COLUMN exposed_us INTEGER NOT NULL DEFAULT 0;"
          "ALTER TABLE instance ADD COLUMN content TEXT NOT NULL DEFAULT '';"),
+        /* 5 */
+        "CREATE TABLE lesson (number INTEGER PRIMARY KEY AUTOINCREMENT CHECK (number > 0), origin TEXT NOT NULL,"
+        " incident INTEGER NOT NULL CHECK (incident > 0), own INTEGER NOT NULL, learnt_us INTEGER NOT NULL,"
+        " expires_us INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (origin, incident)) STRICT;"
+        "CREATE TABLE verdict (incident INTEGER PRIMARY KEY CHECK (incident > 0), finding TEXT NOT NULL, vantage TEXT NOT NULL,"
+        " beside TEXT NOT NULL, beside_vantage TEXT NOT NULL, victim TEXT NOT NULL) STRICT;",
 };
 #define VERSION ((int)countof(scripts))
 

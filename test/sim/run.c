@@ -138,7 +138,7 @@ static void mishap(struct sim *s)
 		lose_ledger(s);
 	else if (roll < 97)
 		hold_some(s);
-	else if (roll < 99)
+	else if (roll < 98)
 		(void)sim_switch(s);
 	else
 		teach_some(s);

@@ -33,6 +33,9 @@ int cli_contain(const struct cli *cli);
 int cli_hold(const struct cli *cli); /* lock, freeze, stop */
 int cli_release(const struct cli *cli);
 int cli_containments(const struct cli *cli);
+int cli_lessons(const struct cli *cli);
+int cli_lessons_export(const struct cli *cli);
+int cli_lessons_import(const struct cli *cli);
 
 /* Prints "koboshi: SENTENCE" on standard error; returns CLI_FAILED. */
 int cli_fail(const char *format, ...) printf_like(1, 2);

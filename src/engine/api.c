@@ -37,7 +37,7 @@ struct request {
 	unsigned status;
 };
 
-enum subject { INCIDENTS, CONTAINMENTS, EVIDENCE };
+enum subject { INCIDENTS, CONTAINMENTS, EVIDENCE, LESSONS };
 
 struct question { /* to the ledger's thread */
 	struct request *request;
@@ -77,6 +77,8 @@ static int question_work(struct ledger *l, void *arg, struct err *err)
 	const char *state_dir = q->request->api->engine->conf.state_dir; /* never changes while this process lives */
 	if (q->subject == CONTAINMENTS)
 		q->answer = report_containments(l, err);
+	else if (q->subject == LESSONS)
+		q->answer = report_lessons(l, &q->request->api->engine->lessons, err);
 	else if (q->subject == EVIDENCE)
 		q->answer = report_evidence(l, state_dir, q->number, err);
 	else
@@ -184,6 +186,18 @@ static enum MHD_Result get_evidence(struct request *request, const char *rest)
 static enum MHD_Result get_containments(struct request *request, const char *rest unused_arg)
 {
 	return ask_ledger(request, CONTAINMENTS, 0);
+}
+
+static enum MHD_Result get_lessons(struct request *request, const char *rest unused_arg)
+{
+	return ask_ledger(request, LESSONS, 0);
+}
+
+static enum MHD_Result post_lessons(struct request *request, const char *rest unused_arg)
+{
+	json_t *answer;
+	unsigned status = report_lesson_take(request->api->engine, request->body, request->size, &answer);
+	return respond(request->connection, status, answer);
 }
 
 /* What is misspelt must not become a switch of whatever there is. */
@@ -296,6 +310,7 @@ static const struct {
         {"GET", "/v1/files", false, get_files},        {"GET", "/v1/containments", false, get_containments},
         {"POST", "/v1/contain", false, post_contain},  {"POST", "/v1/release", false, post_release},
         {"GET", "/v1/evidence", true, get_evidence},   {"POST", "/v1/hold", false, post_hold},
+        {"GET", "/v1/lessons", false, get_lessons},    {"POST", "/v1/lessons", false, post_lessons},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -311,11 +326,10 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	}
 	if (path_known)
 		return respond(request->connection, MHD_HTTP_METHOD_NOT_ALLOWED, sentence("this path takes another method"));
-	return respond(
-	        request->connection, MHD_HTTP_NOT_FOUND,
-	        sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
-	                 "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N and POST "
-	                 "/v1/switch, /v1/contain, /v1/hold, /v1/release"));
+	return respond(request->connection, MHD_HTTP_NOT_FOUND,
+	               sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
+	                        "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N, "
+	                        "/v1/lessons and POST /v1/switch, /v1/contain, /v1/hold, /v1/release, /v1/lessons"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

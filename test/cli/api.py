@@ -95,6 +95,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(202, '{"containment":13}' if asked == {"instance": "kb-4", "how": "lock", "reason": "odd", "for_s": 90} else '{"containment":8}')
         elif self.path == "/v1/hold":
             self.reply(404, '{"error":"there is no instance kb-99"}')
+        elif self.path == "/v1/lessons" and asked.get("incident") in (12, 4):
+            self.reply(202 if asked["incident"] == 12 else 200,
+                       json.dumps({"origin": asked["origin"], "incident": asked["incident"], "taken": asked["incident"] == 12}))
+        elif self.path == "/v1/lessons":
+            self.reply(409, json.dumps({"error": "lesson %s of testbed: it expired at 2026-01-02T03:04:05Z" % asked.get("incident")}))
         elif self.path == "/v1/release":
             self.reply(202, '{"containment":6}')
         else:

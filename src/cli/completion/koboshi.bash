@@ -3,10 +3,12 @@ _koboshi()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=()
 	case $before in
-	koboshi) words=(status switch incidents evidence variants why flows contain lock freeze stop release containments config mud scan version help) ;;
+	koboshi) words=(status switch incidents evidence variants why flows contain lock freeze stop release containments lessons config mud scan version help) ;;
 	config) words=(check schema) ;;
+	lessons) words=(export import) ;;
+	export) mapfile -t words < <(koboshi lessons --json 2>/dev/null | jq -r '.lessons[].number' 2>/dev/null) ;;
 	mud) words=(compile) ;;
-	help) words=(status switch incidents evidence variants why flows contain lock freeze stop release containments config mud scan version) ;;
+	help) words=(status switch incidents evidence variants why flows contain lock freeze stop release containments lessons config mud scan version) ;;
 	contain) words=(source flow port limit) ;;
 	flow) words=(tcp udp) ;;
 	switch | port) mapfile -t words < <(koboshi status --json 2>/dev/null | jq -r '.services[].name' 2>/dev/null) ;;
@@ -15,7 +17,7 @@ _koboshi()
 	lock | freeze | stop) mapfile -t words < <(koboshi status --json 2>/dev/null | jq -r '.services[].instances[].name' 2>/dev/null) ;;
 	release) mapfile -t words < <(koboshi containments --json 2>/dev/null | jq -r '.containments[] | select(.ended == null) | .number' 2>/dev/null) ;;
 	flows) mapfile -t words < <(koboshi flows --json 2>/dev/null | jq -r '.instances[].instance' 2>/dev/null) ;;
-	check | compile | scan | --socket | -s)
+	check | compile | import | scan | --socket | -s)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;

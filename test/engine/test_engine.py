@@ -20,13 +20,14 @@ from adapt_test import AdaptTests
 from agents_test import AgentTests
 from contain_test import ContainTests
 from evidence_test import EvidenceTests
+from lessons_test import LessonTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, LessonTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

@@ -164,7 +164,8 @@ class Agent:
         self.send(self.frame(BEAT, struct.pack("<QQQII", self.decided, 2, 0, self.service, 0), key or self.key))
 
     def tell(self, what, text, detail=0):
-        self.send(self.frame(TOLD, struct.pack("<II", what, detail) + text.encode(), self.key))
+        with self.lock:  # between two beats, or the numbers would be out of order
+            self.send(self.frame(TOLD, struct.pack("<II", what, detail) + text.encode(), self.key))
 
     def run(self):
         while self.guest.server:

@@ -92,6 +92,9 @@ class LessonTests:
 
     # --- faster the second time
 
+    def await_speech(self, number):
+        wait_for("its agent to be heard", lambda: self.of(number)["agent"]["state"] == "speaks")
+
     def listen(self, number):
         self.world.guests[number].agent.tell(LISTENING, "tcp 4444", 4444)
 
@@ -101,25 +104,23 @@ class LessonTests:
 
     def test_the_second_attack_of_a_kind_needs_one_finding_less(self):
         self.start()
-        self.counters, self.began_us = {}, time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         victim = self.roles()["active"]
-        self.usage(victim, 31, 0.1, 4)
-        wait_for("thirty to learn from", lambda: self.why(victim)["learnt"] == 30)
+        self.await_speech(victim)
         begun = time.monotonic()
         self.listen(victim)
         wait_for("the first finding", lambda: self.found(victim, "listening"))
         self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])  # alone it is no verdict
-        self.usage(victim, 5, 0.95, 4)
+        self.world.guests[victim].answers["/api/reading"] = (200, b'{"value": 99}')  # and of two that differ nobody knows which
         first_ms = self.steered_from(victim, begun)
         lesson = self.await_lesson()
-        self.assertEqual({lesson["finding"], lesson["beside"]}, {"listening", "busy"})
+        self.assertEqual({lesson["finding"], lesson["beside"]}, {"listening", "differs"})
         self.engine.await_state()
         self.engine.signal(signal.SIGKILL)  # it is no memory of one process
         self.engine.wait()
         self.engine.start()
         self.engine.await_state()
         victim = self.roles()["active"]
-        wait_for("its agent to be heard", lambda: self.of(victim)["agent"]["state"] == "speaks")
+        self.await_speech(victim)
         begun = time.monotonic()
         self.listen(victim)
         second_ms = self.steered_from(victim, begun)
@@ -128,6 +129,7 @@ class LessonTests:
         print(f"  first attack: two findings, steered {first_ms:.0f} ms after it began; second: one finding, {second_ms:.0f} ms", file=sys.stderr)
         self.engine.await_state()
         third = self.roles()["active"]
+        self.await_speech(third)
         self.listen(third)
         wait_for("the finding", lambda: self.found(third, "listening"))
         self.assertEqual(len(self.ask("GET", "/v1/incidents")[1]["incidents"]), 2)  # it is spent

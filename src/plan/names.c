@@ -40,10 +40,10 @@ NAME_FUNCTION(plan_step_name, enum plan_step,
               [PLAN_STEP_CHOSEN] = "chosen", [PLAN_STEP_BUILDING] = "building", [PLAN_STEP_SPARE] = "spare",
               [PLAN_STEP_ACTIVE] = "active", [PLAN_STEP_REMOVED] = "removed", [PLAN_STEP_RETIRED] = "retired",
               [PLAN_STEP_WORN] = "worn", [PLAN_STEP_OUTDATED] = "outdated", [PLAN_STEP_ROTATING] = "rotating",
-              [PLAN_STEP_TAUGHT] = "taught", [PLAN_STEP_CLEARED] = "cleared", [PLAN_STEP_LOCKED] = "locked",
-              [PLAN_STEP_HELD] = "held", [PLAN_STEP_BRAKED] = "braked", [PLAN_STEP_UNBRAKED] = "unbraked",
-              [PLAN_STEP_DRAINED] = "drained", [PLAN_STEP_REFUSED_ORDER] = "order-failed", [PLAN_STEP_LATE] = "order-late",
-              [PLAN_STEP_GIVEN_UP] = "given-up", [PLAN_STEP_RESUMED] = "resumed", [PLAN_STEP_CLOSED] = "closed")
+              [PLAN_STEP_CLEARED] = "cleared", [PLAN_STEP_LOCKED] = "locked", [PLAN_STEP_HELD] = "held",
+              [PLAN_STEP_BRAKED] = "braked", [PLAN_STEP_UNBRAKED] = "unbraked", [PLAN_STEP_DRAINED] = "drained",
+              [PLAN_STEP_REFUSED_ORDER] = "order-failed", [PLAN_STEP_LATE] = "order-late", [PLAN_STEP_GIVEN_UP] = "given-up",
+              [PLAN_STEP_RESUMED] = "resumed", [PLAN_STEP_CLOSED] = "closed", [PLAN_STEP_TAUGHT] = "taught")
 
 enum plan_life plan_life_named(const char *name)
 {

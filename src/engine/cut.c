@@ -71,12 +71,12 @@ void cut_pulse(struct engine *e, int64_t now_us)
 
 /* --- cutting */
 
-bool cut_any(const struct engine *e)
+size_t cut_living(const struct engine *e)
 {
+	size_t n = 0;
 	for (size_t i = 0; i < e->containments.n; i++)
-		if (strcmp(e->containments.list[i].row.who, "koboshi") == 0 && !e->containments.list[i].ending)
-			return true;
-	return false;
+		n += strcmp(e->containments.list[i].row.who, "koboshi") == 0 && !e->containments.list[i].ending;
+	return n;
 }
 
 static void subject_of(const struct nflog_address *who, char ret_subject[static WIRE_SUBJECT_MAX])
@@ -126,6 +126,6 @@ void cut_fell(struct engine_service *s, const struct plan_note *note)
 	if (!s->plan.brake.until_us)
 		return;
 	size_t n = suspects_name(&s->cut.suspects, within_us(e), note->time_us, suspects);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n && cut_living(e) < CUT_LIVING_MAX; i++)
 		cut_one(s, note->incident, &suspects[i]);
 }

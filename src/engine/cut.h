@@ -17,6 +17,7 @@ struct engine_service;
 struct ledger;
 
 #define CUT_REMEMBERED_MAX 64
+#define CUT_LIVING_MAX 64 /* half of all that can be contained is left to operators */
 
 struct cuts { /* who was cut off how often within a week */
 	struct {
@@ -34,5 +35,5 @@ struct cut_watch { /* of one service */
 
 int cut_load(struct engine *e, struct ledger *l, struct err *err) must_use; /* before the ledger's thread starts */
 void cut_fell(struct engine_service *s, const struct plan_note *note);      /* PLAN_STEP_DETECTED */
-bool cut_any(const struct engine *e);                                       /* one is in force */
+size_t cut_living(const struct engine *e);                                  /* so many are in force */
 void cut_pulse(struct engine *e, int64_t now_us);                           /* ten times a second */

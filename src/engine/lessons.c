@@ -233,20 +233,47 @@ static int take_source(void *arg, const struct ledger_containment *row)
 	return 0;
 }
 
+/* The layers that make "the same hole". */
+static void avoid_text(const struct lesson_components *victim, char *ret_text, size_t size)
+{
+	text_copy(ret_text, size, victim->n ? "" : "what nobody knows");
+	for (size_t i = 0; i < victim->n; i++) {
+		size_t used = strlen(ret_text);
+		if (strncmp(victim->list[i], "libc ", 5) != 0)
+			snprintf(ret_text + used, size - used, "%s%s", used ? ", " : "", victim->list[i]);
+	}
+}
+
 static int story_work(struct ledger *l, const struct close_job *job, struct err *err)
 {
 	const struct lesson *lesson = &job->lesson;
 	struct ledger_step step = {.incident = job->row.number, .time_us = clock_real_us(), .since_us = job->since_us};
-	char sources[32] = "";
+	char avoid[LEDGER_TEXT_MAX / 2], sources[32] = "";
+	avoid_text(&lesson->victim, avoid, sizeof(avoid));
 	if (lesson->n_sources)
-		snprintf(sources, sizeof(sources), "; %zu cut off", lesson->n_sources);
-	text_copy(step.phase, sizeof(step.phase), "closed");
+		snprintf(sources, sizeof(sources), "; cut off: %zu", lesson->n_sources);
+	text_copy(step.phase, sizeof(step.phase), plan_phase_name(PLAN_CLOSED));
 	text_copy(step.step, sizeof(step.step), "lesson");
-	snprintf(step.text, sizeof(step.text), "learnt: avoid %s%s%s%s%s%s; what worked: %s",
-	         lesson->victim.n > 0 ? lesson->victim.list[0] : "nothing known", lesson->victim.n > 1 ? ", " : "",
-	         lesson->victim.n > 2 ? lesson->victim.list[2] : "", lesson->victim.n > 3 ? ", " : "",
-	         lesson->victim.n > 3 ? lesson->victim.list[3] : "", sources, lesson->rung);
+	snprintf(step.text, sizeof(step.text), "learnt: avoid %s%s; what worked: %s", avoid, sources, lesson->rung);
 	return ledger_step_add(l, &step, err);
+}
+
+/* One that could not be read again (an image with odd letters in a version) is none. */
+static bool row_fill(const struct lesson *lesson, bool own, struct ledger_lesson *ret_row)
+{
+	struct lesson again;
+	struct err err = {0};
+	auto_free char *text = lesson_print(lesson, true);
+	*ret_row = (struct ledger_lesson){.incident = lesson->incident,
+	                                  .own = own,
+	                                  .learnt_us = lesson->learnt_s * 1000000,
+	                                  .expires_us = lesson->expires_s * 1000000};
+	text_copy(ret_row->text, sizeof(ret_row->text), text);
+	text_copy(ret_row->origin, sizeof(ret_row->origin), lesson->origin);
+	if (lesson_parse(text, strlen(text), &again, &err) == 0)
+		return true;
+	log_error("lessons.print", "incident %llu teaches nothing: %s", (unsigned long long)lesson->incident, err.text);
+	return false;
 }
 
 /* All of it in the transaction that closes the incident. May run twice. */
@@ -256,7 +283,7 @@ static int close_work(struct ledger *l, void *arg, struct err *err)
 	struct lesson *lesson = &job->lesson;
 	struct ledger_verdict verdict;
 	struct err none = {0};
-	struct ledger_lesson row = {.incident = lesson->incident, .own = true};
+	struct ledger_lesson row;
 	job->learnt = false;
 	lesson->n_sources = 0;
 	int r = ledger_incident_put(l, &job->row, err);
@@ -271,18 +298,14 @@ static int close_work(struct ledger *l, void *arg, struct err *err)
 	components_read(verdict.victim, &lesson->victim);
 	r = ledger_containment_each(l, LEDGER_CONTAINMENTS_KEPT, take_source, lesson, err);
 	lesson_sign(lesson, &job->engine->lessons.key);
-	auto_free char *text = lesson_print(lesson, true);
-	text_copy(row.text, sizeof(row.text), text);
-	text_copy(row.origin, sizeof(row.origin), lesson->origin);
-	row.learnt_us = lesson->learnt_s * 1000000;
-	row.expires_us = lesson->expires_s * 1000000;
-	if (r == 0)
+	bool good = row_fill(lesson, true, &row);
+	if (r == 0 && good)
 		r = ledger_lesson_put(l, &row, clock_real_us(), err);
-	if (r == 0)
+	if (r == 0 && good)
 		r = story_work(l, job, err);
 	if (r == 0)
 		r = ledger_verdict_end(l, job->row.number, err);
-	job->learnt = r == 0;
+	job->learnt = r == 0 && good;
 	return r;
 }
 
@@ -332,14 +355,10 @@ static void take_write(struct engine *e, const struct lesson *lesson)
 {
 	struct ledger_lesson *row = calloc(1, sizeof(*row));
 	assert(row);
-	auto_free char *text = lesson_print(lesson, true);
-	row->incident = lesson->incident;
-	row->own = is_own(&e->lessons, lesson);
-	row->learnt_us = lesson->learnt_s * 1000000;
-	row->expires_us = lesson->expires_s * 1000000;
-	text_copy(row->origin, sizeof(row->origin), lesson->origin);
-	text_copy(row->text, sizeof(row->text), text);
-	journal_put(e->journal, take_work, NULL, row);
+	if (row_fill(lesson, is_own(&e->lessons, lesson), row))
+		journal_put(e->journal, take_work, NULL, row);
+	else
+		free(row);
 }
 
 /* What it changes comes before its row: were it killed between, it is taken once more, and raising twice is raising once. */

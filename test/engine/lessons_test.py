@@ -57,7 +57,9 @@ class LessonTests:
                          ("compromised", "wrong-content", "path", "replace"))
         self.assertEqual(lesson["victim"], [f"{layer} {part}" for layer, part in zip(layers, VARIANTS[variant])])
         self.assertEqual(lesson["survivor"], [f"{layer} {part}" for layer, part in zip(layers, VARIANTS[self.story()["active"]["variant"]])])
-        self.assertIn("lesson", [step["step"] for step in self.await_closed()["steps"]])
+        step = self.await_closed()["steps"][-1]
+        avoided = ", ".join(part for part in lesson["victim"] if not part.startswith("libc "))
+        self.assertEqual((step["step"], step["text"]), ("lesson", f"learnt: avoid {avoided}; what worked: replace"))
         ledger = self.folder / "state/ledger"
         self.assertEqual((os.stat(ledger / "lesson.key").st_mode & 0o777, os.stat(ledger / "lesson.key").st_uid), (0o600, ENGINE_USER))
         (self.folder / "bytes").write_bytes(signed_bytes(lesson))
@@ -186,6 +188,8 @@ class LessonTests:
         self.engine.await_state()
         wait_for("nobody else to be made of it",
                  lambda: victim not in {i["variant"] for i in self.instances() if i["role"] in ("active", "standby")})
+        wait_for("rest", lambda: sorted(i["state"] for i in self.instances()) == ["paused", "ready", "ready"])
+        self.assertEqual(self.suspect(), {victim})
         # the same once more, and in another life of the engine, is nothing new
         self.assertEqual(self.take(lesson)[1]["taken"], False)
         self.engine.signal(signal.SIGKILL)

@@ -18,8 +18,7 @@
 
 static uint32_t *times_of(struct cuts *cuts, const char *subject)
 {
-	size_t n = cuts->n < CUT_REMEMBERED_MAX ? cuts->n : CUT_REMEMBERED_MAX;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < cuts->n && i < CUT_REMEMBERED_MAX; i++)
 		if (strcmp(cuts->list[i].subject, subject) == 0)
 			return &cuts->list[i].times;
 	size_t slot = cuts->n++ % CUT_REMEMBERED_MAX;

@@ -39,8 +39,7 @@ void lessons_open(struct engine *e)
 
 static bool is_known(const struct lessons *all, const struct lesson *lesson)
 {
-	size_t n = all->n_known < LEDGER_LESSONS_KEPT ? all->n_known : LEDGER_LESSONS_KEPT;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < all->n_known && i < LEDGER_LESSONS_KEPT; i++)
 		if (all->known[i].incident == lesson->incident && strcmp(all->known[i].origin, lesson->origin) == 0)
 			return true;
 	return false;

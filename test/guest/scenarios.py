@@ -450,52 +450,6 @@ def a_source_that_is_cut_stays_so_until_it_is_released(asking: clients.Clients) 
     check(api.newest_incident() == first, "no incident came of it")
 
 
-ATTACKER4 = "198.51.100.66"
-
-
-def attacker_is_served() -> bool:
-    argv = network.client_exec("curl", "-s", "-o", "/dev/null", "-m", "2", "--interface", ATTACKER4, f"http://{layout.SERVICE4}/")
-    return subprocess.run(argv, check=False).returncode == 0
-
-
-@test
-def who_came_before_each_fall_does_not_get_in_again(asking: clients.Clients) -> None:
-    """Three attacks from one address, between which it is not seen; the clients are there all the time."""
-    def calm() -> int:
-        return api.call("GET", "/v1/flows")["moments"][0]["calm"]
-
-    subprocess.run(network.client_exec("ip", "addr", "add", f"{ATTACKER4}/24", "dev", "eth0"), check=True)
-    before = len(api.call("GET", "/v1/containments")["containments"])
-    scene.configured(lambda text: text.replace("brake: {falls: 0}", "brake: {falls: 3, within: 180s, pause: 2s}"), scene.ROLES)
-    try:
-        shell.wait_for("calm moments", lambda: calm() >= 5, 90, 0.2)
-        for attack in (1, 2, 3):
-            status, first = api.wait_whole(), api.newest_incident() + 1
-            check(attacker_is_served(), f"attack {attack} gets in")
-            FAULTS["close-port"].strike(api.active(status)["number"])
-            shell.wait_for("the fall", lambda first=first: api.newest_incident() >= first, 10, 0.05)
-            if attack < 3:
-                scene.wait_closed(first, api.active(status)["number"])
-        rows = shell.wait_for("the cut", lambda: [row for row in api.call("GET", "/v1/containments")["containments"]
-                                                  if row["who"] == "koboshi" and row["state"] == "in-force"], 20, 0.02)
-        check([row["subject"] for row in rows] == [f"source {ATTACKER4}/32"], f"the attacker alone is cut off: {rows}")
-        check(not attacker_is_served(), "the next attack does not get in")
-        check(is_served(layout.SERVICE4) and is_served(f"[{layout.SERVICE6}]"), "others do")
-        asking.wait_good(shell.now_us(), 20)
-        check(api.call("GET", "/v1/status")["state"] == "alarm", "and somebody is told")
-        scene.wait_closed(first, 0)
-        lessons = api.call("GET", "/v1/lessons")["lessons"]
-        check(lessons[0]["lesson"]["sources"] == [f"source {ATTACKER4}/32"], f"the lesson names it: {lessons[0]}")
-        check(len(api.call("GET", "/v1/containments")["containments"]) == before + 1, "there is one containment more")
-        print(f"# {rows[0]['reason']}", flush=True)
-        release(rows[0]["number"])
-        check(attacker_is_served(), "it is let in again when somebody wants it")
-    finally:
-        subprocess.run(network.client_exec("ip", "addr", "del", f"{ATTACKER4}/24", "dev", "eth0"), check=True)
-        scene.configured(lambda text: text, scene.ROLES)
-    api.wait_whole()
-
-
 @test
 def who_serves_is_frozen_while_another_serves_and_comes_back(asking: clients.Clients) -> None:
     """Somebody wants to look at it. A client loses at most what it had under way; while it is held another one is built, and koboshid

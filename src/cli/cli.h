@@ -39,6 +39,9 @@ int cli_snapshots(const struct cli *cli);
 int cli_restore(const struct cli *cli);
 int cli_data_diff(const struct cli *cli);
 int cli_data_return(const struct cli *cli);
+int cli_lessons(const struct cli *cli);
+int cli_lessons_export(const struct cli *cli);
+int cli_lessons_import(const struct cli *cli);
 
 /* Prints "koboshi: SENTENCE" on standard error; returns CLI_FAILED. */
 int cli_fail(const char *format, ...) printf_like(1, 2);

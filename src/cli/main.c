@@ -48,6 +48,9 @@ static const struct command commands[] = {
         {"restore", "N [SERVICE]", 1, 2, "bring the data back to snapshot N; what was changed since is put aside", cli_restore},
         {"data diff", "[INCIDENT]", 0, 1, "what was changed in the data and put aside", cli_data_diff},
         {"data return", "N [SERVICE]", 1, 2, "put change N back into the data", cli_data_return},
+        {"lessons", "", 0, 0, "what incidents taught, here and elsewhere", cli_lessons},
+        {"lessons export", "[N]", 0, 1, "print lessons as they were signed, one a line", cli_lessons_export},
+        {"lessons import", "FILE", 1, 1, "take lessons of other devices whose keys are trusted", cli_lessons_import},
         {"config check", "[FILE]", 0, 1, "check a configuration file (default: /etc/koboshi/koboshi.yaml)", cli_config_check},
         {"config schema", "", 0, 0, "print the configuration's JSON Schema, for editors", cli_config_schema},
         {"mud compile", "FILE [LINK [count|limit|cut]]", 1, 3, "turn a MUD file (RFC 8520) into nftables rules for a link",
@@ -133,12 +136,16 @@ static int words_named(const struct command *command, char **args, int n_args)
 
 static const struct command *command_named(char **args, int n_args, int *ret_words)
 {
+	const struct command *found = NULL;
+	*ret_words = 0;
 	for (size_t i = 0; i < countof(commands); i++) {
-		*ret_words = words_named(&commands[i], args, n_args);
-		if (*ret_words)
-			return &commands[i];
+		int words = words_named(&commands[i], args, n_args);
+		if (words <= *ret_words) /* of "lessons" and "lessons export" the longer one */
+			continue;
+		*ret_words = words;
+		found = &commands[i];
 	}
-	return NULL;
+	return found;
 }
 
 static int refuse_command(char **args, int n_args)

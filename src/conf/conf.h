@@ -23,6 +23,7 @@
 #define CONF_RESOLVERS_MAX 3
 #define CONF_INSTANCES_MAX 8 /* wanted of one service, all roles together */
 #define CONF_KEYS_MAX 8
+#define CONF_TRUST_MAX 8
 #define CONF_SECRETS_MAX 8 /* of one service */
 #define CONF_NAME_MAX 32   /* with NUL; [a-z][a-z0-9-]* */
 #define CONF_PATH_MAX 192  /* with NUL */
@@ -193,7 +194,11 @@ struct conf {
 	uint32_t freeze_ms;   /* senses count as lost when the own loop was late by this; default 1000 */
 	uint32_t brake_falls; /* so many guests that fell ... 0..32, default 5; 0: no brake */
 	uint32_t brake_within_ms, brake_pause_ms; /* ... within, default 10 min, let spares be built only every, default 1 min */
+	bool brake_cut;                           /* whoever was there whenever one fell is cut off meanwhile; default true */
 	uint32_t rebuild_backoff_ms; /* first pause after a guest that never got proven, doubled each time; default 5000 */
+	uint32_t lessons_keep_ms;    /* so long a lesson of this device is good; default 30 days */
+	char lessons_trust[CONF_TRUST_MAX][CONF_PATH_MAX]; /* public keys (PEM) of devices whose lessons are taken */
+	size_t n_lessons_trust;
 	/* limits */
 	uint64_t evidence_bytes; /* memory/flow evidence of one incident at most; default 256 MiB; 0 = none */
 	uint64_t evidence_total; /* all evidence together; default 1 GiB */

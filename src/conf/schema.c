@@ -376,6 +376,18 @@ static const struct yaml_key brake_keys[] = {
 	 .help = "Time in which they are counted, and how long it must be quiet until the alarm ends."},
 	{.key = "pause", .type = YAML_DURATION, YAML_FIELD(struct conf, brake_pause_ms), .max = 3600000, .fallback = "1min",
 	 .help = "Until then a spare is built only every so often. Who serves and who stands by is replaced at once all the same."},
+	{.key = "cut", .type = YAML_BOOL, YAML_FIELD(struct conf, brake_cut), .fallback = "yes",
+	 .help = "Meanwhile whoever had connections to three or more of those that fell, and is not there at most other times, is cut off "
+	         "for 10 minutes, each time twice as long, a day at most. Never who is named in _never_cut_."},
+	{.key = NULL},
+};
+
+static const struct yaml_key lesson_keys[] = {
+	{.key = "keep", .type = YAML_DURATION, YAML_FIELD(struct conf, lessons_keep_ms), .min = 60000, .max = 2592000000ull,
+	 .fallback = "720h", .help = "So long is good what an incident taught, here and wherever it is taken along."},
+	{.key = "trust", .type = YAML_LIST, .item = YAML_PATH, YAML_ITEMS(struct conf, lessons_trust, n_lessons_trust), .fallback = "[]",
+	 .help = "Public keys (PEM, Ed25519) of devices whose lessons are taken: their _STATE/ledger/lesson.pub_. The engine's user must be "
+	         "able to read them."},
 	{.key = NULL},
 };
 
@@ -418,6 +430,8 @@ const struct yaml_key conf_keys[] = {
 	{.key = "timings", .type = YAML_MAP, .keys = timing_keys, .help = "How long things may take."},
 	{.key = "brake", .type = YAML_MAP, .keys = brake_keys,
 	 .help = "Whoever makes guests fall again and again shall not keep this host busy with building new ones."},
+	{.key = "lessons", .type = YAML_MAP, .keys = lesson_keys,
+	 .help = "What incidents taught, signed by this device, and what others learnt."},
 	{.key = "limits", .type = YAML_MAP, .keys = limit_keys, .help = "What is kept."},
 	{.key = NULL},
 };

@@ -37,7 +37,7 @@ struct request {
 	unsigned status;
 };
 
-enum subject { INCIDENTS, CONTAINMENTS, EVIDENCE, SECRETS };
+enum subject { INCIDENTS, CONTAINMENTS, EVIDENCE, SECRETS, LESSONS };
 
 struct question { /* to the ledger's thread */
 	struct request *request;
@@ -77,6 +77,8 @@ static int question_work(struct ledger *l, void *arg, struct err *err)
 	const char *state_dir = q->request->api->engine->conf.state_dir; /* never changes while this process lives */
 	if (q->subject == CONTAINMENTS)
 		q->answer = report_containments(l, err);
+	else if (q->subject == LESSONS)
+		q->answer = report_lessons(l, &q->request->api->engine->lessons, err);
 	else if (q->subject == EVIDENCE)
 		q->answer = report_evidence(l, state_dir, q->number, err);
 	else if (q->subject == SECRETS)
@@ -198,6 +200,18 @@ static enum MHD_Result get_secrets(struct request *request, const char *rest)
 static enum MHD_Result get_containments(struct request *request, const char *rest unused_arg)
 {
 	return ask_ledger(request, CONTAINMENTS, 0);
+}
+
+static enum MHD_Result get_lessons(struct request *request, const char *rest unused_arg)
+{
+	return ask_ledger(request, LESSONS, 0);
+}
+
+static enum MHD_Result post_lessons(struct request *request, const char *rest unused_arg)
+{
+	json_t *answer;
+	unsigned status = report_lesson_take(request->api->engine, request->body, request->size, &answer);
+	return respond(request->connection, status, answer);
 }
 
 /* What is misspelt must not become a switch of whatever there is. */
@@ -342,6 +356,7 @@ static const struct {
         {"GET", "/v1/snapshots", false, get_snapshots}, {"GET", "/v1/data", true, get_data},
         {"POST", "/v1/backup", false, post_backup},     {"POST", "/v1/restore", false, post_restore},
         {"POST", "/v1/return", false, post_return},     {"GET", "/v1/secrets", true, get_secrets},
+        {"GET", "/v1/lessons", false, get_lessons},     {"POST", "/v1/lessons", false, post_lessons},
 };
 
 static enum MHD_Result route(struct request *request, const char *url, const char *method)
@@ -360,9 +375,9 @@ static enum MHD_Result route(struct request *request, const char *url, const cha
 	return respond(request->connection, MHD_HTTP_NOT_FOUND,
 	               sentence("there are /v1/status, /v1/variants, /v1/files, /v1/incidents, /v1/incidents/N, /v1/why, "
 	                        "/v1/why/NAME, /v1/flows, /v1/flows/NAME, /v1/containments, /v1/evidence, /v1/evidence/N, "
-	                        "/v1/secrets, /v1/secrets/N, /v1/snapshots, "
+	                        "/v1/secrets, /v1/secrets/N, /v1/lessons, /v1/snapshots, "
 	                        "/v1/data, /v1/data/N and POST /v1/switch, /v1/contain, /v1/hold, /v1/release, /v1/backup, "
-	                        "/v1/restore, /v1/return"));
+	                        "/v1/restore, /v1/return, /v1/lessons"));
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,

@@ -253,13 +253,14 @@ static int may_begin(const struct containments *all, const struct wire_contain *
 	return 0;
 }
 
-uint64_t contain_begin(struct engine *e, const char *subject, const char *reason, int64_t for_s, struct err *err)
+uint64_t contain_begin_by(struct engine *e, const char *subject, const char *reason, const char *who, uint64_t incident,
+                          int64_t for_s, struct err *err)
 {
 	struct containments *all = &e->containments;
 	struct containment c = {.due = true, .ends_us = INT64_MAX};
 	if (contain_parse(&e->conf, subject, &c.what, err) < 0 || may_begin(all, &c.what, err) < 0)
 		return 0;
-	c.row = (struct ledger_containment){.number = ++all->last, .begun_us = clock_real_us()};
+	c.row = (struct ledger_containment){.number = ++all->last, .incident = incident, .begun_us = clock_real_us()};
 	if (for_s) {
 		c.row.until_us = c.row.begun_us + for_s * 1000000;
 		c.ends_us = clock_monotonic_us() + for_s * 1000000;
@@ -267,12 +268,17 @@ uint64_t contain_begin(struct engine *e, const char *subject, const char *reason
 	wire_contain_text(&c.what, c.what.service ? e->conf.services[c.what.service - 1].name : NULL, c.row.subject);
 	c.what.number = c.row.number;
 	text_copy(c.row.reason, sizeof(c.row.reason), reason);
-	text_copy(c.row.who, sizeof(c.row.who), "operator");
+	text_copy(c.row.who, sizeof(c.row.who), who);
 	text_copy(c.row.state, sizeof(c.row.state), "wanted");
 	contain_row_write(e, &c.row); /* the disk is not waited for: whoever is cut a moment too early can be let in again */
 	all->list[all->n++] = c;
 	order_next(e);
 	return c.row.number;
+}
+
+uint64_t contain_begin(struct engine *e, const char *subject, const char *reason, int64_t for_s, struct err *err)
+{
+	return contain_begin_by(e, subject, reason, "operator", 0, for_s, err);
 }
 
 static void end(struct engine *e, struct containment *c)

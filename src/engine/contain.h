@@ -1,6 +1,6 @@
 #pragma once
 /*
- * Containments: who and what is kept from the services, by an operator's word or (later) by a ladder's. Each is a row in the
+ * Containments: who and what is kept from the services, by an operator's word or by our own (cut.h). Each is a row in the
  * ledger before it is an order, so that it outlives every process and a reboot: it is ordered again whenever koboshi-net starts
  * or somebody changed its rules, ends on time, and shows what was read back. One order at a time is under way.
  *
@@ -47,6 +47,8 @@ int contain_load(struct engine *e, struct ledger *l, struct err *err) must_use;
 /* `subject`: see contain_parse(). `for_s` 0: until it is released. Returns its number, or 0 and a sentence in `err`: -EINVAL
  * (not understood), -EEXIST (is in force already), -ENOSPC. */
 uint64_t contain_begin(struct engine *e, const char *subject, const char *reason, int64_t for_s, struct err *err);
+uint64_t contain_begin_by(struct engine *e, const char *subject, const char *reason, const char *who, uint64_t incident,
+                          int64_t for_s, struct err *err);
 int contain_release(struct engine *e, uint64_t number, struct err *err) must_use; /* -ENOENT */
 
 void contain_again(struct engine *e); /* koboshi-net is new, or its rules were changed: it is told everything */

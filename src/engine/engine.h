@@ -5,10 +5,12 @@
  */
 #include "conf/conf.h"
 #include "engine/contain.h"
+#include "engine/cut.h"
 #include "engine/files.h"
 #include "engine/hands.h"
 #include "engine/hold.h"
 #include "engine/journal.h"
+#include "engine/lessons.h"
 #include "engine/library.h"
 #include "engine/pressure.h"
 #include "engine/vault.h"
@@ -94,6 +96,7 @@ struct engine_service {
 	struct plan_incident seen[PLAN_INCIDENTS_MAX];                   /* as last written to the ledger */
 	struct ledger_incident *stories[PLAN_INCIDENTS_MAX];             /* their rows; same slot */
 	bool stale[PLAN_INCIDENTS_MAX];                                  /* the row says more than when it was written */
+	struct cut_watch cut;
 };
 
 struct engine {
@@ -137,6 +140,8 @@ struct engine {
 	struct engine_missed missed;
 	struct holds holds;
 	struct wanted wanted;
+	struct cuts cuts;
+	struct lessons lessons;
 	uint32_t accelerator; /* as in wire_note */
 	char unproven[8][160];
 	size_t n_unproven;
@@ -193,3 +198,5 @@ void record_again(struct engine *e);                                /* the ledge
 
 /* story.c: notes become sentences, in the log and in the ledger. */
 void story_note(struct engine_service *s, const struct plan_note *note);
+/* One more step of an incident that is open; and in the log, as "plan.STEP". */
+void story_tell(struct engine_service *s, uint64_t incident, const char *step, const char *text);

@@ -320,7 +320,7 @@ static void incident_closed(struct engine_service *s, struct ledger_incident *ro
 	snprintf(row->outcome, sizeof(row->outcome), "%s is served by kb-%u (%s); %u standby, %u spare", s->conf->name,
 	         s->plan.target, active ? variant_name(s, active->variant) : "?", plan_count_standby(&s->plan, true),
 	         plan_count_spare(&s->plan));
-	write_incident(s->engine, row);
+	lessons_close(s, row);
 	follow_prune(s->engine);
 }
 

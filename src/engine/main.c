@@ -79,6 +79,7 @@ static void on_pulse(uv_timer_t *timer)
 	}
 	agents_pulse(e);
 	contain_pulse(e);
+	cut_pulse(e, now_us);
 	hold_pulse(e);
 	journal_check(e->journal, now_us);
 	e->beats++;
@@ -522,6 +523,7 @@ static int engine_start(struct engine *e, struct err *err)
 	read_boot_id(e);
 	library_load(&e->library, &e->conf);
 	pressure_open(&e->pressure);
+	lessons_open(e);
 	r = confine(e, err); /* before the first thread */
 	if (r < 0)
 		return r;

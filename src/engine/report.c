@@ -286,8 +286,9 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 	if (spare < s->conf->spare)
 		report_say(reasons, "%s has %u of %u spares", s->conf->name, spare, s->conf->spare);
 	if (s->plan.brake.until_us)
-		report_say(reasons, "%s: guests fall again and again: spares are built slowly until it was quiet for %u s",
-		           s->conf->name, s->engine->conf.brake_within_ms / 1000);
+		report_say(reasons, "%s: guests fall again and again: spares are built slowly until it was quiet for %u s%s",
+		           s->conf->name, s->engine->conf.brake_within_ms / 1000,
+		           cut_living(s->engine) ? "; who was there each time is cut off: koboshi containments" : "");
 	for (size_t v = 0; v < s->plan.n_variants; v++)
 		if (s->plan.variants[v].failures && s->plan.variants[v].usable)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],

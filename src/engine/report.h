@@ -27,6 +27,9 @@ unsigned report_contain(struct engine *e, const json_t *body, json_t **ret_answe
 unsigned report_hold(struct engine *e, const json_t *body, json_t **ret_answer);
 unsigned report_release(struct engine *e, const json_t *body, json_t **ret_answer);
 
+/* POST /v1/lessons: the same, of a lesson's bytes. */
+unsigned report_lesson_take(struct engine *e, const char *text, size_t size, json_t **ret_answer);
+
 /* Containments that are not in force though they should be, as a reason not to say "ok". */
 void report_missing(const struct engine *e, json_t *reasons);
 
@@ -40,6 +43,7 @@ void report_say(json_t *list, const char *format, ...) printf_like(2, 3);
 json_t *report_incidents(struct ledger *l, struct err *err);
 json_t *report_incident(struct ledger *l, const char *state_dir, uint64_t number, struct err *err);
 json_t *report_containments(struct ledger *l, struct err *err);
+json_t *report_lessons(struct ledger *l, const struct lessons *lessons, struct err *err); /* of `lessons` what never changes */
 
 /* What instances could read: of all (0), or of one. */
 json_t *report_secrets(struct ledger *l, uint32_t instance, struct err *err);

@@ -37,6 +37,20 @@ json_t *report_flows_of(struct engine *e, const char *name)
 	return NULL;
 }
 
+/* What a cut would be judged by. */
+static json_t *moments(const struct engine *e)
+{
+	json_t *list = json_array();
+	for (size_t n = 0; n < e->n_services; n++) {
+		const struct suspects *s = &e->services[n].cut.suspects;
+		int calm = s->n_calm < SUSPECTS_CALM_MAX ? (int)s->n_calm : SUSPECTS_CALM_MAX;
+		int falls = s->n_falls < SUSPECTS_FALLS_MAX ? (int)s->n_falls : SUSPECTS_FALLS_MAX;
+		json_array_append_new(
+		        list, json_pack("{s:s, s:i, s:i}", "service", e->services[n].conf->name, "calm", calm, "falls", falls));
+	}
+	return list;
+}
+
 json_t *report_flows(struct engine *e)
 {
 	struct flows_counts counts;
@@ -46,8 +60,8 @@ json_t *report_flows(struct engine *e)
 			if (e->services[n].instances[k].number)
 				json_array_append_new(list, instance(&e->services[n].instances[k]));
 	flows_counts(sense_flows_core(e->flows), &counts);
-	return json_pack("{s:b, s:f, s:i, s:I, s:I, s:I, s:I, s:I, s:o}", "watched", (int)sense_flows_reads(e->flows), "window_s",
-	                 FLOWS_WINDOW_US / 1e6, "open", (int)counts.open, "began", (json_int_t)counts.began, "ended",
+	return json_pack("{s:b, s:f, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "watched", (int)sense_flows_reads(e->flows),
+	                 "window_s", FLOWS_WINDOW_US / 1e6, "open", (int)counts.open, "began", (json_int_t)counts.began, "ended",
 	                 (json_int_t)counts.ended, "evicted", (json_int_t)counts.evicted, "lost", (json_int_t)counts.lost,
-	                 "malformed", (json_int_t)sense_flows_malformed(e->flows), "instances", list);
+	                 "malformed", (json_int_t)sense_flows_malformed(e->flows), "moments", moments(e), "instances", list);
 }

@@ -144,6 +144,10 @@ int start_begin(struct engine *e, struct ledger *l, bool fresh_ledger, struct er
 		r = contain_load(e, l, err);
 	if (r == 0)
 		r = hold_load(e, l, err);
+	if (r == 0)
+		r = cut_load(e, l, err);
+	if (r == 0)
+		r = lessons_load(e, l, err);
 	if (r < 0)
 		return r;
 	if (e->ledger_lost)
@@ -528,4 +532,5 @@ void start_answer(struct engine *e, const struct wire_order *order, const struct
 	free(start);
 	e->start = NULL;
 	hold_world(e);
+	lessons_world(e);
 }

@@ -56,7 +56,13 @@ static void detected(const struct engine_service *s, const struct plan_note *n, 
 {
 	const char *detail = found_detail(s, n->instance, n->finding), *beside = found_detail(s, n->instance, n->beside);
 	bool said = detail[0] && (n->vantage != VANTAGE_HYPERVISOR || finding_class(n->finding) == FINDING_CLASS_WEAK);
-	if (n->finding == FINDING_UNKNOWN)
+	if (n->lesson)
+		snprintf(t, size,
+		         "%s %s (seen from the %s: %s); that alone is enough, as it was half of what convicted in incident "
+		         "%llu: verdict %s",
+		         w->instance, finding_sentence(n->finding), vantage_name(n->vantage), detail,
+		         (unsigned long long)n->lesson, plan_verdict_name((enum plan_verdict)n->status));
+	else if (n->finding == FINDING_UNKNOWN)
 		snprintf(t, size, "%s was found cut off after a restart and nothing says why: the worst is assumed", w->instance);
 	else if (n->beside != FINDING_GOOD)
 		snprintf(t, size, "%s %s (seen from the %s: %s) and %s (%s: %s): verdict %s", w->instance,
@@ -119,11 +125,15 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 {
 	if (n->step == PLAN_STEP_ROTATING)
 		snprintf(t, size, "%s %s and hands over to %s", w->instance,
-		         n->status == PLAN_RETIRED_OUTDATED ? "is of an image or of settings that are no longer in force"
-		                                            : "was within clients' reach for as long as it may",
+		         n->status == PLAN_RETIRED_WARNED     ? "is made of what fell elsewhere, as a lesson says,"
+		         : n->status == PLAN_RETIRED_OUTDATED ? "is of an image or of settings that are no longer in force"
+		                                              : "was within clients' reach for as long as it may",
 		         w->other);
 	else if (n->step == PLAN_STEP_DRAINED)
 		snprintf(t, size, "the last old connections to %s are ended", w->instance);
+	else if (n->step == PLAN_STEP_TAUGHT)
+		snprintf(t, size, "a lesson of a takeover speaks against %s (suspect in it: %s): a cleaner one is to take over",
+		         w->instance, w->layers);
 	else if (n->step == PLAN_STEP_CLEARED)
 		snprintf(t, size, "%s stood where %s fell, and did not: what it is made of is half as suspect", w->instance,
 		         w->other);
@@ -227,6 +237,7 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		break;
 	case PLAN_STEP_RETIRED:
 	case PLAN_STEP_ROTATING:
+	case PLAN_STEP_TAUGHT:
 	case PLAN_STEP_CLEARED:
 	case PLAN_STEP_BRAKED:
 	case PLAN_STEP_UNBRAKED:
@@ -286,6 +297,31 @@ static int64_t began_us(const struct engine_service *s, uint64_t incident)
 	return 0;
 }
 
+static void step_put(struct engine_service *s, uint64_t incident, const char *phase, const char *name, int64_t now_us,
+                     const char *text)
+{
+	struct ledger_step *step = calloc(1, sizeof(*step));
+	assert(step);
+	int64_t began = began_us(s, incident);
+	step->incident = incident;
+	step->time_us = clock_real_us();
+	step->since_us = began ? now_us - began : 0;
+	text_copy(step->phase, sizeof(step->phase), phase);
+	text_copy(step->step, sizeof(step->step), name);
+	text_copy(step->text, sizeof(step->text), text);
+	journal_put(s->engine->journal, step_work, NULL, step);
+}
+
+void story_tell(struct engine_service *s, uint64_t incident, const char *step, const char *text)
+{
+	char id[48];
+	snprintf(id, sizeof(id), "plan.%s", step);
+	log_event(LOG_LEVEL_WARNING, id, "[incident %llu] %s", (unsigned long long)incident, text);
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
+		if (s->plan.incidents[k].number == incident)
+			step_put(s, incident, plan_phase_name(s->plan.incidents[k].phase), step, clock_monotonic_us(), text);
+}
+
 void story_note(struct engine_service *s, const struct plan_note *note)
 {
 	char text[LEDGER_TEXT_MAX];
@@ -308,14 +344,9 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 			text_copy(s->stories[k]->cause, sizeof(s->stories[k]->cause), text);
 			s->stale[k] = true;
 		}
-	struct ledger_step *step = calloc(1, sizeof(*step));
-	assert(step);
-	int64_t began = began_us(s, note->incident);
-	step->incident = note->incident;
-	step->time_us = clock_real_us();
-	step->since_us = began ? note->time_us - began : 0;
-	text_copy(step->phase, sizeof(step->phase), plan_phase_name(note->phase));
-	text_copy(step->step, sizeof(step->step), plan_step_name(note->step));
-	text_copy(step->text, sizeof(step->text), text);
-	journal_put(s->engine->journal, step_work, NULL, step);
+	step_put(s, note->incident, plan_phase_name(note->phase), plan_step_name(note->step), note->time_us, text);
+	if (note->step == PLAN_STEP_DETECTED) {
+		lessons_verdict(s, note);
+		cut_fell(s, note);
+	}
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #define LEDGER_TEXT_MAX 512
+#define LEDGER_LESSON_MAX 4096
 
 struct ledger;
 
@@ -190,6 +191,35 @@ int ledger_secret_revoked(struct ledger *l, uint32_t instance, int64_t revoked_u
 typedef int ledger_secret_fn(void *arg, const struct ledger_secret *row);
 int ledger_secret_each(struct ledger *l, uint32_t instance, unsigned limit, ledger_secret_fn *fn, void *arg,
                        struct err *err) must_use;
+
+/* What an incident taught: the signed document itself, and by what it is found. */
+struct ledger_lesson {
+	uint64_t number;               /* given by the ledger, once */
+	char origin[40];               /* of the key that signed it; with the incident it names the lesson */
+	uint64_t incident;             /* there */
+	bool own;                      /* learnt here */
+	int64_t learnt_us, expires_us; /* real */
+	char text[LEDGER_LESSON_MAX];
+};
+/* Inserts; one that is there already stays as it is. Beyond LEDGER_LESSONS_KEPT those that expired before `now_us` go first, then
+ * the oldest. */
+#define LEDGER_LESSONS_KEPT 500
+int ledger_lesson_put(struct ledger *l, const struct ledger_lesson *row, int64_t now_us, struct err *err) must_use;
+typedef int ledger_lesson_fn(void *arg, const struct ledger_lesson *row);
+int ledger_lesson_each(struct ledger *l, unsigned limit, ledger_lesson_fn *fn, void *arg,
+                       struct err *err) must_use; /* newest first */
+int ledger_lesson_get(struct ledger *l, uint64_t number, struct ledger_lesson *ret_row, struct err *err) must_use; /* -ENOENT */
+
+/* What a lesson needs and is known only when its incident opens: kept until it closes, so that a crash between loses none. */
+struct ledger_verdict {
+	uint64_t incident;
+	char finding[32], vantage[16], beside[32], beside_vantage[16];
+	char victim[800]; /* its components, a line each */
+};
+int ledger_verdict_put(struct ledger *l, const struct ledger_verdict *row, struct err *err) must_use;
+int ledger_verdict_get(struct ledger *l, uint64_t incident, struct ledger_verdict *ret_row,
+                       struct err *err) must_use; /* -ENOENT */
+int ledger_verdict_end(struct ledger *l, uint64_t incident, struct err *err) must_use;
 
 /* Several puts as one commit: all or nothing, one fsync. begin/commit do not nest; rollback on any failure between (a commit
  * after a failed put rolls back and returns -ECANCELED). Rollback without begin does nothing. */

@@ -57,6 +57,12 @@ static const char *const scripts[] = {
          " name TEXT NOT NULL, place TEXT NOT NULL, made_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL,"
          " UNIQUE (instance, kind, name)) STRICT;"
          "CREATE INDEX secret_revoked ON secret (revoked_us, number);"),
+        /* 7 */
+        ("CREATE TABLE lesson (number INTEGER PRIMARY KEY AUTOINCREMENT CHECK (number > 0), origin TEXT NOT NULL,"
+         " incident INTEGER NOT NULL CHECK (incident > 0), own INTEGER NOT NULL, learnt_us INTEGER NOT NULL,"
+         " expires_us INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (origin, incident)) STRICT;"
+         "CREATE TABLE verdict (incident INTEGER PRIMARY KEY CHECK (incident > 0), finding TEXT NOT NULL, vantage TEXT NOT NULL,"
+         " beside TEXT NOT NULL, beside_vantage TEXT NOT NULL, victim TEXT NOT NULL) STRICT;"),
 };
 #define VERSION ((int)countof(scripts))
 

@@ -16,6 +16,8 @@
 #define CONTAINMENT_COLUMNS "number, subject, reason, who, incident, begun_us, until_us, ended_us, state, proof"
 #define EVIDENCE_COLUMNS "incident, instance, file, bytes, sha256, taken_us, dropped_us"
 #define SECRET_COLUMNS "instance, kind, name, place, made_us, revoked_us"
+#define LESSON_COLUMNS "number, origin, incident, own, learnt_us, expires_us, text"
+#define VERDICT_COLUMNS "incident, finding, vantage, beside, beside_vantage, victim"
 #define INTENT_COLUMNS "number, word, service, instance, variant, incident, begun_us, ended_us, status, text"
 
 static const char *const sql[SQL_MAX_] = {
@@ -82,6 +84,15 @@ static const char *const sql[SQL_MAX_] = {
                             " ORDER BY instance DESC, number LIMIT ?2",
         [SQL_SECRET_PRUNE] = "DELETE FROM secret WHERE number IN (SELECT number FROM secret"
                              " WHERE revoked_us > 0 ORDER BY number DESC LIMIT -1 OFFSET ?1)",
+        [SQL_LESSON_PUT] = "INSERT INTO lesson (" LESSON_COLUMNS ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6)"
+                           " ON CONFLICT (origin, incident) DO NOTHING",
+        [SQL_LESSON_EACH] = "SELECT " LESSON_COLUMNS " FROM lesson ORDER BY number DESC LIMIT ?1",
+        [SQL_LESSON_GET] = "SELECT " LESSON_COLUMNS " FROM lesson WHERE number = ?1",
+        [SQL_LESSON_PRUNE] = "DELETE FROM lesson WHERE number IN (SELECT number FROM lesson"
+                             " ORDER BY expires_us > ?1 DESC, number DESC LIMIT -1 OFFSET ?2)",
+        [SQL_VERDICT_PUT] = "INSERT OR REPLACE INTO verdict (" VERDICT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        [SQL_VERDICT_GET] = "SELECT " VERDICT_COLUMNS " FROM verdict WHERE incident = ?1",
+        [SQL_VERDICT_END] = "DELETE FROM verdict WHERE incident = ?1",
 };
 
 static int unwritable(const struct ledger *l, const char *what, const char *why, struct err *err)

@@ -178,6 +178,11 @@ bool choice_as_clean(const struct plan *p, uint32_t variant, uint32_t as)
 	return holes(choice_suspect_layers(p, variant)) <= holes(choice_suspect_layers(p, as));
 }
 
+bool choice_cleaner(const struct plan *p, uint32_t variant, uint32_t than)
+{
+	return holes(choice_suspect_layers(p, variant)) < holes(choice_suspect_layers(p, than));
+}
+
 bool choice_better_beside_active(const struct plan *p, uint32_t variant, uint32_t than)
 {
 	RUNG(holes(choice_suspect_layers(p, variant)), holes(choice_suspect_layers(p, than)));

@@ -30,6 +30,7 @@ uint32_t choice_variant(const struct plan *p, int64_t now_us); /* UINT32_MAX: no
 struct plan_instance *choice_worst_idle(struct plan *p);
 bool choice_better_beside_active(const struct plan *p, uint32_t variant, uint32_t than);
 bool choice_as_clean(const struct plan *p, uint32_t variant, uint32_t as); /* holds no more suspect layers */
+bool choice_cleaner(const struct plan *p, uint32_t variant, uint32_t than);
 void choice_suspect(struct plan *p, uint32_t variant);
 void choice_clear(struct plan *p, uint32_t variant);
 void choice_fade(struct plan *p, int64_t now_us);
@@ -40,6 +41,11 @@ uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant);
 #define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest */
 #define NOT_ABLE (-95)   /* -ENOTSUP: no agent, or none that can */
 #define NOT_HEARD (-107) /* -ENOTCONN: its agent is not heard */
+
+/* lesson.c */
+void lesson_take(struct plan_turn *t, const struct plan_lesson *lesson);
+uint64_t lesson_enough(const struct plan *p, const struct evidence *weak); /* the incident that makes it enough; 0: none does */
+void lesson_spend(struct plan *p, uint64_t incident);
 
 /* life.c: one instance */
 enum life_event {

@@ -295,7 +295,10 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	                             .vantage = i->window.vantage,
 	                             .beside = i->window.beside,
 	                             .beside_vantage = i->window.beside_vantage,
-	                             .status = (int32_t)i->verdict});
+	                             .status = (int32_t)i->verdict,
+	                             .lesson = i->window.learnt});
+	lesson_spend(p, i->window.learnt);
+	p->warned = false; /* what is seen here says more */
 	ladder_begin(t, i);
 	bool was_target = i->number == p->target;
 	struct plan_instance *to = was_target ? choice_target(p, i->number) : NULL;
@@ -326,7 +329,9 @@ static void worsened(struct plan_turn *t, struct plan_instance *i)
 	                             .vantage = i->window.vantage,
 	                             .beside = i->window.beside,
 	                             .beside_vantage = i->window.beside_vantage,
-	                             .status = PLAN_COMPROMISED});
+	                             .status = PLAN_COMPROMISED,
+	                             .lesson = i->window.learnt});
+	lesson_spend(t->p, i->window.learnt);
 	i->rung = PLAN_RUNG_NONE;
 	suspect(t, i);
 	life_enter(t, i, PLAN_LIFE_FENCING);
@@ -517,6 +522,9 @@ void plan_step(struct plan *p, const struct plan_event *event, struct plan_updat
 		break;
 	case PLAN_EV_HOLD:
 		hold_take(&turn, event->hold.instance, event->hold.hold);
+		break;
+	case PLAN_EV_LESSON:
+		lesson_take(&turn, &event->lesson);
 		break;
 	case PLAN_EV_SENSES:
 		take_senses(&turn, event->flag);

@@ -57,6 +57,11 @@ enum plan_layer { PLAN_KERNEL, PLAN_LIBC, PLAN_SERVER, PLAN_RUNTIME, PLAN_PACKAG
 #define PLAN_SUSPICION_HALF_US (7 * 24 * 3600000000ll)
 #define PLAN_SURVIVED_US 5000000
 
+/* Lessons (lesson.c). For PLAN_LEARNT_US after a takeover that it took two weak findings to see, either of them is enough for the
+ * same service, once: it spends what was learnt. Not a damped one, not while the brake holds, not without a standby. */
+#define PLAN_LEARNT_US (3600 * 1000000ll)
+#define PLAN_LEARNT_MAX 4u
+
 enum plan_role { PLAN_ROLE_NONE, PLAN_ACTIVE, PLAN_STANDBY, PLAN_SPARE, PLAN_ROLE_MAX_ };
 enum plan_verdict { PLAN_UNKNOWN, PLAN_HEALTHY, PLAN_FAILED, PLAN_COMPROMISED, PLAN_VERDICT_MAX_ };
 enum plan_phase { PLAN_ABSORB, PLAN_RECOVER, PLAN_ADAPT, PLAN_CLOSED, PLAN_PHASE_MAX_ };
@@ -174,7 +179,8 @@ enum plan_why_retired {
 	PLAN_RETIRED_BETTER /* one took its place */,
 	PLAN_RETIRED_WORN,
 	PLAN_RETIRED_OUTDATED,
-	PLAN_RETIRED_STOP /* somebody wanted it */
+	PLAN_RETIRED_STOP /* somebody wanted it */,
+	PLAN_RETIRED_WARNED /* a lesson speaks against it */
 };
 
 enum plan_step {
@@ -201,11 +207,12 @@ enum plan_step {
 	PLAN_STEP_RETIRED,  /* no longer wanted; status: enum plan_why_retired */
 	PLAN_STEP_WORN,     /* it was in the open for as long as it may */
 	PLAN_STEP_OUTDATED, /* a new one would be another */
-	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other; status: PLAN_RETIRED_WORN or _OUTDATED */
+	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other; status: PLAN_RETIRED_WORN, _OUTDATED or _WARNED */
 	PLAN_STEP_LOCKED,   /* somebody wants it kept from clients */
 	PLAN_STEP_HELD,     /* and its processors stand still */
 	PLAN_STEP_BRAKED,   /* too many fell lately: status, so many */
 	PLAN_STEP_UNBRAKED, /* it was quiet for long enough */
+	PLAN_STEP_TAUGHT,   /* what variant is made of is suspect by a lesson: layers */
 	PLAN_STEP_CLEARED,  /* it stood where another fell, and did not: what it is made of is less suspect */
 	PLAN_STEP_DRAINED,
 	PLAN_STEP_REFUSED_ORDER, /* an order failed: order, status */
@@ -233,6 +240,7 @@ struct plan_note {
 	enum plan_order_type order;
 	enum plan_rung rung;
 	int32_t status;
+	uint64_t lesson; /* detected: one finding was enough because of this incident; 0: none */
 };
 
 struct plan_weak {        /* one kind of weak finding about one instance */
@@ -257,6 +265,7 @@ struct plan_window {
 	int64_t fell_us;     /* when that was seen */
 	enum finding beside; /* weak: the other one that it took, FINDING_GOOD: none */
 	enum vantage beside_vantage;
+	uint64_t learnt;                     /* incident by which one weak finding was enough; 0: none */
 	struct plan_weak weak[FINDING_WEAK]; /* by finding, from FINDING_WEAK_FIRST on */
 };
 
@@ -336,6 +345,24 @@ struct plan_config {
 	int64_t max_exposure_us; /* so long may one instance be in the open before another takes its place; 0: for ever */
 };
 
+struct plan_learnt {       /* two weak findings that convicted together */
+	uint64_t incident; /* 0: free */
+	int64_t until_us;
+	enum finding finding[2];
+	enum vantage vantage[2];
+};
+
+/* What an incident taught, here or elsewhere. */
+struct plan_lesson {
+	const uint64_t *victim,
+	        *survivor; /* components, as in plan_variant: of what fell; of what stood in its place. NULL: not known */
+	int64_t age_us;
+	bool raise; /* somebody else's, heard of for the first time: the victim's components are as suspect as after a fall here
+	             */
+	bool warns; /* it was a takeover: whoever serves and is made of that hands over to one that is not */
+	struct plan_learnt learnt; /* of our own takeover; until_us is not looked at. incident 0: nothing */
+};
+
 struct plan {
 	struct plan_config config;
 	struct plan_variant variants[PLAN_VARIANTS_MAX];
@@ -363,6 +390,8 @@ struct plan {
 		int64_t until_us;                       /* it is on until then; 0: off */
 		int64_t pause_us;                       /* no spare is built before; 0: at once */
 	} brake;
+	struct plan_learnt learnt[PLAN_LEARNT_MAX];
+	bool warned; /* the active one is to hand over when a cleaner one stands by */
 	uint32_t last_ticket;
 	bool world_known; /* nothing is ordered before */
 	bool blind;       /* senses lost: observe, do not act */
@@ -379,6 +408,7 @@ enum plan_event_type {
 	PLAN_EV_WORLD,
 	PLAN_EV_SWITCH, /* somebody asks for a planned switch */
 	PLAN_EV_HOLD,   /* somebody wants an instance held, or released */
+	PLAN_EV_LESSON, /* something was taught */
 	PLAN_EV_SENSES, /* flag: lost (true) or back */
 	PLAN_EV_LEDGER, /* flag: unwritable (true) or writable again */
 	PLAN_EV_BUSY,   /* flag: the host's processors are overrun (true) or not */
@@ -430,6 +460,7 @@ struct plan_event {
 			uint32_t instance;
 			enum plan_hold hold;
 		} hold;
+		struct plan_lesson lesson;
 		bool flag;
 	};
 };

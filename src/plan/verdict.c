@@ -133,15 +133,21 @@ static void weak_came(struct plan_weak *weak, int64_t now_us)
 }
 
 /* The unusual has many innocent reasons, and whoever asks for much can cause it: only what two vantages see is more. */
-static void window_weak(struct plan_window *window, const struct evidence *evidence)
+static void window_weak(const struct plan *p, struct plan_window *window, const struct evidence *evidence)
 {
 	struct plan_weak *weak = &window->weak[evidence->finding - FINDING_WEAK_FIRST];
 	uint32_t set;
 	weak_came(weak, evidence->time_us);
 	weak->vantage = evidence->vantage;
 	weak->until_us = evidence->time_us + finding_lasts_us(evidence->finding);
-	if (window->fell_compromised || weak_points(window, evidence->time_us, &set) < PLAN_POINTS_ENOUGH)
+	if (window->fell_compromised)
 		return;
+	if (weak_points(window, evidence->time_us, &set) < PLAN_POINTS_ENOUGH) {
+		window->learnt = plan_is_damped(window, evidence->finding, evidence->time_us) ? 0 : lesson_enough(p, evidence);
+		if (window->learnt)
+			window_fall(window, evidence, true);
+		return;
+	}
 	window_fall(window, evidence, true);
 	for (enum finding f = FINDING_WEAK_FIRST; f < FINDING_MAX_; f++) {
 		if (f == evidence->finding || !(set >> (f - FINDING_WEAK_FIRST) & 1))
@@ -175,7 +181,7 @@ void verdict_add(const struct plan *p, struct plan_window *window, const struct 
 		window_fall(window, evidence, true);
 		break;
 	case FINDING_CLASS_WEAK:
-		window_weak(window, evidence);
+		window_weak(p, window, evidence);
 		break;
 	}
 }

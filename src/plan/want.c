@@ -155,6 +155,27 @@ static void want_rotation(struct plan_turn *t)
 		          (struct plan_note){.other = to->number, .status = why_retired(active)});
 }
 
+/* A lesson told of a takeover of what serves here, too: not a moment longer than until somebody who is not made of that stands
+ * by. */
+static void want_warned(struct plan_turn *t)
+{
+	struct plan *p = t->p;
+	struct plan_instance *active = plan_instance_at(p, p->target);
+	if (!p->warned || !plan_is_served(p) || plan_open_incidents(p) || !is_whole(p))
+		return;
+	struct plan_instance *to = choice_target(p, active->number);
+	if (!to || !choice_cleaner(p, to->variant, active->variant))
+		return;
+	const struct plan_incident *x = plan_hand_over(t, active, to);
+	if (!x)
+		return;
+	p->warned = false;
+	plan_note(t, PLAN_STEP_ROTATING, x->number, active,
+	          (struct plan_note){.other = to->number,
+	                             .status = PLAN_RETIRED_WARNED,
+	                             .layers = choice_suspect_layers(p, active->variant)});
+}
+
 static void want_standby(struct plan_turn *t)
 {
 	struct plan *p = t->p;
@@ -279,6 +300,7 @@ void want_all(struct plan_turn *t)
 	want_target(t);
 	want_hold(t);
 	want_rotation(t);
+	want_warned(t);
 	want_standby(t);
 	want_less(t);
 	want_more(t);

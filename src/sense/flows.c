@@ -56,6 +56,7 @@ struct guest {
 	struct rhythm rhythm;
 	char name[DNS_NAME_MAX]; /* the last that it asked for in vain */
 	struct peer peers[FLOWS_PEERS_MAX];
+	struct callers callers;
 };
 
 struct flows {
@@ -304,6 +305,8 @@ static void flow_began(struct flows *flows, struct guest *g, const struct conntr
 		flows->counts.evicted++;
 	if (loser)
 		loser->open--;
+	if (!by_guest)
+		callers_began(&g->callers, &flow->asks.source, now_us);
 	if (flow->listed) /* when it began is not known */
 		return;
 	if (by_guest) {
@@ -335,6 +338,7 @@ static void flow_ended(struct flows *flows, struct guest *g, const struct conntr
 		count(flows, g, FLOWS_SENT, (double)flow->asked.bytes, now_us);
 		return;
 	}
+	callers_ended(&g->callers, &asks->source, now_us);
 	count(flows, g, FLOWS_SILENT, flow->replied ? 0 : 1, now_us);
 	count(flows, g, FLOWS_IN, (double)flow->asked.bytes, now_us);
 	count(flows, g, FLOWS_OUT, (double)flow->answered.bytes, now_us);
@@ -356,8 +360,10 @@ void flows_flow(struct flows *flows, uint32_t instance, const struct conntrack_f
 void flows_begin(struct flows *flows)
 {
 	flow_table_forget(flows->table, 0);
-	for (size_t i = 0; i < FLOWS_GUESTS_MAX; i++)
+	for (size_t i = 0; i < FLOWS_GUESTS_MAX; i++) {
 		flows->guests[i].open = 0;
+		callers_lost(&flows->guests[i].callers);
+	}
 }
 
 void flows_lost(struct flows *flows)
@@ -408,6 +414,7 @@ void flows_cut(struct flows *flows, uint32_t instance)
 		return;
 	flow_table_forget(flows->table, instance);
 	g->open = 0;
+	callers_lost(&g->callers);
 }
 
 void flows_remove(struct flows *flows, uint32_t instance)
@@ -435,6 +442,15 @@ bool flows_look(const struct flows *flows, uint32_t instance, struct flows_look 
 	*ret_windows = g->usual[FLOWS_ASKED].n;
 	*ret_open = g->open;
 	return true;
+}
+
+size_t flows_callers(const struct flows *flows, uint32_t instance, int64_t since_us,
+                     struct nflog_address ret_networks[static CALLERS_MAX])
+{
+	for (size_t i = 0; instance && i < FLOWS_GUESTS_MAX; i++)
+		if (flows->guests[i].instance == instance)
+			return callers_since(&flows->guests[i].callers, since_us, ret_networks);
+	return 0;
 }
 
 void flows_counts(const struct flows *flows, struct flows_counts *ret_counts)

@@ -17,9 +17,10 @@
  * from the beginning, is not found here.
  *
  * Pure: facts and times of one clock in, sentences out through one callback. Bounded: FLOWS_GUESTS_MAX guests, FLOW_TABLE_MAX
- * open flows, FLOW_SET_MAX places and tries a window, FLOWS_PEERS_MAX clients that are remembered; some 3 MB when all of that is
- * there.
+ * open flows, FLOW_SET_MAX places and tries a window, FLOWS_PEERS_MAX clients that are remembered, CALLERS_MAX of them by their
+ * address; some 3 MB when all of that is there.
  */
+#include "sense/callers.h"
 #include "sense/conntrack.h"
 #include "sense/dns.h"
 #include "sense/usual.h"
@@ -93,6 +94,9 @@ struct flows_counts {
 /* False: it is not followed. `ret_windows`: so many are learnt; `ret_open`: flows that are open now. */
 bool flows_look(const struct flows *flows, uint32_t instance, struct flows_look ret_looks[static FLOWS_FEATURES],
                 size_t *ret_windows, size_t *ret_open);
+/* Whose flows it had open, or since then. 0 when it is not followed. */
+size_t flows_callers(const struct flows *flows, uint32_t instance, int64_t since_us,
+                     struct nflog_address ret_networks[static CALLERS_MAX]);
 void flows_counts(const struct flows *flows, struct flows_counts *ret_counts);
 const char *flows_feature_name(enum flows_feature feature); /* "fan-out" */
 const char *flows_feature_unit(enum flows_feature feature); /* "places" */

@@ -99,6 +99,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             numbers = {"{}": 3, '{"service": "sensor"}': 3, '{"snapshot": 7}': 4, '{"change": 9, "service": "sensor"}': 3}
             self.reply(202, json.dumps({"service": "sensor" if json.dumps(asked) != '{"snapshot": 7}' else "other",
                                         "asked": numbers[json.dumps(asked)]}))
+        elif self.path == "/v1/lessons" and asked.get("incident") in (12, 4):
+            self.reply(202 if asked["incident"] == 12 else 200,
+                       json.dumps({"origin": asked["origin"], "incident": asked["incident"], "taken": asked["incident"] == 12}))
+        elif self.path == "/v1/lessons":
+            self.reply(409, json.dumps({"error": "lesson %s of testbed: it expired at 2026-01-02T03:04:05Z" % asked.get("incident")}))
         elif self.path == "/v1/release":
             self.reply(202, '{"containment":6}')
         else:

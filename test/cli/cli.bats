@@ -148,6 +148,40 @@ talk() {
 	[ "$output" = "koboshi: '../status' is not an incident's number; 'koboshi incidents' lists them" ]
 }
 
+@test "lessons: shown, printed as they were signed, brought from a file" {
+	talk
+	run "$KOBOSHI" lessons
+	[ "$status" -eq 0 ]
+	diff "$BATS_TEST_DIRNAME/api/lessons.txt" - <<<"$output"
+	"$KOBOSHI" lessons export >"$BATS_TEST_TMPDIR/all"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/all")" -eq 3 ]
+	[ "$(head -1 "$BATS_TEST_TMPDIR/all")" = "$(jq -cS '.lessons[0].lesson' "$BATS_TEST_DIRNAME/api/lessons.json")" ]
+	run "$KOBOSHI" lessons export 2
+	[ "$(jq .incident <<<"$output")" = 4 ]
+	run "$KOBOSHI" lessons export 7
+	[ "$status" -eq 1 ]
+	[ "$output" = "koboshi: there is no lesson 7; 'koboshi lessons' lists them" ]
+	run "$KOBOSHI" lessons export ../status
+	[ "$status" -eq 1 ]
+	run "$KOBOSHI" lessons import "$BATS_TEST_TMPDIR/all"
+	[ "$status" -eq 1 ]
+	[ "${lines[0]}" = "koboshi: $BATS_TEST_TMPDIR/all:3: lesson 3 of testbed: it expired at 2026-01-02T03:04:05Z" ]
+	[ "${lines[1]}" = "1 taken, 1 known already, 1 refused" ]
+	printf '\n\n' >"$BATS_TEST_TMPDIR/none"
+	run "$KOBOSHI" lessons import "$BATS_TEST_TMPDIR/none"
+	[ "$output" = "koboshi: $BATS_TEST_TMPDIR/none: there is no lesson in it" ]
+	head -c 5000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/long"
+	run "$KOBOSHI" lessons import "$BATS_TEST_TMPDIR/long"
+	[ "${lines[0]}" = "koboshi: $BATS_TEST_TMPDIR/long:1: this is no lesson: it is longer than one can be" ]
+	head -c 50 /dev/zero >"$BATS_TEST_TMPDIR/zeros"
+	run "$KOBOSHI" lessons import "$BATS_TEST_TMPDIR/zeros"
+	[[ $output == *"is no text"* ]]
+	run "$KOBOSHI" lessons import /none
+	[ "$status" -eq 1 ]
+	run "$KOBOSHI" lessons impart x
+	[ "$status" -eq 2 ]
+}
+
 @test "evidence: of all incidents, of one, of none" {
 	talk
 	run "$KOBOSHI" evidence

@@ -294,6 +294,9 @@ static void the_example_means_what_it_says(void **state unused_arg)
 	assert_int_equal(conf.brake_falls, 5);
 	assert_int_equal(conf.brake_within_ms, 600000);
 	assert_int_equal(conf.brake_pause_ms, 60000);
+	assert_true(conf.brake_cut);
+	assert_int_equal(conf.lessons_keep_ms, 2592000000u);
+	assert_int_equal(conf.n_lessons_trust, 0);
 	assert_int_equal(conf.boot_share, 50);
 	assert_int_equal(conf.freeze_ms, 1000);
 	assert_int_equal(conf.rebuild_backoff_ms, 5000);

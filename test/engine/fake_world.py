@@ -187,7 +187,8 @@ class Agent:
         self.send(self.frame(BEAT, struct.pack("<QQQII", self.decided, 2, 0, self.service, 0), key or self.key))
 
     def tell(self, what, text, detail=0):
-        self.send(self.frame(TOLD, struct.pack("<II", what, detail) + text.encode(), self.key))
+        with self.lock:  # between two beats, or the numbers would be out of order
+            self.send(self.frame(TOLD, struct.pack("<II", what, detail) + text.encode(), self.key))
 
     def take(self, bytes_):
         if len(bytes_) != FRAME:
@@ -271,6 +272,8 @@ class World:
         self.evidence = False  # files of it are told
         self.deaf = False  # no agent's port can be had
         self.restarts = False  # agents of new guests can restart the service
+        self.flows_wanted, self.flows, self.told = False, None, []  # flows: our end of what conntrack tells
+        self.flow_ids = 0
         self.other_list = False  # agents of new guests take another list than the manifest's
         self.killer = None  # asked of each order: kills somebody and says "before" or "after" it is carried out, or nothing
 
@@ -344,9 +347,23 @@ class World:
         with self.changed:
             return sum(order.type in kinds for order in self.orders)
 
+    def flow(self, instance, client, ended=False):
+        """Conntrack tells of a flow that a client has begun with an instance, or ended."""
+        def attribute(kind, value):
+            return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+        self.flow_ids += not ended
+        addresses = attribute(1, ipaddress.ip_address(client).packed) + attribute(2, ipaddress.ip_address("203.0.113.10").packed)
+        ports = attribute(1, b"\x06") + attribute(2, struct.pack(">H", 40000 + self.flow_ids)) + attribute(3, struct.pack(">H", 80))
+        parts = (attribute(1, attribute(1, addresses) + attribute(2, ports)) + attribute(8, struct.pack(">I", 0x4b000000 | instance)) +
+                 attribute(12, struct.pack(">I", self.flow_ids)))
+        body = bytes((socket.AF_INET, 0, 0, 0)) + parts
+        self.flows.send(struct.pack("=IHHII", 16 + len(body), 0x102 if ended else 0x100, 0, 0, 0) + body)
+
     def close(self):
         for guest in list(self.guests.values()):
             guest.close_port()
+        for end in self.told:
+            end.close()
 
 
 class Actuator(threading.Thread):
@@ -355,8 +372,23 @@ class Actuator(threading.Thread):
     def __init__(self, world, role, link):
         super().__init__(daemon=True)
         self.world, self.role, self.link = world, role, link
-        self.link.send(notice(READY, accelerator=1 if role == VM else 0))
+        ready = notice(READY, accelerator=1 if role == VM else 0)
+        if role == NET and world.flows_wanted:
+            self.tell_flows(ready)
+        else:
+            self.link.send(ready)
         self.start()
+
+    def tell_flows(self, ready):
+        """With the descriptors that koboshi-net opens: what the rules tell of packets, and conntrack of flows."""
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        for _, its in pairs:
+            its.setblocking(False)
+        self.link.sendmsg([ready], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno() for _, its in pairs]))])
+        for _, its in pairs:
+            its.close()
+        self.world.told = [ours for ours, _ in pairs]  # open as long as the world is
+        self.world.flows = pairs[1][0]
 
     def run(self):
         with contextlib.suppress(OSError):

@@ -22,6 +22,7 @@ from contain_test import ContainTests
 from evidence_test import EvidenceTests
 from vault_test import VaultTests
 from ladder_test import LadderTests
+from lessons_test import LessonTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
@@ -32,7 +33,7 @@ from secrets_test import SecretsTests
 from wanted_test import WantedTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, SecretsTests, VaultTests, WantedTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, LessonTests, SecretsTests, VaultTests, WantedTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

@@ -138,6 +138,11 @@ static void check_verdict(struct sim *s, const struct plan_note *n)
 	bool alone = true;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 		alone = alone && (s->plan.instances[k].number == n->instance || s->plan.instances[k].life != PLAN_LIFE_READY);
+	if (n->lesson >= SIM_LESSON_FIRST) { /* one weak finding was enough: once for each lesson */
+		if (alone || s->spent[n->lesson - SIM_LESSON_FIRST])
+			sim_fail(s, "rule 4: kb-%u falls by a lesson that was spent, or while nobody stands by", n->instance);
+		s->spent[n->lesson - SIM_LESSON_FIRST] = g->wronged = true;
+	}
 	if (!g->wronged && g->gate != PLAN_GATE_FENCED && !g->revoked && !alone)
 		sim_fail(s, "rule 4: kb-%u falls, to which nothing was done", n->instance);
 	g->wronged = true;

@@ -348,6 +348,15 @@ enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold)
 	return s->update.refusal;
 }
 
+void sim_teach(struct sim *s, const struct plan_lesson *lesson)
+{
+	if (!s->up)
+		return;
+	sim_log(s, "a lesson%s%s", lesson->raise ? " of somewhere else" : "", lesson->warns ? " of a takeover" : "");
+	struct plan_event event = {.type = PLAN_EV_LESSON, .lesson = *lesson};
+	sim_step(s, &event);
+}
+
 void sim_set_blind(struct sim *s, bool blind)
 {
 	if (!s->up || s->blind == blind)

@@ -102,6 +102,21 @@ void sim_release_all(struct sim *s)
 			(void)sim_hold(s, s->plan.instances[k].number, PLAN_HOLD_NONE);
 }
 
+/* Of any variant, here or elsewhere; also that of an attack that hurt_some() makes. */
+static void teach_some(struct sim *s)
+{
+	uint32_t fell = sim_random(s, s->plan.n_variants), stood = sim_random(s, s->plan.n_variants);
+	sim_teach(s, &(struct plan_lesson){
+	                     .victim = s->plan.variants[fell].components,
+	                     .survivor = sim_chance(s, 5000) ? s->plan.variants[stood].components : NULL,
+	                     .raise = sim_chance(s, 7000),
+	                     .warns = sim_chance(s, 7000),
+	                     .learnt = {.incident = SIM_LESSON_FIRST + s->n_taught++ % SIM_LESSONS_MAX,
+	                                .finding = {FINDING_BUSY, FINDING_UNUSUAL},
+	                                .vantage = {VANTAGE_HYPERVISOR, VANTAGE_WIRE}},
+	             });
+}
+
 static void mishap(struct sim *s)
 {
 	uint32_t roll = sim_random(s, 100);
@@ -123,10 +138,12 @@ static void mishap(struct sim *s)
 		lose_ledger(s);
 	else if (roll < 97)
 		hold_some(s);
-	else if (roll < 99)
+	else if (roll < 98)
 		(void)sim_switch(s);
-	else
+	else if (roll < 99)
 		sim_reboot_host(s);
+	else
+		teach_some(s);
 }
 
 static void chaos(struct sim *s)

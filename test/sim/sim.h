@@ -169,6 +169,9 @@ struct sim_odds { /* in ten-thousandths of each order, probe, second */
 	bool jitter;
 };
 
+#define SIM_LESSONS_MAX 256
+#define SIM_LESSON_FIRST 1000000 /* the incident of the first; no other has such a number */
+
 struct sim {
 	int64_t now_us;
 	uint64_t seed, random;
@@ -249,6 +252,8 @@ struct sim {
 	/* random runs */
 	int64_t chaos_until_us;
 	uint32_t n_faults, n_crashes, n_steps, n_orders;
+	uint32_t n_taught; /* lessons; each is spent once */
+	bool spent[SIM_LESSONS_MAX];
 
 	/* check.c */
 	int64_t bad_since_us, excuse_us, spin_us;
@@ -287,6 +292,7 @@ void sim_engine_event(struct sim *s, const struct sim_moment *m);
 void sim_engine_timer(struct sim *s);
 void sim_set_blind(struct sim *s, bool blind);
 enum plan_refusal sim_switch(struct sim *s);
+void sim_teach(struct sim *s, const struct plan_lesson *lesson);
 enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold);
 
 /* kill.c */

@@ -115,6 +115,8 @@ void own_look(const struct own_places *places, struct own *ret_own)
 		add_in(ret_own, OWN_PROGRAM, places->libexec, programs[i]);
 	add(ret_own, OWN_CONFIG, false, places->config);
 	add(ret_own, OWN_CONFIG, false, conf->image_key);
+	for (size_t i = 0; i < conf->n_lessons_trust; i++)
+		add(ret_own, OWN_CONFIG, false, conf->lessons_trust[i]);
 	add(ret_own, OWN_CONFIG, false, conf->files.good);
 	add(ret_own, OWN_CONFIG, false, conf->files.bad);
 	snprintf(drop_ins, sizeof(drop_ins), "%s.d", places->config);

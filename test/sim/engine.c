@@ -146,7 +146,7 @@ static void commit(struct sim *s)
 		s->number_coming = false;
 	if (failed && (w.kind == SIM_W_ROW || w.kind == SIM_W_INCIDENT || w.kind == SIM_W_OUTCOME))
 		s->rows_lost = true; /* nobody writes them again before a restart */
-	if (failed && w.kind == SIM_W_ROW && w.row.ended)
+	if (failed && w.kind == SIM_W_ROW && (w.row.ended || plan_life_falls(w.row.life)))
 		sim_guest(s, w.number)->wronged = true; /* as far as the ledger knows it is still there, and will be missed */
 	if (!failed)
 		stage(s, &w);

@@ -123,10 +123,38 @@ static int intent_work(struct ledger *l, void *arg, struct err *err)
 	return ledger_intent_begin(l, &job->row, err);
 }
 
+struct outcome_job {
+	uint64_t intent;
+	int32_t status;
+	char text[WIRE_TEXT_MAX];
+};
+
+static int outcome_work(struct ledger *l, void *arg, struct err *err)
+{
+	struct outcome_job *job = arg;
+	return ledger_intent_end(l, job->intent, job->status, job->text, err);
+}
+
+static void write_outcome(struct engine *e, uint64_t intent, const struct wire_answer *answer)
+{
+	struct outcome_job *job = calloc(1, sizeof(*job));
+	assert(job);
+	job->intent = intent;
+	job->status = answer->status;
+	text_copy(job->text, sizeof(job->text), answer->text);
+	journal_put(e->journal, outcome_work, NULL, job);
+}
+
 static void intent_done(void *arg, int status, const struct err *err)
 {
 	auto_free struct intent_job *job = arg;
 	struct engine_service *s = job->service;
+	struct plan_order order = {.ticket = job->ticket, .instance = job->order.instance};
+	if (status == 0 && !plan_awaits(&s->plan, &order)) { /* something befell it meanwhile that has to be met otherwise */
+		write_outcome(s->engine, job->row.number,
+		              &(struct wire_answer){.status = -ECANCELED, .text = "not carried out: it was of no use any more"});
+		return;
+	}
 	if (status == 0) {
 		struct hands_cookie cookie = {s->index, job->ticket, job->row.number};
 		hands_send(s->engine->hands, &job->order, &cookie);
@@ -195,28 +223,6 @@ static void send_order(struct engine_service *s, const struct plan_order *order)
 	        .service = s->index, .instance = order->instance, .variant = order->variant, .incident = order->incident};
 	text_copy(job->row.order, sizeof(job->row.order), plan_order_name(order->type));
 	journal_put(s->engine->journal, intent_work, intent_done, job);
-}
-
-struct outcome_job {
-	uint64_t intent;
-	int32_t status;
-	char text[WIRE_TEXT_MAX];
-};
-
-static int outcome_work(struct ledger *l, void *arg, struct err *err)
-{
-	struct outcome_job *job = arg;
-	return ledger_intent_end(l, job->intent, job->status, job->text, err);
-}
-
-static void write_outcome(struct engine *e, uint64_t intent, const struct wire_answer *answer)
-{
-	struct outcome_job *job = calloc(1, sizeof(*job));
-	assert(job);
-	job->intent = intent;
-	job->status = answer->status;
-	text_copy(job->text, sizeof(job->text), answer->text);
-	journal_put(e->journal, outcome_work, NULL, job);
 }
 
 struct engine_instance *service_instance(struct engine_service *s, uint32_t number)

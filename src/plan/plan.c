@@ -15,6 +15,12 @@ const struct plan_instance *plan_find(const struct plan *p, uint32_t number)
 	return NULL;
 }
 
+bool plan_awaits(const struct plan *p, const struct plan_order *order)
+{
+	const struct plan_instance *i = plan_find(p, order->instance);
+	return i && i->ticket == order->ticket;
+}
+
 bool plan_is_served(const struct plan *p)
 {
 	const struct plan_instance *active = plan_find(p, p->target);

@@ -487,6 +487,9 @@ void plan_step(struct plan *p, const struct plan_event *event, struct plan_updat
 /* When to call with PLAN_EV_TIME at the latest; PLAN_NEVER. */
 int64_t plan_deadline(const struct plan *p);
 
+/* Whether anybody waits for the answer to it: an order that had to be recorded first may be of no use by then. */
+bool plan_awaits(const struct plan *p, const struct plan_order *order);
+
 const struct plan_instance *plan_find(const struct plan *p, uint32_t number);
 bool plan_is_served(const struct plan *p); /* whoever the service points at stands */
 

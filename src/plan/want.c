@@ -42,12 +42,26 @@ static void want_no_doomed(struct plan_turn *t)
 			life_event(t, &p->instances[k], LIFE_FALL, 0);
 }
 
+/* Whoever fell where the service may point, if anybody did: where the last steer that failed went, or from where one before it
+ * was to lead away (whoever is still to be cut off). */
+static const struct plan_instance *doubted_fallen(const struct plan *p)
+{
+	const struct plan_instance *there = plan_find(p, p->steer.doubt);
+	if (there && plan_is_falling(there->life))
+		return there;
+	for (size_t k = 0; p->steer.doubt && k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *i = &p->instances[k];
+		if (i->number && i->life == PLAN_LIFE_FENCING && !i->fenced && i->verdict == PLAN_COMPROMISED)
+			return i;
+	}
+	return NULL;
+}
+
 /* Where it should point it is made to point, whatever became of the order that failed; and away from whoever fell there. */
 static void dispel_doubt(struct plan_turn *t, struct plan_instance *target)
 {
-	const struct plan_instance *there = plan_find(t->p, t->p->steer.doubt);
-	bool fell = there && there != target && plan_is_falling(there->life);
-	plan_steer(t, target, fell ? there->number : 0, fell ? there->incident : 0);
+	const struct plan_instance *fell = doubted_fallen(t->p);
+	plan_steer(t, target, fell ? fell->number : 0, fell ? fell->incident : 0);
 }
 
 /* Whoever fell where the service may point is cut off before it is taken elsewhere, its pause between two tries or not. */
@@ -74,8 +88,10 @@ static void want_target(struct plan_turn *t)
 	if (!to)
 		return;
 	bool doomed = now && now->life == PLAN_LIFE_DOOMED;
+	const struct plan_instance *from = mends ? NULL : now ? now : doubted_fallen(p);
 	fence_doubted(t);
-	if (plan_steer(t, to, now && !mends ? now->number : 0, now ? now->incident : incident_current(p)) && doomed) {
+	uint64_t incident = now ? now->incident : from ? from->incident : incident_current(p);
+	if (plan_steer(t, to, from ? from->number : 0, incident) && doomed) {
 		life_enter(t, now, PLAN_LIFE_STEERING);
 		now->deadline_us = t->now_us + 2 * p->config.quick_us;
 	}

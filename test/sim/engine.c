@@ -103,8 +103,10 @@ static void durable(struct sim *s, const struct sim_write *writes, size_t n)
 		intents[k] = store(s, &writes[k]);
 	sim_point(s, SIM_POINT_WRITTEN);
 	for (size_t k = 0; k < n; k++)
-		if (intents[k])
+		if (intents[k] && plan_awaits(&s->plan, &writes[k].order))
 			sim_send(s, &writes[k].order, intents[k]);
+		else if (intents[k]) /* of no use by now */
+			s->intents[intents[k]].open = false;
 }
 
 /* The last one of its group takes the others along. */

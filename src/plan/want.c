@@ -267,6 +267,9 @@ static bool wants_better(const struct plan *p, uint32_t candidate)
 	const struct plan_instance *active = plan_find(p, p->target);
 	if (!active || active->life != PLAN_LIFE_READY)
 		return false;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (plan_is_mending(p->instances[k].life))
+			return false; /* it may be the better one */
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		const struct plan_instance *i = &p->instances[k];
 		bool idle = i->life == PLAN_LIFE_PAUSED || (i->life == PLAN_LIFE_READY && i != active && !reserved(p, i->number));

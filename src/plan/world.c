@@ -120,7 +120,7 @@ static void enter_one(struct plan_turn *t, struct plan_instance *i, const struct
 	                            .outdated = s->outdated,
 	                            .deadline_us = PLAN_NEVER};
 	i->fenced = s->gate == PLAN_GATE_FENCED || s->gate == PLAN_GATE_NONE;
-	i->record = i->incident && t->p->config.evidence && s->life < PLAN_LIFE_DESTROYING;
+	i->record = x && t->p->config.evidence && s->life < PLAN_LIFE_DESTROYING; /* not of who was built for it */
 	i->rollback = x && x->verdict == PLAN_COMPROMISED && t->p->config.rollback && s->life != PLAN_LIFE_REMOVING;
 	i->role = s->number == target ? PLAN_ACTIVE : s->role == PLAN_SPARE ? PLAN_SPARE : PLAN_STANDBY;
 	i->life_us = t->now_us;

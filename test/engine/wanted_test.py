@@ -90,7 +90,7 @@ class WantedTests:
         self.configure(("[amber, birch, cedar]", "[amber, cedar, 'dune-(lts|new)-(nginx|apache)']"))
         self.start()
         self.await_wanted(None)
-        self.engine.actuators[VM].link.send(notice(WATCHDOG, self.roles()["active"], text="the guest stopped feeding its watchdog"))
+        self.world.guests[self.roles()["active"]].page = b"<h1>owned</h1>\n"  # a takeover: a failure makes nothing suspect
         self.await_closed()
         self.await_wanted("dune-lts-nginx")
         self.build("dune-lts-nginx")

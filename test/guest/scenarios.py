@@ -722,11 +722,12 @@ def data_outlives_its_guests_and_goes_back_after_a_takeover(asking: clients.Clie
     check(written == 0 and (vault / "data/shell").exists(), "who is root in a guest writes what he likes")
     played = scene.play(asking, FAULTS["tamper"])
     check(reading() == before, f"the data is as it was: {reading()}, {before}")
-    steps = {step["step"]: step for step in played.story["steps"]}
+    story = played.incident
+    steps = {step["step"]: step for step in story["steps"]}
     check("rolled-back" in steps and steps["frozen"]["ms"] <= steps["rolled-back"]["ms"] <= steps["closed"]["ms"],
           f"when its writer stood still: {list(steps)}")
     print(f"# {steps['rolled-back']['text']}; {steps['rolled-back']['ms']} ms after the first evidence", flush=True)
-    changes = {change["path"]: change for change in api.call("GET", f"/v1/data/{played.story['number']}")["changes"]}
+    changes = {change["path"]: change for change in api.call("GET", f"/v1/data/{story['number']}")["changes"]}
     check({path: change["kind"] for path, change in changes.items()} == {"readings.json": "changed", "shell": "added"},
           f"what was changed is put aside: {changes}")
     check((vault / f"kept/{changes['shell']['number']}").read_text(encoding="ascii") == "x\n", "as it was")

@@ -86,7 +86,8 @@ static void check_steer(struct sim *s, const struct plan_order *order)
 /* No life waits for it. */
 static bool is_beside(enum plan_order_type type)
 {
-	return type == PLAN_DO_CUT || type == PLAN_DO_CAP || type == PLAN_DO_REVOKE;
+	return type == PLAN_DO_CUT || type == PLAN_DO_CAP || type == PLAN_DO_REVOKE ||
+	       type == PLAN_DO_RESTART; /* what its agent is at ends with whatever comes after */
 }
 
 static void check_one_at_a_time(struct sim *s, const struct plan_order *order)
@@ -160,7 +161,10 @@ static void check_verdict(struct sim *s, const struct plan_note *n)
 /* By the world, not by what the plan believes. */
 static void check_close(struct sim *s, const struct plan_note *n)
 {
-	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && s->config.secrets && !s->guests[n->other].mended; k++)
+	const struct plan_instance *victim = instance(s, n->other);
+	bool mended =
+	        s->guests[n->other].mended || (victim && victim->incident != n->incident); /* or since then, and fell anew */
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && s->config.secrets && !mended; k++)
 		if (s->seen[k].number == n->incident && s->seen[k].verdict != PLAN_HEALTHY && !s->guests[n->other].revoked)
 			sim_fail(s, "rule 11: incident %llu closes and the secrets of kb-%u are still good",
 			         (unsigned long long)n->incident, n->other);

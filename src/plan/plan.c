@@ -224,11 +224,14 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 	case PLAN_LIFE_PAUSING:
 	case PLAN_LIFE_PAUSED:
 	case PLAN_LIFE_RESUMING:
-	case PLAN_LIFE_ASIDE:
 	case PLAN_LIFE_RESTARTING:
 	case PLAN_LIFE_LOCKING:
 	case PLAN_LIFE_HOLDING:
 	case PLAN_LIFE_HELD:
+		return from_below && e->finding != FINDING_PAUSED;
+	case PLAN_LIFE_ASIDE:
+		if (e->finding == FINDING_PANICKED && i->cause == FINDING_PAUSED)
+			return false; /* the same thing, in other words */
 		return from_below && e->finding != FINDING_PAUSED;
 	case PLAN_LIFE_RESETTING:
 		return from_below && !is_own_reset(i, e);

@@ -94,13 +94,9 @@ def in_guest(number: int, command: str) -> str:
     return said.replace("\r", "").strip()
 
 
-def renewed() -> None:
+def renewed(old: set[int]) -> None:
     """Nobody is left who was built before the configuration was changed."""
-    def look() -> bool:
-        status = api.try_call("GET", "/v1/status")
-        return bool(api.is_whole(status)) and not any(one["outdated"] for one in api.service_of(status)["instances"])
-
-    shell.wait_for("guests of the new configuration only", look, 300, 0.2)
+    shell.wait_for("guests of the new configuration only", lambda: not old & scene.numbers(api.call("GET", "/v1/status")), 300, 0.2)
     api.wait_whole()
 
 
@@ -234,11 +230,13 @@ def robbed() -> None:
 
 
 def play(asking: clients.Clients) -> None:
+    old = scene.numbers(api.wait_whole())
     scene.configured(lambda text: text.replace(*CALM) + SECRETS, scene.ROLES)
-    renewed()
+    renewed(old)
     try:
         robbed()
     finally:
+        old = scene.numbers(api.wait_whole())
         scene.configured(lambda text: text, scene.ROLES)
-        renewed()
+        renewed(old)
     asking.wait_good(shell.now_us(), 10)

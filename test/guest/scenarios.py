@@ -666,7 +666,7 @@ def killed_at_each_step_it_ends_alike(asking: clients.Clients) -> None:
     """All of koboshid, as soon as a step of a compromise stands in its story; `make soak` plays all steps, this a choice that begins
     anywhere."""
     steps = soak.steps_of_a_story(asking, "tamper")
-    count = int(os.environ.get("KOBOSHI_KILL_STEPS", "7"))
+    count = int(os.environ.get("KOBOSHI_KILL_STEPS", "3"))
     every = max(1, len(steps) // count)
     begin = random.randrange(every)
     print(f"# steps: {', '.join(steps)}", flush=True)
@@ -678,7 +678,7 @@ def incidents_of_random_kinds_in_a_row(asking: clients.Clients) -> None:
     seed = int(os.environ.get("KOBOSHI_SOAK_SEED", random.randrange(1 << 32)))
     print(f"# seed {seed}", flush=True)
     drawn = random.Random(seed)
-    all_well(asking, [soak.draw(drawn, ("steered", "fenced", "frozen", "removed")) for _ in range(6)])
+    all_well(asking, [soak.draw(drawn, ("steered", "fenced", "frozen", "removed")) for _ in range(4)])
 
 
 # --- the data, which lies outside: last, because every guest is replaced for it ------------------------------------------

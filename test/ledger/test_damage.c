@@ -386,10 +386,8 @@ static void test_an_older_one_is_brought_up_to_date(unused_arg void **state)
 	const struct ledger_evidence row = {.incident = 1, .instance = 2, .file = "kb-2.flows", .sha256 = "00"};
 	char file[sizeof(row.file)] = "";
 	make_filled();
-	run_sql("DROP TABLE lesson; DROP TABLE verdict; DROP TABLE evidence; DROP TABLE tries; DROP TABLE secret; ALTER TABLE "
-	        "instance DROP COLUMN exposed_us; ALTER "
-	        "TABLE instance DROP "
-	        "COLUMN content;"
+	run_sql("DROP TABLE lesson; DROP TABLE verdict; DROP TABLE evidence; DROP TABLE tries; DROP TABLE secret;"
+	        "ALTER TABLE instance DROP COLUMN exposed_us; ALTER TABLE instance DROP COLUMN content;"
 	        "PRAGMA user_version = 2");
 	struct ledger *l = folder_open(&folder, false);
 	assert_int_equal(rows_in(l), ROWS);

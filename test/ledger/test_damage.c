@@ -387,8 +387,7 @@ static void test_an_older_one_is_brought_up_to_date(unused_arg void **state)
 	char file[sizeof(row.file)] = "";
 	make_filled();
 	run_sql("DROP TABLE lesson; DROP TABLE verdict; DROP TABLE evidence; DROP TABLE tries; DROP TABLE secret;"
-	        "ALTER TABLE instance DROP COLUMN exposed_us; ALTER TABLE instance DROP COLUMN content;"
-	        "PRAGMA user_version = 2");
+	        "ALTER TABLE instance DROP COLUMN exposed_us; ALTER TABLE instance DROP COLUMN content; PRAGMA user_version = 2");
 	struct ledger *l = folder_open(&folder, false);
 	assert_int_equal(rows_in(l), ROWS);
 	MUST(ledger_evidence_put(l, &row, &err));

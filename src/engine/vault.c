@@ -194,11 +194,13 @@ static struct engine_service *service_meant(struct engine *e, const json_t *body
 		found = s;
 		n++;
 	}
-	*ret_wrong = named && !name   ? "'service' must be a service's name in quotes"
-	             : n == 0 && name ? "there is no such service, or it has no vault"
-	             : n == 0         ? "no service has a vault"
-	             : n > 1          ? "several services have a vault: name one, as in {\"service\": \"NAME\"}"
-	                              : NULL;
+	*ret_wrong = NULL;
+	if (named && !name)
+		*ret_wrong = "'service' must be a service's name in quotes";
+	else if (n == 0)
+		*ret_wrong = name ? "there is no such service, or it has no vault" : "no service has a vault";
+	else if (n > 1)
+		*ret_wrong = "several services have a vault: name one, as in {\"service\": \"NAME\"}";
 	return *ret_wrong ? NULL : found;
 }
 

@@ -53,7 +53,8 @@ static int first_finding(void *found, unused_arg int columns, char **values, unu
 {
 	text_copy(found, 160, values[0] ? values[0] : "?");
 	for (char *c = found; *c; c++) /* SQLite says it in lines; it is to be one sentence */
-		*c = *c == '\n' ? ' ' : *c;
+		if (*c == '\n')
+			*c = ' ';
 	return 1;
 }
 

@@ -369,11 +369,9 @@ static void judge(struct plan_turn *t)
 			return;
 		}
 		fell = true;
-		if (plan_is_rising(i->life))
-			life_event(t, i, LIFE_FALL, 0);
-		else if (i->life == PLAN_LIFE_DOOMED || (plan_is_mending(i->life) && i->verdict == PLAN_COMPROMISED))
+		if (i->life == PLAN_LIFE_DOOMED || (plan_is_mending(i->life) && i->verdict == PLAN_COMPROMISED))
 			worsened(t, i);
-		else if (plan_is_mending(i->life))
+		else if (plan_is_rising(i->life) || plan_is_mending(i->life))
 			life_event(t, i, LIFE_FALL, 0);
 		else
 			plan_fall(t, i);

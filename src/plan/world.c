@@ -83,13 +83,11 @@ static void enter_fallen(struct plan_turn *t, struct plan_instance *i, const str
 
 static void enter_standing(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s, uint32_t target)
 {
-	bool useful = once_useful(s->life) || s->number == target, stands = !i->fenced && !s->revoked;
 	/* It did not fall, the host was rebooted: no guest outlives that, nor does a tap. */
 	bool bygone = s->bygone && s->guest == PLAN_GUEST_ABSENT && s->gate == PLAN_GATE_NONE && s->number != target;
+	bool useful = !bygone && (once_useful(s->life) || s->number == target), stands = !i->fenced && !s->revoked;
 	bool slept = s->life == PLAN_LIFE_PAUSED && s->guest == PLAN_GUEST_ABSENT; /* asleep it was taken over by nobody */
-	if (bygone)
-		life_enter(t, i, PLAN_LIFE_FENCING);
-	else if (useful && ((s->gate == PLAN_GATE_FENCED && !slept) || s->revoked))
+	if (useful && ((s->gate == PLAN_GATE_FENCED && !slept) || s->revoked))
 		seen_fallen(i, FINDING_UNKNOWN);
 	else if (useful && s->guest == PLAN_GUEST_CRASHED)
 		seen_fallen(i, FINDING_PANICKED);

@@ -105,7 +105,7 @@ int below_remove(int root, const char *path)
 
 static int plain_open(int root, const char *path, struct stat *ret_status)
 {
-	const char *name;
+	const char *name = path;
 	auto_close int parent = below_parent(root, path, false, &name);
 	if (parent < 0)
 		return parent;

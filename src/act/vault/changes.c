@@ -45,7 +45,8 @@ static bool path_read(char *text)
 	for (const char *from = text; *from; from++) {
 		uint8_t byte = (uint8_t)*from;
 		if (*from == '%') {
-			char digits[3] = {from[1], from[1] ? from[2] : '\0', '\0'};
+			char digits[3] = "";
+			text_copy(digits, sizeof(digits), from + 1);
 			if (!bytes_from_hex(digits, &byte, 1) || byte == 0)
 				return false;
 			from += 2;
@@ -54,6 +55,22 @@ static bool path_read(char *text)
 	}
 	*to = '\0';
 	return to > text && to - text < PATH_MAX;
+}
+
+/* False without memory: nothing is changed then. */
+static bool keep(struct changes *c, const struct change *one, const char *path)
+{
+	struct change *all = reallocarray(c->all, c->n + 1, sizeof(*all));
+	if (!all)
+		return false;
+	c->all = all;
+	all[c->n] = *one;
+	all[c->n].path = strdup(path);
+	if (!all[c->n].path)
+		return false;
+	c->n++;
+	c->last = one->number;
+	return true;
 }
 
 static void line_take(struct changes *c, char *line)
@@ -66,14 +83,8 @@ static void line_take(struct changes *c, char *line)
 		return;
 	for (unsigned k = 0; k < WIRE_CHANGE_MAX_; k++)
 		if (strcmp(kind, kinds[k]) == 0) {
-			struct change *more = reallocarray(c->all, c->n + 1, sizeof(*more));
 			one.kind = (enum wire_change_kind)k;
-			one.path = more ? strdup(line + at) : NULL;
-			c->all = more ? more : c->all;
-			if (!one.path)
-				return;
-			c->all[c->n++] = one;
-			c->last = one.number;
+			(void)keep(c, &one, line + at);
 		}
 }
 
@@ -103,15 +114,11 @@ static int line_write(FILE *out, const struct change *one)
 
 int changes_add(struct changes *c, const struct change *fresh, uint64_t *ret_number, struct err *err)
 {
-	struct change *more = reallocarray(c->all, c->n + 1, sizeof(*more));
 	struct change one = *fresh;
 	one.number = c->last + 1;
-	one.path = more ? strdup(fresh->path) : NULL;
-	c->all = more ? more : c->all;
-	if (!one.path)
+	if (!keep(c, &one, fresh->path))
 		return err_set(err, -ENOMEM, "no memory for the list of changes");
-	c->all[c->n++] = one;
-	c->last = *ret_number = one.number;
+	*ret_number = one.number;
 	FILE *out = fopen(c->file, "ae");
 	bool good = out && line_write(out, &one) > 0 && fflush(out) == 0 && fdatasync(fileno(out)) == 0;
 	int error = errno;

@@ -34,11 +34,9 @@ int64_t nodes_time_us(const char *text)
 		}
 	}
 	int hours = 0, minutes = 0;
-	char sign = '+';
 	if (strcmp(rest, "Z") != 0 && (sscanf(rest, "%1[+-]%2d:%2d", zone, &hours, &minutes) != 3))
 		return -1;
-	sign = zone[0] ? zone[0] : '+';
-	int64_t offset_s = (hours * 60 + minutes) * 60 * (sign == '-' ? -1 : 1);
+	int64_t offset_s = (hours * 60 + minutes) * 60 * (zone[0] == '-' ? -1 : 1);
 	return ((int64_t)timegm(&tm) - offset_s) * 1000000 + micros;
 }
 
@@ -49,8 +47,8 @@ static mode_t mode_of(const char *type, uint64_t go)
 		mode_t mode;
 	} kinds[] = {{"file", S_IFREG}, {"dir", S_IFDIR},     {"symlink", S_IFLNK}, {"fifo", S_IFIFO},
 	             {"dev", S_IFBLK},  {"chardev", S_IFCHR}, {"socket", S_IFSOCK}};
-	mode_t mode = (mode_t)(go & 0777) | (go & GO_SETUID ? S_ISUID : 0) | (go & GO_SETGID ? S_ISGID : 0) |
-	              (go & GO_STICKY ? S_ISVTX : 0);
+	mode_t mode = (mode_t)(go & 0777) | ((go & GO_SETUID) ? S_ISUID : 0) | ((go & GO_SETGID) ? S_ISGID : 0) |
+	              ((go & GO_STICKY) ? S_ISVTX : 0);
 	for (size_t i = 0; i < countof(kinds); i++)
 		if (strcmp(kinds[i].name, type) == 0)
 			return mode | kinds[i].mode;

@@ -74,10 +74,10 @@ int vm_reset(struct vm *vm, const struct wire_order *order, struct wire_answer *
 	r = new_key(vm, order->instance, err);
 	if (r == 0)
 		r = boot_anew(domain, &instance, err);
-	if (r == 0) /* behind it, as QEMU carries it out itself */
-		cap(vm, &instance, share, sizeof(share));
-	if (r == 0)
+	if (r == 0) {
+		cap(vm, &instance, share, sizeof(share)); /* behind it, as QEMU carries it out itself */
 		snprintf(answer->text, sizeof(answer->text), "%s boots anew%s%s", instance.name, share[0] ? ", " : "", share);
+	}
 	virDomainFree(domain);
 	return r;
 }

@@ -42,14 +42,12 @@ static int hash_make(const char *password, char *ret_hash, size_t size, struct e
 	int r = random_fill(salt, sizeof(salt), err);
 	if (r < 0)
 		return r;
-	auto_free struct crypt_data *data = calloc(1, sizeof(*data));
-	if (!data)
-		abort();
+	struct crypt_data data = {0}; /* 32 KiB */
 	const char *hash = crypt_gensalt_rn("$y$", 0, salt, sizeof(salt), setting, sizeof(setting))
-	                           ? crypt_rn(password, setting, data, (int)sizeof(*data))
+	                           ? crypt_rn(password, setting, &data, (int)sizeof(data))
 	                           : NULL;
 	bool fits = hash && text_copy(ret_hash, size, hash);
-	explicit_bzero(data, sizeof(*data));
+	explicit_bzero(&data, sizeof(data));
 	return fits ? 0 : err_set(err, -ENOSYS, "libcrypt of this host does not make yescrypt hashes");
 }
 

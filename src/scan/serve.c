@@ -192,22 +192,9 @@ static void look(struct serve *s)
 /* False at the end of the supervisor. */
 static bool from_supervisor(struct serve *s)
 {
-	struct wire_message message;
-	struct err err = {0};
-	int fds[WIRE_FDS_MAX];
-	size_t n_fds = 0;
-	int r = wire_receive(WIRE_SUPERVISOR_FD, &message, fds, &n_fds, &err);
-	if (r < 0)
-		return false;
-	bool link = r == 1 && message.kind == WIRE_LINK && message.link.role == WIRE_ENGINE && n_fds == 1;
-	for (size_t i = link ? 1 : 0; i < n_fds; i++)
-		close(fds[i]);
-	if (!link)
-		return true;
-	if (s->engine >= 0)
-		close(s->engine);
-	s->engine = fds[0];
-	fcntl(s->engine, F_SETFL, O_NONBLOCK);
+	int r = wire_engine_relink(&s->engine);
+	if (r <= 0)
+		return r == 0;
 	s->told = (struct wire_files){0};
 	post(s, &(struct wire_note){.type = NOTICE_READY, .time_us = s->now_us});
 	problems_tell(s, true);

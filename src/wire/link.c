@@ -7,8 +7,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 union control {
 	struct cmsghdr align;
@@ -128,4 +130,24 @@ int wire_pair(int ret_pair[static 2], struct err *err)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_pair) < 0)
 		return err_set(err, -errno, "cannot make a link: %s", strerror(errno));
 	return 0;
+}
+
+int wire_engine_relink(int *engine)
+{
+	struct wire_message message;
+	int fds[WIRE_FDS_MAX];
+	size_t n_fds = 0;
+	int r = wire_receive(WIRE_SUPERVISOR_FD, &message, fds, &n_fds, NULL);
+	if (r < 0)
+		return r;
+	bool link = r == 1 && message.kind == WIRE_LINK && message.link.role == WIRE_ENGINE && n_fds == 1;
+	for (size_t i = link ? 1 : 0; r == 1 && i < n_fds; i++)
+		close(fds[i]);
+	if (!link)
+		return 0;
+	if (*engine >= 0)
+		close(*engine);
+	*engine = fds[0];
+	fcntl(*engine, F_SETFL, O_NONBLOCK);
+	return 1;
 }

@@ -14,6 +14,11 @@ int wire_send(int fd, struct wire_message *message, const int *fds, size_t n_fds
 int wire_receive(int fd, struct wire_message *ret_message, int ret_fds[static WIRE_FDS_MAX], size_t *ret_n_fds,
                  struct err *err) must_use;
 
+/* For a child that is linked to nobody but the engine: what comes from the supervisor on WIRE_SUPERVISOR_FD. 1: a new link to the
+ * engine, which is in `engine` now, non-blocking (an old one, unless -1, was closed); 0: nothing of use; negative: the supervisor
+ * has ended. */
+int wire_engine_relink(int *engine) must_use;
+
 /* A connected pair, close-on-exec, non-blocking. */
 int wire_pair(int ret_pair[static 2], struct err *err) must_use;
 

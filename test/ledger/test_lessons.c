@@ -1,5 +1,5 @@
 /* Lessons in the ledger, and what is kept of an open incident until it teaches one. */
-#include "folder.h"
+#include "one.h"
 #include "lib/bytes.h"
 
 #include <errno.h>
@@ -9,30 +9,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static struct folder folder;
-static struct ledger *ledger;
-static struct err err;
-
-#define MUST(call)                                                                                                               \
-	do {                                                                                                                     \
-		if ((call) < 0)                                                                                                  \
-			fail_msg("%s", err.text);                                                                                \
-	} while (0)
-
-static int setup(unused_arg void **state)
-{
-	folder_new(&folder);
-	ledger = folder_open(&folder, false);
-	return 0;
-}
-
-static int teardown(unused_arg void **state)
-{
-	ledger_close(ledger);
-	folder_remove(&folder);
-	return 0;
-}
 
 static struct ledger_lesson made(const char *origin, uint64_t incident, int64_t learnt_us)
 {
@@ -128,9 +104,9 @@ static void test_a_verdict_waits_for_its_incident_to_close(unused_arg void **sta
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_a_lesson_stays_as_it_came, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_what_expired_goes_first, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_a_verdict_waits_for_its_incident_to_close, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_a_lesson_stays_as_it_came, one_open, one_close),
+	        cmocka_unit_test_setup_teardown(test_what_expired_goes_first, one_open, one_close),
+	        cmocka_unit_test_setup_teardown(test_a_verdict_waits_for_its_incident_to_close, one_open, one_close),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Every call of the ledger, each followed by closing and opening again where a fact must have stayed. */
-#include "folder.h"
+#include "one.h"
 #include "lib/bytes.h"
 
 #include <errno.h>
@@ -11,30 +11,6 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
-
-static struct folder folder;
-static struct ledger *ledger;
-static struct err err;
-
-#define MUST(call)                                                                                                               \
-	do {                                                                                                                     \
-		if ((call) < 0)                                                                                                  \
-			fail_msg("%s", err.text);                                                                                \
-	} while (0)
-
-static int setup(unused_arg void **state)
-{
-	folder_new(&folder);
-	ledger = folder_open(&folder, false);
-	return 0;
-}
-
-static int teardown(unused_arg void **state)
-{
-	ledger_close(ledger);
-	folder_remove(&folder);
-	return 0;
-}
 
 static void reopen(void)
 {
@@ -573,7 +549,7 @@ static void test_only_the_owner_may_read_it(unused_arg void **state)
 
 int main(void)
 {
-#define LEDGER_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define LEDGER_TEST(f) cmocka_unit_test_setup_teardown(f, one_open, one_close)
 	const struct CMUnitTest tests[] = {
 	        LEDGER_TEST(test_numbers_rise_for_ever),
 	        LEDGER_TEST(test_a_number_in_a_batch),

@@ -1,5 +1,5 @@
 /* What instances could read, as the ledger keeps it: names and times, never a value. */
-#include "folder.h"
+#include "one.h"
 #include "lib/bytes.h"
 
 #include <setjmp.h>
@@ -8,30 +8,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static struct folder folder;
-static struct ledger *ledger;
-static struct err err;
-
-#define MUST(call)                                                                                                               \
-	do {                                                                                                                     \
-		if ((call) < 0)                                                                                                  \
-			fail_msg("%s", err.text);                                                                                \
-	} while (0)
-
-static int setup(unused_arg void **state)
-{
-	folder_new(&folder);
-	ledger = folder_open(&folder, false);
-	return 0;
-}
-
-static int teardown(unused_arg void **state)
-{
-	ledger_close(ledger);
-	folder_remove(&folder);
-	return 0;
-}
 
 static void put(uint32_t instance, const char *kind, const char *name, int64_t made_us)
 {
@@ -107,8 +83,8 @@ static void test_bounded(unused_arg void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_kept_until_they_are_refused, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_bounded, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_kept_until_they_are_refused, one_open, one_close),
+	        cmocka_unit_test_setup_teardown(test_bounded, one_open, one_close),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

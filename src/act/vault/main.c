@@ -398,21 +398,9 @@ static void from_engine(struct host *h)
 
 static bool from_supervisor(struct host *h)
 {
-	struct wire_message message;
-	int fds[WIRE_FDS_MAX];
-	size_t n_fds = 0;
-	int r = wire_receive(WIRE_SUPERVISOR_FD, &message, fds, &n_fds, NULL);
-	if (r < 0)
-		return false;
-	bool link = r == 1 && message.kind == WIRE_LINK && message.link.role == WIRE_ENGINE && n_fds == 1;
-	for (size_t i = link ? 1 : 0; r == 1 && i < n_fds; i++)
-		close(fds[i]);
-	if (!link)
-		return true;
-	if (h->engine >= 0)
-		close(h->engine);
-	h->engine = fds[0];
-	fcntl(h->engine, F_SETFL, O_NONBLOCK);
+	int r = wire_engine_relink(&h->engine);
+	if (r <= 0)
+		return r == 0;
 	h->n_queue = 0; /* what the one before wanted, this one asks for again */
 	h->now.order = 0;
 	all_tell(h);

@@ -1,5 +1,7 @@
 /* Orders against libvirt's test driver, whose guests exist in this process's memory only; and the rules of the queue. */
 #include "../../image/made.h"
+#include "place.h"
+
 #include "act/vm/accel.h"
 #include "act/vm/domain.h"
 #include "act/vm/folder.h"
@@ -34,31 +36,21 @@ static int setup(void **state unused_arg)
 {
 	struct conf conf = {
 	        .n_services = 1, .lab = false, .boot_share = 50, .evidence_bytes = 16 << 20, .evidence_total = 16 << 20};
-	if (!mkdtemp(folder))
+	if (place_make(folder, &conf) < 0)
 		return -1;
-	strcpy(conf.libvirt, "test:///default");
-	snprintf(conf.run_dir, sizeof(conf.run_dir), "%s/run", folder);
-	snprintf(conf.state_dir, sizeof(conf.state_dir), "%s/state", folder);
 	strcpy(conf.services[0].name, "sensor");
 	strcpy(conf.services[0].variants[0], "amber");
 	strcpy(conf.services[0].variants[1], "birch");
 	conf.services[0].n_variants = 2;
-	inet_pton(AF_INET, "198.51.100.0", &conf.guests4.address);
-	conf.guests4.prefix = 24;
-	inet_pton(AF_INET6, "2001:db8:1::", &conf.guests6.address);
-	conf.guests6.prefix = 64;
-	mkdir(conf.run_dir, 0700);
 	outbox = outbox_new();
 	return vm_init(&vm, &conf, outbox, NULL) < 0 ? -1 : 0;
 }
 
 static int teardown(void **state unused_arg)
 {
-	char command[64];
 	vm_done(&vm);
 	outbox_free(outbox);
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
-	return system(command);
+	return place_remove(folder);
 }
 
 static void guest_make(uint32_t number, const char *variant)

@@ -1,4 +1,6 @@
 /* ORDER_VM_RESET and ORDER_VM_CAP against libvirt's test driver. What a reset does to a real guest: guest.py, test/guest. */
+#include "place.h"
+
 #include "act/vm/domain.h"
 #include "act/vm/folder.h"
 #include "act/vm/orders.h"
@@ -22,27 +24,17 @@ static struct vm vm;
 static int setup(void **state unused_arg)
 {
 	struct conf conf = {.n_services = 1, .boot_share = 50};
-	if (!mkdtemp(folder))
+	if (place_make(folder, &conf) < 0)
 		return -1;
-	strcpy(conf.libvirt, "test:///default");
-	snprintf(conf.run_dir, sizeof(conf.run_dir), "%s/run", folder);
-	snprintf(conf.state_dir, sizeof(conf.state_dir), "%s/state", folder);
-	inet_pton(AF_INET, "198.51.100.0", &conf.guests4.address);
-	conf.guests4.prefix = 24;
-	inet_pton(AF_INET6, "2001:db8:1::", &conf.guests6.address);
-	conf.guests6.prefix = 64;
-	mkdir(conf.run_dir, 0700);
 	outbox = outbox_new();
 	return vm_init(&vm, &conf, outbox, NULL) < 0 || session_open(&vm, NULL) < 0 ? -1 : 0;
 }
 
 static int teardown(void **state unused_arg)
 {
-	char command[64];
 	vm_done(&vm);
 	outbox_free(outbox);
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
-	return system(command);
+	return place_remove(folder);
 }
 
 static virDomainPtr guest_make(uint32_t number)

@@ -2,6 +2,8 @@
  * Secrets: each is another one, others' programs take them (crypt, ssh-keygen), and the lists of those that are valid follow the
  * instances' folders. Whatever is not valid any more is refused by looking into a list, as whoever checks it does.
  */
+#include "place.h"
+
 #include "act/vm/folder.h"
 #include "act/vm/orders.h"
 #include "act/vm/seed.h"
@@ -40,33 +42,23 @@ static struct conf_secret *secret_add(struct conf_service *service, const char *
 static int setup(void **state unused_arg)
 {
 	struct conf conf = {.n_services = 2};
-	if (!mkdtemp(folder))
+	if (place_make(folder, &conf) < 0)
 		return -1;
-	strcpy(conf.libvirt, "test:///default");
-	snprintf(conf.run_dir, sizeof(conf.run_dir), "%s/run", folder);
-	snprintf(conf.state_dir, sizeof(conf.state_dir), "%s/state", folder);
-	inet_pton(AF_INET, "198.51.100.0", &conf.guests4.address);
-	conf.guests4.prefix = 24;
-	inet_pton(AF_INET6, "2001:db8:1::", &conf.guests6.address);
-	conf.guests6.prefix = 64;
 	strcpy(conf.services[0].name, "sensor");
 	strcpy(conf.services[1].name, "pump");
 	secret_add(&conf.services[0], "backend", CONF_SECRET_TOKEN);
 	secret_add(&conf.services[0], "login", CONF_SECRET_PASSWORD);
 	secret_add(&conf.services[0], "host", CONF_SECRET_SSH_HOST_KEY);
 	secret_add(&conf.services[0], "deploy", CONF_SECRET_SSH_USER_KEY);
-	mkdir(conf.run_dir, 0700);
 	outbox = outbox_new();
 	return vm_init(&vm, &conf, outbox, NULL) < 0 ? -1 : 0;
 }
 
 static int teardown(void **state unused_arg)
 {
-	char command[64];
 	vm_done(&vm);
 	outbox_free(outbox);
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
-	return system(command);
+	return place_remove(folder);
 }
 
 /* What create does for one instance. */

@@ -433,18 +433,28 @@ static int floor_work(struct ledger *l, void *arg, struct err *err)
 	return ledger_instance_floor(l, ((struct floor_job *)arg)->at_least, err);
 }
 
-/* A ledger that was begun afresh beside living guests must not give their numbers a second time. */
+static void look_at_number(const struct engine *e, const struct wire_answer *seen, uint32_t *highest, bool *clashes)
+{
+	for (uint32_t k = 0; k < seen->n_observed; k++) {
+		uint32_t number = seen->observed[k].instance;
+		*highest = number > *highest ? number : *highest;
+		*clashes = *clashes || (e->fresh_number && conf_instances_clash(&e->conf, e->fresh_number, number));
+	}
+}
+
+/* A ledger that was begun afresh beside living guests must not give their numbers a second time, nor one whose address one of
+ * them has: the number was reserved before anybody knew who lives. */
 static void raise_floor(struct engine *e)
 {
 	uint32_t highest = 0;
-	for (uint32_t k = 0; k < e->start->vm.n_observed; k++)
-		if (e->start->vm.observed[k].instance > highest)
-			highest = e->start->vm.observed[k].instance;
-	for (uint32_t k = 0; k < e->start->net.n_observed; k++)
-		if (e->start->net.observed[k].instance > highest)
-			highest = e->start->net.observed[k].instance;
-	if (highest < e->fresh_number)
+	bool clashes = false;
+	look_at_number(e, &e->start->vm, &highest, &clashes);
+	look_at_number(e, &e->start->net, &highest, &clashes);
+	if (highest < e->fresh_number) {
+		if (clashes)
+			e->fresh_number = 0; /* the pulse fetches another */
 		return;
+	}
 	struct floor_job *job = malloc(sizeof(*job));
 	assert(job);
 	job->at_least = highest + 1;

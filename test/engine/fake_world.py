@@ -44,14 +44,15 @@ WAIT_S = 30
 
 
 def wait_for(what, condition, seconds=WAIT_S):
-    """The condition's first true value. Only for what nobody tells: the engine's answers and what it writes."""
+    """The condition's first true value. Only for what nobody tells: the engine's answers and what it writes. A callable `what`
+    tells how things stand at the end."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
+            raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
         time.sleep(0.02)
 
 
@@ -526,8 +527,7 @@ class Engine:
         return self.ask("GET", "/v1/status")[1]
 
     def await_state(self, state="ok"):
-        return wait_for(f"state {state}; log:\n{self.log.read_text()[-3000:]}",
-                        lambda: (status := self.status())["state"] == state and status)
+        return wait_for(lambda: f"state {state}, but {self.status()}", lambda: (status := self.status())["state"] == state and status)
 
     def memory_kib(self, name="Rss"):
         for line in pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():

@@ -1,10 +1,12 @@
 """A ledger on a disk that is read-only, that answers with errors, that lost the end of what was written, or a page of it: the service
 goes on, the status says it in one sentence, nothing is built or destroyed for it, and all is well when the disk is. A part of
 test_engine.py, which has the full disk and the ledger that cannot be opened."""
+import contextlib
 import errno
 import os
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 
@@ -167,6 +169,20 @@ class LedgerTests:
         self.world.guests[before["active"]].close_port()
         self.await_closed(self.newest())
         wait_for("another in its place", lambda: before["active"] not in self.world.guests and len(self.world.guests) == 3)
+
+    def test_a_number_whose_address_somebody_has_is_not_given_out(self):
+        """Addresses come round again after thirteen numbers here; the first one is reserved before anybody is known."""
+        self.start()
+        before = self.roles()
+        self.assertEqual(sorted(before.values()), [1, 2, 3])
+        self.engine.stop()
+        with contextlib.closing(sqlite3.connect(self.ledger(), isolation_level=None)) as ledger:
+            ledger.execute("UPDATE counter SET value = 13")
+        self.engine.start()
+        wait_for("all three are known", lambda: self.roles() == before)
+        self.world.guests[before["active"]].close_port()
+        self.await_closed()
+        self.assertEqual(self.world.numbers, [1, 2, 3, 17])
 
     def newest(self):
         return wait_for("an incident", lambda: self.ask("GET", "/v1/incidents")[1]["incidents"])[0]["number"]

@@ -4,6 +4,7 @@ takes up again what a killed predecessor left. Runs in network and mount namespa
 
 usage: KOBOSHI_CLI=KOBOSHI test_engine.py KOBOSHI-ENGINE KOBOSHI-IMAGE [TEST...]
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -70,11 +71,12 @@ class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests,
         return self.ask("GET", f"/v1/incidents/{number}")[1]
 
     def await_closed(self, number=1):
-        return wait_for(f"incident {number} closed", lambda: (story := self.story(number)).get("phase") == "closed" and story)
+        return wait_for(lambda: f"incident {number} closed, but {self.story(number)}, {self.engine.status()}",
+                        lambda: (story := self.story(number)).get("phase") == "closed" and story)
 
     def rows(self, query):
         """Of the stopped engine's ledger."""
-        with sqlite3.connect(f"file:{self.folder}/state/ledger/ledger.db?mode=ro", uri=True) as ledger:
+        with contextlib.closing(sqlite3.connect(f"file:{self.folder}/state/ledger/ledger.db?mode=ro", uri=True)) as ledger:
             ledger.row_factory = sqlite3.Row
             return [dict(row) for row in ledger.execute(query)]
 

@@ -40,7 +40,7 @@ class WantedTests:
         subprocess.run([self.programs[1], "sign", "--key", self.folder / "key", fresh], check=True, stdout=subprocess.DEVNULL)
         fresh.rename(self.images / name)
 
-    def fail(self, name, why):
+    def cannot_be_built(self, name, why):
         fresh = self.images / "failed.new"
         fresh.write_text(f"{name}\n{why}\n")
         fresh.rename(self.images / "wanted-image.failed")
@@ -102,14 +102,14 @@ class WantedTests:
         self.only("dune-(lts|new)-(nginx|apache)")
         self.start()
         self.await_wanted("dune-new-apache")
-        self.fail("dune-new-apache", "The archive cannot be reached.")
+        self.cannot_be_built("dune-new-apache", "The archive cannot be reached.")
         status = self.engine.await_state("degraded")
         self.assertEqual(status["wanted"]["failed"], {"image": "dune-new-apache", "text": "The archive cannot be reached."})
         self.assertEqual(status["reasons"], ["an image of dune-new-apache could not be built: The archive cannot be reached."])
         self.await_wanted("dune-lts-apache")
-        self.fail("dune-lts-apache", "No.")
+        self.cannot_be_built("dune-lts-apache", "No.")
         self.await_wanted("dune-new-nginx")
-        self.fail("dune-new-nginx", "No.")
+        self.cannot_be_built("dune-new-nginx", "No.")
         self.await_wanted(None)  # all pause now
         self.assertEqual(len(self.instances()), 3)
         self.engine.signal(signal.SIGKILL)
@@ -119,7 +119,7 @@ class WantedTests:
         self.assertEqual(self.engine.status()["wanted"]["failed"]["image"], "dune-new-nginx")
         self.build("dune-new-nginx")  # by hand
         self.engine.await_state()
-        self.fail("dune-new-apache", "No.")
+        self.cannot_be_built("dune-new-apache", "No.")
         self.engine.await_state("degraded")
         (self.images / "wanted-image.failed").unlink()
         self.engine.await_state()

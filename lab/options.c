@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define RATE_MAX 2000
-#define SECONDS_MAX 7200
+#define SECONDS_MAX 86400
 #define SLOTS_MAX 4096
 
 static bool address4_allowed(uint32_t address)
@@ -140,7 +140,7 @@ int options_parse(int argc, char **argv, struct options *options)
 		if (!fine)
 			return complain(
 			        "usage: koboshi-load --target ADDRESS [--port N] [--source ADDRESS] [--path /P] [--rate 1..2000] "
-			        "[--seconds 1..7200] [--timeout MS] [--late MS] [--keep-alive] [--good SHA256]... [--name N] "
+			        "[--seconds 1..86400] [--timeout MS] [--late MS] [--keep-alive] [--good SHA256]... [--name N] "
 			        "[--json FILE] [--csv FILE]");
 	}
 	if (!target || !address_parse(target, (uint16_t)port, &options->target, &options->target_size))

@@ -18,6 +18,10 @@ STATUS = {"services": [{"name": "sensor", "active": 1, "instances": [
     {"number": 3, "role": "spare", "state": "paused", "verdict": "unknown"}]}]}
 
 
+def gone_or_not(*numbers):
+    return {"services": [{**STATUS["services"][0], "instances": [{"number": number} for number in numbers]}]}
+
+
 class SoakTest(unittest.TestCase):
     def test_all_faults_of_the_lab_are_drawn_and_a_seed_draws_the_same(self):
         def drawn(seed):
@@ -38,18 +42,18 @@ class SoakTest(unittest.TestCase):
             self.assertEqual(len(footprint.grown(TAKEN, {**TAKEN, key: value})), 1, key)
         self.assertEqual(footprint.grown(TAKEN, {**TAKEN, "descriptors": {"koboshi-vm": 22}, "neighbours": 10, "files": ["a", "c"]}), [])
 
-    def played(self, stories, act, taken):
+    def played(self, stories, act, taken, left=(2, 3, 9)):
         """One act in a world where these are the incidents that come of it."""
         asking, before = mock.Mock(), {"incidents": []}
         with mock.patch.multiple(soak.api, wait_whole=mock.Mock(return_value=STATUS), newest_incident=mock.Mock(return_value=4),
-                                 incidents=mock.Mock(return_value=stories), incident=lambda number: next(s for s in stories if s["number"] == number)), \
-                mock.patch.object(soak, "strike", lambda *_: before), mock.patch.object(soak.network, "snapshot", lambda: {"links": ["kb2", "kb3", "kb9"]}), \
-                mock.patch.object(soak.scene, "remaining_guests", lambda: [2, 3, 9]), mock.patch.object(soak.footprint, "settled", lambda: taken), \
+                                 try_call=mock.Mock(return_value=gone_or_not(*left)), incidents=mock.Mock(return_value=stories), incident=lambda number: next(s for s in stories if s["number"] == number)), \
+                mock.patch.object(soak, "strike", lambda *_: before), mock.patch.object(soak.network, "snapshot", lambda: {"links": [f"kb{n}" for n in left]}), \
+                mock.patch.object(soak.scene, "remaining_guests", lambda: list(left)), mock.patch.object(soak.footprint, "settled", lambda: taken), \
                 mock.patch.object(soak.scene, "CLOSE_SECONDS", 0.1):
             return soak.play(asking, act, TAKEN)
 
     def test_one_incident_about_the_victim_closed_and_nothing_left(self):
-        story = {"number": 5, "victim": {"number": 1}, "verdict": "failed", "cause": "x", "closed": "then", "verdict_us": 1000, "steered_us": 9000}
+        story = {"number": 5, "victim": {"number": 1}, "steps": [{"step": "fenced"}], "verdict": "failed", "cause": "x", "closed": "then", "verdict_us": 1000, "steered_us": 9000}
         row = self.played([story], soak.Act("hang"), TAKEN)
         self.assertEqual((row["incidents"], row["verdict"], row["verdict_to_steered_ms"]), ([5], "failed", 8.0))
         for stories, taken in (([{**story, "closed": None}], TAKEN), ([{**story, "victim": {"number": 2}}], TAKEN),
@@ -59,6 +63,13 @@ class SoakTest(unittest.TestCase):
         with self.assertRaises(LabError):  # it is still there
             with mock.patch.object(soak, "wait_for", lambda what, look, *_: look() or self.fail_with(what)):
                 self.played([{**story, "victim": {"number": 2}}], soak.Act("hang", "standby"), TAKEN)
+
+    def test_whoever_was_mended_stays(self):
+        story = {"number": 5, "victim": {"number": 1}, "steps": [{"step": "mending"}, {"step": "mended"}], "verdict": "failed", "closed": "then"}
+        self.assertEqual(self.played([story], soak.Act("hang"), TAKEN, (1, 2, 3))["incidents"], [5])
+        self.assertEqual(self.played([story], soak.Act("hang"), TAKEN, (2, 3, 9))["incidents"], [5])  # a better one took its place
+        with mock.patch.object(soak, "wait_for", lambda what, look, *_: look() or self.fail_with(what)), self.assertRaises(LabError):
+            self.played([{**story, "steps": [*story["steps"], {"step": "fenced"}]}], soak.Act("hang"), TAKEN, (1, 2, 3))
 
     @staticmethod
     def fail_with(what):

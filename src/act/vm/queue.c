@@ -29,9 +29,12 @@ struct queue {
 };
 
 /* An instance's later orders wait for its earlier ones, running or not; one that asks libvirt nothing only for those that make or
- * remove what it works on. */
+ * remove what it works on. A new engine is told how things stand when what the one before it had begun is done, but for
+ * what takes long: that of a guest's coming and going it is told anyway, of secrets that are refused it is not. */
 static bool waits_for(const struct job *job, const struct job *earlier)
 {
+	if (job->order.type == ORDER_VM_OBSERVE)
+		return earlier->link != job->link && !vm_order_slow(earlier->order.type);
 	bool same = job->order.instance != 0 && job->order.instance == earlier->order.instance;
 	return same && (!vm_order_alone(job->order.type) || vm_order_slow(earlier->order.type));
 }

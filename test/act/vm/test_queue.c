@@ -72,6 +72,27 @@ static void test_after_what_makes_it(void **state unused_arg)
 	queue_free(queue);
 }
 
+/* Of another link: what it has begun is done before a new engine is told how things stand, but for what takes long. */
+static void test_a_new_engine_is_told_what_the_last_one_did(void **state unused_arg)
+{
+	const struct wire_order observe = {.id = 1000, .type = ORDER_VM_OBSERVE};
+	struct queue *queue = queue_new(carry, NULL);
+	while (sem_trywait(&begun) == 0) {
+	}
+	push(queue, ORDER_VM_CREATE, 1);
+	push(queue, ORDER_VM_SUSPEND, 2);
+	await(&begun);
+	await(&begun);
+	assert_int_equal(queue_push(queue, &observe, 2, NULL), 0);
+	push(queue, ORDER_VM_SUSPEND, 3); /* a sign that whoever may begin has begun */
+	await(&begun);
+	assert_int_equal(sem_trywait(&begun), -1);
+	for (int i = 0; i < 4; i++)
+		sem_post(&go_on);
+	await(&begun);
+	queue_free(queue);
+}
+
 int main(void)
 {
 	alarm(120); /* a test that fails leaves workers behind that wait for ever */
@@ -79,6 +100,7 @@ int main(void)
 	sem_init(&go_on, 0, 0);
 	sem_init(&revoked, 0, 0);
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_revoked_while_libvirt_hangs),
-	                                   cmocka_unit_test(test_after_what_makes_it)};
+	                                   cmocka_unit_test(test_after_what_makes_it),
+	                                   cmocka_unit_test(test_a_new_engine_is_told_what_the_last_one_did)};
 	return cmocka_run_group_tests_name("vm queue", tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* `koboshi contain`, `lock`, `freeze`, `stop`, `release`, `containments`: who and what is kept from the services. */
+/* `koboshi contain`, `lock`, `freeze`, `stop-service`, `stop`, `release`, `containments`: who and what is kept from the services.
+ */
 #include "cli/api.h"
 #include "cli/cli.h"
 #include "cli/show.h"

@@ -40,6 +40,8 @@ static const struct command commands[] = {
          cli_contain},
         {"lock", "INSTANCE REASON [FOR]", 2, 3, "keep an instance from clients; this host still reaches it", cli_hold},
         {"freeze", "INSTANCE REASON [FOR]", 2, 3, "keep it from clients and let its processors stand still", cli_hold},
+        {"stop-service", "INSTANCE REASON [FOR]", 2, 3, "keep it from clients and have its agent stop the service inside",
+         cli_hold},
         {"stop", "INSTANCE REASON", 2, 2, "end an instance; another takes its place", cli_hold},
         {"release", "N", 1, 1, "end a containment", cli_release},
         {"containments", "", 0, 0, "what is contained, why, by whom and until when", cli_containments},

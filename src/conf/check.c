@@ -277,11 +277,28 @@ static int check_vault(const struct check *c)
 	return 0;
 }
 
+static int check_carry(const struct check *c)
+{
+	const struct conf_service *s = c->service;
+	const struct conf_files *files = &c->conf->files;
+	const struct yaml_node *node = place(c, "carry");
+	if (s->n_carry && !s->vault.path[0])
+		return yaml_fail(node, c->err, "'carry' needs a 'vault': that is where the files are kept");
+	if (s->n_carry && !files->rules[0] && !files->bad[0])
+		return yaml_fail(node, c->err,
+		                 "'carry' needs 'rules' or 'bad' below 'files': nothing is carried over that was not looked at");
+	for (size_t i = 0; i < s->n_carry; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(s->carry[i], s->carry[k]) == 0)
+				return yaml_fail(node, c->err, "'carry' names %s twice", s->carry[i]);
+	return 0;
+}
+
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
-	static int (*const checks[])(const struct check *) = {check_probe_port, check_probe_numbers, check_exposure,
-	                                                      check_addresses,  check_clients,       check_outside,
-	                                                      check_others,     check_vault,         check_secrets};
+	static int (*const checks[])(const struct check *) = {
+	        check_probe_port, check_probe_numbers, check_exposure, check_addresses, check_clients,
+	        check_outside,    check_others,        check_vault,    check_carry,     check_secrets};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

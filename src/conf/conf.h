@@ -25,6 +25,7 @@
 #define CONF_KEYS_MAX 8
 #define CONF_TRUST_MAX 8
 #define CONF_SECRETS_MAX 8 /* of one service */
+#define CONF_CARRY_MAX 8   /* likewise */
 #define CONF_NAME_MAX 32   /* with NUL; [a-z][a-z0-9-]* */
 #define CONF_PATH_MAX 192  /* with NUL */
 
@@ -77,6 +78,12 @@ struct conf_vault {                      /* where a service's data lies, outside
 	enum conf_compromise { CONF_COMPROMISE_KEEP, CONF_COMPROMISE_ROLLBACK } on_compromise; /* default keep */
 	uint32_t keep_last, keep_hourly, keep_daily; /* snapshots; defaults 60, 24, 30 */
 };
+
+/* Files that live on: where in the service's data a guest's agent lays those that were changed, and how much of one is taken. */
+#define CONF_CARRY_FOLDER ".koboshi-carry"
+#define CONF_CARRY_PATH_MAX 96           /* with NUL */
+#define CONF_CARRY_FILE_MAX (32u << 10)  /* bytes of one */
+#define CONF_CARRY_TOTAL_MAX (64u << 10) /* of all of one service */
 
 #define CONF_LADDER_RESTART 2u
 #define CONF_LADDER_REBOOT 4u
@@ -135,6 +142,8 @@ struct conf_service {
 	uint32_t ladder;     /* CONF_LADDER_*: what is tried with whoever failed; default both */
 	struct conf_secret secrets[CONF_SECRETS_MAX];
 	size_t n_secrets;
+	char carry[CONF_CARRY_MAX][CONF_CARRY_PATH_MAX]; /* files of the guests whose changes live on; only with a vault */
+	size_t n_carry;
 	uint32_t drain_ms;        /* planned switch: how long old connections may go on; default 5000 */
 	uint32_t max_exposure_ms; /* so long may clients reach one instance; 0 (for ever) or 10 s .. 30 days, default 24 h */
 };

@@ -98,6 +98,12 @@ static int service_rung(const struct yaml_node *node, const struct yaml_value *v
 	return 0;
 }
 
+static int service_carried(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf_service *service = object;
+	return conf_guest_file(node, "carry", value->text, service->carry[service->n_carry++], CONF_CARRY_PATH_MAX, err);
+}
+
 static int probe_challenge(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	struct conf_probe *probe = &((struct conf_service *)object)->probe;
@@ -319,6 +325,10 @@ static const struct yaml_key service_keys[] = {
 	{.key = "vault", .type = YAML_MAP, .keys = vault_keys, .help = "Where the service's data lies: outside of the guests (virtiofs), which "
 	         "can be replaced then without loss. Without it what a guest has written is gone with it. The images must name the folder "
 	         "that the service writes into."},
+	{.key = "carry", .type = YAML_LIST, .item = YAML_PATH, .limit = CONF_CARRY_MAX, .hook = service_carried, .fallback = "[]",
+	 .help = "Files of the guests that live on: when one is changed in a guest its agent saves it into the _vault_, and who is built from "
+	         "then on has it from its start, after *koboshi-scan*(8) found nothing bad in it; whoever stands by is replaced by such a "
+	         "one. At most 32 KiB each, 64 KiB together. That such a file is changed is no evidence any more, whatever stands in it."},
 	{.key = "secrets", .type = YAML_NAMED, .keys = conf_secret_keys, YAML_ITEMS(struct conf_service, secrets, n_secrets),
 	 .name_offset = offsetof(struct conf_secret, name), .name_max = CONF_NAME_MAX,
 	 .help = "What each guest is given of its own, freshly made when it is built, each below a name. Those that are valid stand in "

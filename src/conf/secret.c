@@ -78,18 +78,24 @@ static int secret_mode(const struct yaml_node *node, const struct yaml_value *va
 	return 0;
 }
 
-static int secret_path(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+int conf_guest_file(const struct yaml_node *node, const char *key, const char *text, char *to, size_t size, struct err *err)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._@+-";
-	struct conf_secret *secret = object;
-	size_t length = strlen(value->text);
-	if (strspn(value->text, letters) != length || value->text[length - 1] == '/')
-		return yaml_fail(node, err, "'path' must name a file by letters, digits and . _ @ + - only, not '%.80s'",
-		                 value->text);
-	if (strncmp(value->text, OUR_FOLDER, strlen(OUR_FOLDER)) == 0)
-		return yaml_fail(node, err, "'path' cannot be in %s: that is Koboshi's own in the guest", OUR_FOLDER);
-	text_copy(secret->path, sizeof(secret->path), value->text);
+	size_t length = strlen(text);
+	if (strspn(text, letters) != length || text[length - 1] == '/')
+		return yaml_fail(node, err, "'%s' must name a file by letters, digits and . _ @ + - only, not '%.80s'", key,
+		                 text);
+	if (strncmp(text, OUR_FOLDER, strlen(OUR_FOLDER)) == 0)
+		return yaml_fail(node, err, "'%s' cannot be in %s: that is Koboshi's own in the guest", key, OUR_FOLDER);
+	if (!text_copy(to, size, text))
+		return yaml_fail(node, err, "'%s': a path of at most %zu bytes is needed, not '%.80s...'", key, size - 1, text);
 	return 0;
+}
+
+static int secret_path(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	struct conf_secret *secret = object;
+	return conf_guest_file(node, "path", value->text, secret->path, sizeof(secret->path), err);
 }
 
 /* clang-format off */

@@ -15,7 +15,7 @@
 
 #define ASK_FIRST_US 1000000 /* after a failure; doubled with each */
 #define ASK_MAX_US 32000000
-#define RESTART_US 6000000 /* the agent gives the program 4 s; guests are slow */
+#define ORDER_US 6000000 /* the agent gives the program 4 s; guests are slow */
 
 static bool is_starting(enum plan_life life)
 {
@@ -137,38 +137,47 @@ void agents_probed(struct engine_instance *i, const struct evidence *evidence)
 		sense_channel_probed(i->channel, class == FINDING_CLASS_GOOD, evidence->time_us);
 }
 
-/* --- its service is restarted */
+/* --- its service is restarted or stopped */
 
-void agents_restart(struct engine_instance *i, uint32_t ticket)
+void agents_order(struct engine_instance *i, const struct plan_order *order)
 {
 	if (!i)
 		return; /* the plan's deadline passes */
-	i->restart.ticket = ticket;
-	i->restart.until_us = clock_monotonic_us() + RESTART_US;
-	i->restart.restarts = i->channel ? sense_channel_watch(i->channel)->restarts : 0;
-	i->restart.status = i->channel ? sense_channel_restart(i->channel) : -ENOTSUP;
+	bool stop = order->type == PLAN_DO_STOP_SERVICE;
+	i->order.ticket = order->ticket;
+	i->order.stops = stop;
+	i->order.until_us = clock_monotonic_us() + ORDER_US;
+	i->order.carried_out = i->channel ? sense_channel_watch(i->channel)->carried_out : 0;
+	i->order.status = i->channel ? sense_channel_order(i->channel, stop ? AGENT_STOP : AGENT_RESTART) : -ENOTSUP;
+}
+
+bool agents_can_stop(const struct engine_instance *i)
+{
+	const struct agent_watch *w = i->channel ? sense_channel_watch(i->channel) : NULL;
+	return w && (w->found || (w->abilities & AGENT_CAN_STOP)); /* of a found one nobody knows */
 }
 
 /* 1: nobody knows yet. */
-static int restart_status(const struct engine_instance *i)
+static int order_status(const struct engine_instance *i)
 {
 	const struct agent_watch *w = i->channel ? sense_channel_watch(i->channel) : NULL;
-	if (i->restart.status < 0)
-		return i->restart.status;
-	if (w && w->restarts != i->restart.restarts)
-		return w->restart_status ? -EIO : 0;
-	return clock_monotonic_us() < i->restart.until_us ? 1 : -ETIMEDOUT;
+	if (i->order.status < 0)
+		return i->order.status;
+	if (w && w->carried_out != i->order.carried_out)
+		return w->order_status ? -EIO : 0;
+	return clock_monotonic_us() < i->order.until_us ? 1 : -ETIMEDOUT;
 }
 
-static void restart_look(struct engine_instance *i)
+static void order_look(struct engine_instance *i)
 {
-	int status = restart_status(i);
-	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {i->restart.ticket, status}};
+	int status = order_status(i);
+	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {i->order.ticket, status}};
 	if (status > 0)
 		return;
 	if (status < 0)
-		log_notice("engine.agent", "%s: its agent did not restart the service: %s", i->address.name, strerror(-status));
-	i->restart.ticket = 0;
+		log_notice("engine.agent", "%s: its agent did not %s the service: %s", i->address.name,
+		           i->order.stops ? "stop" : "restart", strerror(-status));
+	i->order.ticket = 0;
 	service_step(i->service, &event);
 }
 
@@ -188,7 +197,7 @@ void agents_pulse(struct engine *e)
 				sense_channel_look(i->channel, is_listened(i), e->busy);
 			if (i->channel) /* what was found may have ended it */
 				ask(i);
-			if (i->restart.ticket)
-				restart_look(i);
+			if (i->order.ticket)
+				order_look(i);
 		}
 }

@@ -4,6 +4,7 @@
  * (the journal's aside).
  */
 #include "conf/conf.h"
+#include "engine/carry.h"
 #include "engine/contain.h"
 #include "engine/cut.h"
 #include "engine/files.h"
@@ -57,11 +58,14 @@ struct engine_instance {
 	struct sense_channel *channel; /* its agent's; NULL: its image has none */
 	bool channel_asked;            /* a connection is on its way */
 	struct {
-		uint32_t ticket;   /* of the plan's order; 0: none under way */
-		uint32_t restarts; /* that its agent had told of before */
-		int status;        /* it could not be sent */
+		uint32_t ticket;      /* of the plan's order to its agent; 0: none under way */
+		bool stops;           /* stop the service, or else restart it */
+		uint32_t carried_out; /* orders that its agent had told of before */
+		int status;           /* it could not be sent */
 		int64_t until_us;
-	} restart;
+	} order;
+	uint32_t carried;                     /* so often its agent had saved a file when we looked last */
+	int64_t carried_us;                   /* CLOCK_MONOTONIC: it has the files as they were then; 0: not known */
 	int64_t channel_us, channel_pause_us; /* not asked for one before; how long after the last failure */
 };
 
@@ -97,6 +101,7 @@ struct engine_service {
 	struct ledger_incident *stories[PLAN_INCIDENTS_MAX];             /* their rows; same slot */
 	bool stale[PLAN_INCIDENTS_MAX];                                  /* the row says more than when it was written */
 	struct cut_watch cut;
+	struct carry_watch carry;
 };
 
 struct engine {
@@ -185,9 +190,10 @@ void agents_follow(struct engine_instance *i);                                 /
 void agents_connected(struct engine *e, const struct wire_note *note, int fd); /* NOTICE_GUEST_CHANNEL; takes `fd` */
 void agents_answered(struct engine *e, const struct wire_order *order, const struct wire_answer *answer);
 void agents_probed(struct engine_instance *i, const struct evidence *evidence); /* by the path's probes */
-/* PLAN_DO_RESTART; NULL: it is gone. It is answered from the loop, in some seconds at most. */
-void agents_restart(struct engine_instance *i, uint32_t ticket);
-void agents_pulse(struct engine *e); /* ten times a second */
+/* PLAN_DO_RESTART, PLAN_DO_STOP_SERVICE; NULL: it is gone. It is answered from the loop, in some seconds at most. */
+void agents_order(struct engine_instance *i, const struct plan_order *order);
+bool agents_can_stop(const struct engine_instance *i); /* perhaps: it has an agent, and that is not known to be unable to */
+void agents_pulse(struct engine *e);                   /* ten times a second */
 
 /* record.c: what koboshi-vm kept of fallen guests. */
 void record_notice(struct engine *e, const struct wire_note *note); /* NOTICE_EVIDENCE_* */

@@ -10,7 +10,11 @@
 #include <string.h>
 
 static const char *const hows[PLAN_HOLD_MAX_] = {
-        [PLAN_HOLD_LOCK] = "lock", [PLAN_HOLD_FREEZE] = "freeze", [PLAN_HOLD_STOP] = "stop"};
+        [PLAN_HOLD_LOCK] = "lock",
+        [PLAN_HOLD_FREEZE] = "freeze",
+        [PLAN_HOLD_SERVICE] = "stop-service",
+        [PLAN_HOLD_STOP] = "stop",
+};
 
 static enum plan_hold how_named(const char *text, size_t length)
 {
@@ -110,17 +114,25 @@ static struct hold *of_instance(struct engine *e, uint32_t instance)
 	return NULL;
 }
 
+static bool could(struct engine *e, const struct hold *h)
+{
+	struct engine_service *s = h->how == PLAN_HOLD_SERVICE ? service_of_instance(e, h->instance) : NULL;
+	const struct engine_instance *i = s ? service_instance(s, h->instance) : NULL;
+	return !i || agents_can_stop(i);
+}
+
 uint64_t hold_begin(struct engine *e, const char *how, const char *name, const char *reason, int64_t for_s, struct err *err)
 {
 	struct hold h = {.how = how_named(how, strlen(how)), .instance = conf_instance_named(name)};
 	const struct hold *same = of_instance(e, h.instance);
-	int r = h.how == PLAN_HOLD_NONE   ? err_set(err, -EINVAL, "'%.20s' is none of lock, freeze, stop", how)
+	int r = h.how == PLAN_HOLD_NONE   ? err_set(err, -EINVAL, "'%.20s' is none of lock, freeze, stop-service, stop", how)
 	        : h.instance == 0         ? err_set(err, -EINVAL, "'%.40s' is no instance's name, such as kb-7", name)
 	        : !e->world_known         ? err_set(err, -EBUSY, "what is there is still being read: try again in a few seconds")
 	        : same                    ? err_set(err, -EEXIST, "kb-%u is held already, by containment %llu", h.instance,
 	                                            (unsigned long long)same->row.number)
 	        : e->holds.n == HOLDS_MAX ? err_set(err, -ENOSPC, "there are %d of these already: release some", HOLDS_MAX)
-	                                  : ask(e, h.instance, h.how, err);
+	        : !could(e, &h) ? err_set(err, -ENOTSUP, "kb-%u has no agent that could stop its service: freeze it", h.instance)
+	                        : ask(e, h.instance, h.how, err);
 	if (r < 0)
 		return 0;
 	h.row = (struct ledger_containment){.number = ++e->containments.last, .begun_us = clock_real_us()};
@@ -160,7 +172,19 @@ int hold_release(struct engine *e, uint64_t number, struct err *err)
 
 static bool is_done(const struct hold *h, const struct plan_instance *i)
 {
-	return i->life == PLAN_LIFE_HELD || (h->how == PLAN_HOLD_LOCK && i->life == PLAN_LIFE_LOCKED);
+	return i->life == PLAN_LIFE_HELD || (h->how == PLAN_HOLD_LOCK && i->life == PLAN_LIFE_LOCKED) ||
+	       (h->how == PLAN_HOLD_SERVICE && i->life == PLAN_LIFE_STOPPED);
+}
+
+void hold_refused(struct engine *e, uint32_t instance, int status)
+{
+	char proof[120];
+	struct hold *h = of_instance(e, instance);
+	if (!h || h->how != PLAN_HOLD_SERVICE)
+		return;
+	snprintf(proof, sizeof(proof), "the agent of kb-%u did not stop its service (%s): it is held no more", instance,
+	         strerror(-status));
+	finish(e, h, "refused", proof);
 }
 
 /* True when it is over. */
@@ -181,7 +205,9 @@ static bool follow(struct engine *e, struct hold *h)
 	if (!is_done(h, i) || strcmp(h->row.state, "in-force") == 0)
 		return false;
 	snprintf(proof, sizeof(proof), "kb-%u is kept from clients%s", h->instance,
-	         i->life == PLAN_LIFE_HELD ? ", its processors stand still" : "; only this host reaches it");
+	         i->life == PLAN_LIFE_HELD      ? ", its processors stand still"
+	         : i->life == PLAN_LIFE_STOPPED ? ", its agent stopped its service"
+	                                        : "; only this host reaches it");
 	text_copy(h->row.state, sizeof(h->row.state), "in-force");
 	text_copy(h->row.proof, sizeof(h->row.proof), proof);
 	contain_row_write(e, &h->row);

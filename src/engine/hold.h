@@ -27,8 +27,10 @@ bool hold_is(const char *subject);                                           /* 
 int hold_load(struct engine *e, struct ledger *l, struct err *err) must_use; /* before the ledger's thread starts */
 void hold_world(struct engine *e);                                           /* the plans know their instances now */
 
-/* `how`: "lock", "freeze", "stop"; `name`: "kb-7". `for_s` 0: until it is released. Its number among the containments, or 0 and a
- * sentence in `err`: -EINVAL, -ENOENT (no such instance), -EEXIST (is held already), -EBUSY (not now), -ENOSPC (too many). */
+/* `how`: "lock", "freeze", "stop-service", "stop"; `name`: "kb-7". `for_s` 0: until it is released. Its number among the
+ * containments, or 0 and a sentence in `err`: -EINVAL, -ENOENT (no such instance), -EEXIST (is held already), -EBUSY (not now),
+ * -ENOSPC (too many), -ENOTSUP (it has no agent that could). */
 uint64_t hold_begin(struct engine *e, const char *how, const char *name, const char *reason, int64_t for_s, struct err *err);
 int hold_release(struct engine *e, uint64_t number, struct err *err) must_use; /* -ENOENT, -EBUSY */
+void hold_refused(struct engine *e, uint32_t instance, int status);            /* PLAN_STEP_SERVICE_NOT_STOPPED */
 void hold_pulse(struct engine *e); /* ten times a second: what became of them, and what is over */

@@ -78,6 +78,7 @@ static void on_pulse(uv_timer_t *timer)
 		engine_tell_all(e, PLAN_EV_BUSY, busy);
 	}
 	agents_pulse(e);
+	carry_pulse(e, now_us);
 	contain_pulse(e);
 	cut_pulse(e, now_us);
 	hold_pulse(e);
@@ -242,6 +243,7 @@ static bool may_say(enum wire_role role, const struct wire_note *note)
 	        [NOTICE_SNAPSHOT] = SAYS(WIRE_VAULT),
 	        [NOTICE_CHANGE] = SAYS(WIRE_VAULT),
 	        [NOTICE_GUEST_SECRET] = SAYS(WIRE_VM),
+	        [NOTICE_GUEST_CARRIED] = SAYS(WIRE_VM),
 	};
 	return by_notice[note->type] & SAYS(role);
 }
@@ -293,6 +295,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		vault_notice(e, note);
 	} else if (note->type == NOTICE_GUEST_SECRET) {
 		secrets_told(e, note);
+	} else if (note->type == NOTICE_GUEST_CARRIED) {
+		carry_told(e, note);
 	} else if (role == WIRE_SCAN) {
 		files_notice(e, note);
 	} else {

@@ -289,6 +289,8 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		report_say(reasons, "%s: guests fall again and again: spares are built slowly until it was quiet for %u s%s",
 		           s->conf->name, s->engine->conf.brake_within_ms / 1000,
 		           cut_living(s->engine) ? "; who was there each time is cut off: koboshi containments" : "");
+	if (s->carry.problem[0])
+		report_say(reasons, "files of %s that live on: %s", s->conf->name, s->carry.problem);
 	for (size_t v = 0; v < s->plan.n_variants; v++)
 		if (s->plan.variants[v].failures && s->plan.variants[v].usable)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],

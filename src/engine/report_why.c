@@ -88,6 +88,8 @@ static const char *unasked(enum plan_life life)
 		return "it fell or is no longer wanted, and is being taken away";
 	if (life == PLAN_LIFE_PAUSING || life == PLAN_LIFE_PAUSED)
 		return "it sleeps: nobody asks it anything";
+	if (life == PLAN_LIFE_STOPPING || life == PLAN_LIFE_STOPPED)
+		return "somebody wants its service stopped: nobody asks it anything";
 	if (life == PLAN_LIFE_HOLDING || life == PLAN_LIFE_HELD)
 		return "somebody wants it held: nobody asks it anything";
 	if (life == PLAN_LIFE_READY || life == PLAN_LIFE_DOOMED || life == PLAN_LIFE_LOCKED)

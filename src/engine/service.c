@@ -34,7 +34,7 @@ static const struct {
         [PLAN_DO_ROLLBACK] = {ORDER_VAULT_ROLLBACK, WIRE_GATE_NONE},
         [PLAN_DO_RESET] = {ORDER_VM_RESET, WIRE_GATE_NONE},
         [PLAN_DO_CAP] = {ORDER_VM_CAP, WIRE_GATE_NONE},
-        /* PLAN_DO_RESTART goes to the guest's agent: agents.c */
+        /* PLAN_DO_RESTART and PLAN_DO_STOP_SERVICE go to the guest's agent: agents.c */
         [PLAN_DO_REVOKE] = {ORDER_VM_REVOKE, WIRE_GATE_NONE},
 };
 
@@ -70,6 +70,7 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	                  .back_us = 600000000,
 	                  .rollback = s->conf->vault.path[0] && s->conf->vault.on_compromise == CONF_COMPROMISE_ROLLBACK,
 	                  .evidence = e->conf.evidence_bytes > 0,
+	                  .carry = s->conf->n_carry > 0,
 	                  .secrets = s->conf->n_secrets > 0,
 	                  .brake_falls = e->conf.brake_falls,
 	                  .brake_within_us = us(e->conf.brake_within_ms),
@@ -188,10 +189,15 @@ static int64_t first_evidence_us(const struct engine_service *s, uint64_t incide
 	return clock_real_us() - ago_us;
 }
 
+static bool is_for_agent(enum plan_order_type type)
+{
+	return type == PLAN_DO_RESTART || type == PLAN_DO_STOP_SERVICE;
+}
+
 static void send_order(struct engine_service *s, const struct plan_order *order)
 {
-	if (order->type == PLAN_DO_RESTART) {
-		agents_restart(service_instance(s, order->instance), order->ticket);
+	if (is_for_agent(order->type)) {
+		agents_order(service_instance(s, order->instance), order);
 		return;
 	}
 	struct wire_order wire = {
@@ -253,6 +259,8 @@ void service_answer(struct engine_service *s, const struct hands_cookie *cookie,
 	     order->type == ORDER_VAULT_ROLLBACK) &&
 	    i)
 		text_copy(i->detail, sizeof(i->detail), answer->text);
+	if (answer->status == 0 && order->type == ORDER_VAULT_ROLLBACK)
+		carry_changed(s, clock_monotonic_us());
 	struct plan_event event = {.type = PLAN_EV_ANSWER, .answer = {cookie->ticket, answer->status}};
 	service_step(s, &event);
 }
@@ -357,9 +365,13 @@ static void one_step(struct engine_service *s, struct plan_event *event)
 		e->fresh_number = 0;
 		engine_fetch_number(e);
 	}
-	for (size_t k = 0; k < s->update.n_notes; k++)
-		if (s->update.notes[k].step == PLAN_STEP_LATE && s->update.notes[k].order != PLAN_DO_RESTART)
-			late(e, order_role(orders[s->update.notes[k].order].type));
+	for (size_t k = 0; k < s->update.n_notes; k++) {
+		const struct plan_note *note = &s->update.notes[k];
+		if (note->step == PLAN_STEP_LATE && !is_for_agent(note->order))
+			late(e, order_role(orders[note->order].type));
+		if (note->step == PLAN_STEP_SERVICE_NOT_STOPPED)
+			hold_refused(e, note->instance, note->status);
+	}
 }
 
 void service_step(struct engine_service *s, struct plan_event *event)

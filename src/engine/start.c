@@ -465,7 +465,8 @@ static void raise_floor(struct engine *e)
 /* What a replaced vm actuator sees of an instance that ought to run or sleep; GOOD: as it ought to be. */
 static enum finding missed_meanwhile(const struct plan_instance *i, const struct wire_answer *seen)
 {
-	bool runs = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED || i->life == PLAN_LIFE_LOCKED;
+	bool runs = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED || i->life == PLAN_LIFE_LOCKED ||
+	            i->life == PLAN_LIFE_STOPPED;
 	if (!runs && i->life != PLAN_LIFE_PAUSED && i->life != PLAN_LIFE_HELD)
 		return FINDING_GOOD; /* on its way: its order is answered, or its deadline passes */
 	enum plan_guest guest = guest_of(observed_in(seen, i->number));

@@ -95,7 +95,10 @@ static const char *const tails[PLAN_STEP_MAX_] = {
         [PLAN_STEP_REMOVED] = "is removed: guest, tap, rules and keys are gone",
         [PLAN_STEP_LOCKED] = "is kept from clients: only this host reaches it",
         [PLAN_STEP_HELD] = "is held: its processors stand still",
-        [PLAN_STEP_OUTDATED] = "is of an image or of settings that are no longer in force: another will take its place",
+        [PLAN_STEP_SERVICE_STOPPED] = "is held: its agent stopped its service",
+        [PLAN_STEP_SERVICE_NOT_STOPPED] = "is held no more: its agent did not stop its service",
+        [PLAN_STEP_OUTDATED] =
+                "is of an image, of settings or of carried files that are no longer in force: another will take its place",
         [PLAN_STEP_WORN] = "was within clients' reach for as long as it may (max_exposure): another will take its place",
 };
 
@@ -125,9 +128,10 @@ static void renewed(const struct plan_note *n, const struct words *w, char *t, s
 {
 	if (n->step == PLAN_STEP_ROTATING)
 		snprintf(t, size, "%s %s and hands over to %s", w->instance,
-		         n->status == PLAN_RETIRED_WARNED     ? "is made of what fell elsewhere, as a lesson says,"
-		         : n->status == PLAN_RETIRED_OUTDATED ? "is of an image or of settings that are no longer in force"
-		                                              : "was within clients' reach for as long as it may",
+		         n->status == PLAN_RETIRED_WARNED ? "is made of what fell elsewhere, as a lesson says,"
+		         : n->status == PLAN_RETIRED_OUTDATED
+		                 ? "is of an image, of settings or of carried files that are no longer in force"
+		                 : "was within clients' reach for as long as it may",
 		         w->other);
 	else if (n->step == PLAN_STEP_DRAINED)
 		snprintf(t, size, "the last old connections to %s are ended", w->instance);
@@ -199,6 +203,14 @@ static void mending(const struct plan_note *n, const struct words *w, char *t, s
 		                                 : "something else befell it");
 }
 
+static void begun_or_ended(const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	if (n->step == PLAN_STEP_CLOSED)
+		snprintf(t, size, "closed: nothing is left to be done");
+	else
+		snprintf(t, size, "taken up again after a restart; victim %s", w->other);
+}
+
 static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
 {
 	struct words w;
@@ -255,10 +267,8 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		unsuccessful(n, &w, t, size);
 		break;
 	case PLAN_STEP_RESUMED:
-		snprintf(t, size, "taken up again after a restart; victim %s", w.other);
-		break;
 	case PLAN_STEP_CLOSED:
-		snprintf(t, size, "closed: nothing is left to be done");
+		begun_or_ended(n, &w, t, size);
 		break;
 	case PLAN_STEP_FENCED:
 	case PLAN_STEP_LINK_DOWN:
@@ -272,6 +282,8 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 	case PLAN_STEP_OUTDATED:
 	case PLAN_STEP_LOCKED:
 	case PLAN_STEP_HELD:
+	case PLAN_STEP_SERVICE_STOPPED:
+	case PLAN_STEP_SERVICE_NOT_STOPPED:
 		snprintf(t, size, "%s %s", w.instance, tails[n->step]);
 		break;
 	case PLAN_STEP_MAX_:

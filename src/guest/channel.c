@@ -26,8 +26,8 @@ static struct {
 	size_t out_size, in_size;
 	size_t cut; /* of the first frame in `out`: so much was written already */
 	unsigned ticks;
-	uint32_t ordered; /* number of the last order: what is repeated is not carried out again */
-	bool restart;
+	uint32_t ordered;      /* number of the last order: what is repeated is not carried out again */
+	enum agent_type order; /* 0: none that was not taken yet */
 } channel = {.fd = -1};
 
 static int64_t uptime_us(void)
@@ -149,17 +149,17 @@ static void frame_take(void)
 		memcpy(channel.key, frame.keyed.key, AGENT_KEY);
 		channel.keyed = true;
 	}
-	if (frame.type == AGENT_RESTART && frame.number > channel.ordered) {
+	if ((frame.type == AGENT_RESTART || frame.type == AGENT_STOP) && frame.number > channel.ordered) {
 		channel.ordered = frame.number;
-		channel.restart = true;
+		channel.order = (enum agent_type)frame.type;
 	}
 }
 
-bool channel_restart_wanted(void)
+enum agent_type channel_order(void)
 {
-	bool wanted = channel.restart;
-	channel.restart = false;
-	return wanted;
+	enum agent_type order = channel.order;
+	channel.order = (enum agent_type)0;
+	return order;
 }
 
 void channel_event(unsigned events)

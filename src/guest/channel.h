@@ -14,8 +14,8 @@ void channel_event(unsigned events);
 /* Each 100 ms: looks for the port, takes up a broken line again. */
 void channel_tick(void);
 
-/* True once for each order to restart the service. */
-bool channel_restart_wanted(void);
+/* AGENT_RESTART or AGENT_STOP, once for each such order of the host; 0: none is new. */
+enum agent_type channel_order(void);
 
 /* A BEAT or TOLD; uptime and number are put in here. False: not ready, that is no key yet, nobody there, or no room. */
 bool channel_send(struct agent_frame *frame);

@@ -1,6 +1,7 @@
 /* The guest's own settings. Read once, before anything is guarded: a line that is not understood stops the agent, so that a
  * misspelt guard is not a missing one. */
 #include "guest/conf.h"
+#include "lib/bytes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -85,6 +86,10 @@ static bool take_words(struct conf *c, char *words[static LINE_WORDS], unsigned 
 		return words[1][0] == '/' && take_text(c->list, sizeof(c->list), words[1]);
 	if (strcmp(key, "restart") == 0)
 		return words[1][0] == '/' && take_text(c->restart, sizeof(c->restart), words[1]);
+	if (strcmp(key, "stop") == 0)
+		return words[1][0] == '/' && take_text(c->stop, sizeof(c->stop), words[1]);
+	if (strcmp(key, "carry") == 0)
+		return words[1][0] == '/' && take_text(c->carry, sizeof(c->carry), words[1]);
 	if (strcmp(key, "root") == 0)
 		return take_choice(words[1], "trusted", "hashed", &c->root_trusted);
 	if (strcmp(key, "late") == 0)
@@ -132,6 +137,7 @@ int conf_read(const char *path, struct conf *ret_conf, struct err *err)
 	memset(&conf, 0, sizeof(conf));
 	conf.deadline_ms = 5000;
 	conf.reads = true;
+	text_copy(conf.carry, sizeof(conf.carry), "/etc/koboshi/carry");
 	FILE *file = fopen(path, "re");
 	if (!file)
 		return err_set(err, -errno, "%s: %s", path, strerror(errno));

@@ -28,6 +28,8 @@ struct conf {
 	bool no_memory, no_namespaces; /* harden memory|namespaces: no programs in memory; no new namespaces, which hide mounts */
 	uint16_t service;              /* service PORT: asked on 127.0.0.1; 0: none */
 	char restart[CONF_TEXT];       /* restart PROGRAM: run when the host wants the service restarted; "": it cannot be */
+	char carry[CONF_TEXT];         /* carry FILE: what lives on and where it is saved; default /etc/koboshi/carry */
+	char stop[CONF_TEXT];          /* stop PROGRAM: likewise, stopped until it is to be restarted */
 	unsigned learn_s;              /* learn SECONDS: without a list, what runs in that time is listed; written to `list` */
 	char mounts[CONF_PLACES][CONF_TEXT];  /* mount DIR: only these are guarded (tests, containers); none: all there are */
 	char watches[CONF_PLACES][CONF_TEXT]; /* watch DIR: changes below are told */

@@ -5,6 +5,7 @@
  * Linked statically, so that it runs in any variant whatever its libc. It is never started again when it died: its silence on
  * the channel is evidence, and whoever comes after it has no key.
  */
+#include "guest/carry.h"
 #include "guest/channel.h"
 #include "guest/conf.h"
 #include "guest/file.h"
@@ -139,6 +140,12 @@ static void reads_start(void)
 		tell(AGENT_TROUBLE, 0, err.text);
 }
 
+static void look(void)
+{
+	kernel_look();
+	carry_look();
+}
+
 static void tick(void)
 {
 	uint64_t times;
@@ -150,7 +157,7 @@ static void tick(void)
 	if (guest.ticks % BEAT_TICKS == 0)
 		beat();
 	if (guest.ticks % LOOK_TICKS == 0)
-		kernel_look();
+		look();
 	if (guest.conf.reads && !guest.reads &&
 	    (guest.service == AGENT_SERVICE_ANSWERS || !guest.conf.service || guest.ticks >= READS_AFTER_MS / TICK_MS))
 		reads_start();
@@ -192,8 +199,11 @@ static void loop(void)
 			service_answered();
 		else
 			channel_event(event.events);
-		if (channel_restart_wanted())
-			restart_begin(guest.conf.restart);
+		enum agent_type order = channel_order();
+		if (order == AGENT_RESTART)
+			restart_begin(guest.conf.restart, AGENT_RESTARTED);
+		else if (order == AGENT_STOP)
+			restart_begin(guest.conf.stop, AGENT_STOPPED);
 	}
 }
 
@@ -252,6 +262,7 @@ static void guards_start(struct agent_frame *hello)
 	if ((guest.mounts = mounts_open(&err)) < 0)
 		trouble(&err);
 	can |= guest.conf.restart[0] ? AGENT_CAN_RESTART : 0u;
+	can |= guest.conf.stop[0] ? AGENT_CAN_STOP : 0u;
 	hello->hello.abilities |= can | (guest.conf.late_allow ? AGENT_FAIL_OPEN : 0u);
 }
 
@@ -282,6 +293,7 @@ static int run(const char *conf_path, int port, struct err *err)
 	if (r < 0)
 		return r;
 	stand_firm();
+	carry_start(guest.conf.carry); /* before what is changed becomes evidence */
 	guards_start(&hello);
 	if (guest.watch >= 0)
 		listen_to(guest.watch, EPOLLIN);

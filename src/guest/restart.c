@@ -17,6 +17,7 @@
 
 static struct {
 	char program[AGENT_TEXT];
+	enum agent_what what;
 	pid_t pid; /* 0: none */
 	int64_t until_us;
 } restart;
@@ -37,15 +38,16 @@ static _Noreturn void become(const char *program)
 	_exit(NOT_STARTED);
 }
 
-void restart_begin(const char *program)
+void restart_begin(const char *program, enum agent_what what)
 {
 	if (restart.pid)
 		return; /* what is wanted is being done */
 	if (!program[0]) {
-		tell(AGENT_RESTARTED, NOT_STARTED, "no program is named");
+		tell(what, NOT_STARTED, "no program is named");
 		return;
 	}
 	text_copy(restart.program, sizeof(restart.program), program);
+	restart.what = what;
 	restart.until_us = clock_monotonic_us() + RESTART_MS * INT64_C(1000);
 	restart.pid = fork();
 	if (restart.pid == 0)
@@ -53,7 +55,7 @@ void restart_begin(const char *program)
 	if (restart.pid > 0)
 		return;
 	restart.pid = 0;
-	tell(AGENT_RESTARTED, NOT_STARTED, restart.program);
+	tell(what, NOT_STARTED, restart.program);
 }
 
 void restart_look(void)
@@ -70,5 +72,5 @@ void restart_look(void)
 	uint32_t how = ended < 0           ? NOT_STARTED
 	               : WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status)
 	                                   : NOT_ENDED + (uint32_t)WTERMSIG(status);
-	tell(AGENT_RESTARTED, how, restart.program);
+	tell(restart.what, how, restart.program);
 }

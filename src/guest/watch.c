@@ -3,6 +3,7 @@
  * is told of when he writes and again when he closes; a shared mapping is told of when it is given up.
  */
 #include "guest/watch.h"
+#include "guest/carry.h"
 #include "guest/mounts.h"
 #include "guest/tell.h"
 #include "lib/bytes.h"
@@ -42,6 +43,8 @@ static bool below(const char *path, const char *place)
 
 static bool spared(const char *path)
 {
+	if (carry_has(path))
+		return true;
 	for (unsigned i = 0; i < watch.conf->n_spared; i++)
 		if (below(path, watch.conf->spared[i]))
 			return true;

@@ -42,6 +42,10 @@ uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant);
 #define NOT_ABLE (-95)   /* -ENOTSUP: no agent, or none that can */
 #define NOT_HEARD (-107) /* -ENOTCONN: its agent is not heard */
 
+/* So often is an order tried again (life_again). */
+#define ATTEMPTS_FEW 5   /* 0.6 s: an actuator that was killed is back by then */
+#define ATTEMPTS_MANY 10 /* 20 s */
+
 /* lesson.c */
 void lesson_take(struct plan_turn *t, const struct plan_lesson *lesson);
 uint64_t lesson_enough(const struct plan *p, const struct evidence *weak); /* the incident that makes it enough; 0: none does */
@@ -63,6 +67,7 @@ void life_blind(struct plan_turn *t, struct plan_instance *i); /* senses were lo
 void life_order(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type);
 void life_order_recorded(struct plan_turn *t, struct plan_instance *i, enum plan_order_type type); /* not while nothing can be */
 void life_again(struct plan_turn *t, struct plan_instance *i, int32_t status); /* the same order, after a pause that doubles */
+void life_not_awake(struct plan_turn *t, struct plan_instance *i, int32_t status); /* given up, and its variant is not to blame */
 bool life_is_complete(void); /* for the test: every cell of the table is written on purpose */
 
 /* plan.c: shared by the lives */
@@ -106,6 +111,12 @@ bool ladder_is_exhausted(const struct plan_instance *i, int64_t now_us); /* mend
 
 /* hold.c */
 void hold_take(struct plan_turn *t, uint32_t number, enum plan_hold hold);
+void hold_stop_service(struct plan_turn *t, struct plan_instance *i, int32_t status); /* cells of the table, and these: */
+void hold_stopped(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void hold_not_stopped(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void hold_start_service(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void hold_started(struct plan_turn *t, struct plan_instance *i, int32_t status);
+void hold_not_started(struct plan_turn *t, struct plan_instance *i, int32_t status);
 bool hold_holds(enum plan_life life);
 void want_hold(struct plan_turn *t);
 

@@ -15,10 +15,8 @@
  */
 #include "plan/inside.h"
 
-#define ATTEMPTS_FEW 5   /* 0.6 s: an actuator that was killed is back by then */
-#define ATTEMPTS_MANY 10 /* 20 s */
-#define PAUSE_US 500000  /* before the next try to build */
-#define NO_DATA (-61)    /* -ENODATA: no snapshot to go back to */
+#define PAUSE_US 500000 /* before the next try to build */
+#define NO_DATA (-61)   /* -ENODATA: no snapshot to go back to */
 
 typedef void life_handler(struct plan_turn *t, struct plan_instance *i, int32_t status);
 
@@ -33,6 +31,7 @@ static int64_t order_limit_us(const struct plan *p, enum plan_order_type type)
 	case PLAN_DO_RESET: /* of a guest that stands behind all others */
 		return p->config.slow_us;
 	case PLAN_DO_RESTART:
+	case PLAN_DO_STOP_SERVICE:
 		return p->config.restart_us;
 	case PLAN_DO_TAP_ADD:
 	case PLAN_DO_TAP_DEL:
@@ -278,7 +277,7 @@ static void tap_again(struct plan_turn *t, struct plan_instance *i, int32_t stat
 }
 
 /* A spare that was woken and does not answer is worth nothing; its variant is not to blame for having slept. */
-static void not_awake(struct plan_turn *t, struct plan_instance *i, int32_t status)
+void life_not_awake(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	plan_note(t, PLAN_STEP_GIVEN_UP, i->incident, i, (struct plan_note){.order = i->order, .status = status});
 	life_enter(t, i, PLAN_LIFE_FENCING);
@@ -290,7 +289,7 @@ static void place_again(struct plan_turn *t, struct plan_instance *i, int32_t st
 	if (i->attempts < ATTEMPTS_MANY && status != NOT_THERE)
 		life_again(t, i, status);
 	else
-		not_awake(t, i, status);
+		life_not_awake(t, i, status);
 }
 
 /* A lost answer is no reason to throw a spare away. */
@@ -299,7 +298,7 @@ static void awake_again(struct plan_turn *t, struct plan_instance *i, int32_t st
 	if (i->attempts < ATTEMPTS_FEW && status != NOT_THERE)
 		life_again(t, i, status);
 	else
-		not_awake(t, i, status);
+		life_not_awake(t, i, status);
 }
 
 static void boot_proven(struct plan_turn *t, struct plan_instance *i, int32_t status)
@@ -336,7 +335,7 @@ static void settle(struct plan_turn *t, struct plan_instance *i, int32_t status)
 static void uncap_again(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	if (status == NOT_THERE)
-		not_awake(t, i, status);
+		life_not_awake(t, i, status);
 	else if (i->attempts < ATTEMPTS_MANY)
 		life_again(t, i, status);
 	else
@@ -492,7 +491,7 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_PAUSING] = {go_suspend, paused, place_again, stay, fall, go_suspend},
         [PLAN_LIFE_PAUSED] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_RESUMING] = {go_resume, stay, awake_again, stay, fall, go_resume},
-        [PLAN_LIFE_WAKING] = {go_wake, stay, stay, wake_proven, fall, not_awake},
+        [PLAN_LIFE_WAKING] = {go_wake, stay, stay, wake_proven, fall, life_not_awake},
         [PLAN_LIFE_DOOMED] = {go_idle, stay, stay, stay, fall_or_mend, stay},
         [PLAN_LIFE_ASIDE] = {mend_aside, mend_begin, place_again, stay, fall, mend_aside},
         [PLAN_LIFE_RESTARTING] = {mend_restart, stay, mend_refused, stay, mend_failed, stay},
@@ -501,6 +500,9 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_REBOOTING] = {go_boot, stay, stay, mend_done, mend_failed, mend_failed},
         [PLAN_LIFE_LOCKING] = {go_lock, locked, place_again, stay, fall, go_lock},
         [PLAN_LIFE_LOCKED] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_STOPPING] = {hold_stop_service, hold_stopped, hold_not_stopped, stay, fall, hold_stop_service},
+        [PLAN_LIFE_STOPPED] = {go_idle, stay, stay, stay, fall, stay},
+        [PLAN_LIFE_STARTING] = {hold_start_service, hold_started, hold_not_started, stay, fall, hold_start_service},
         [PLAN_LIFE_HOLDING] = {go_suspend, held, place_again, stay, fall, go_suspend},
         [PLAN_LIFE_HELD] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_STEERING] = {go_idle, steered_away, fall, stay, stay, fall},

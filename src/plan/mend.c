@@ -4,8 +4,6 @@
  */
 #include "plan/inside.h"
 
-#define ATTEMPTS_FEW 5
-
 void mend_restart(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
 	(void)status;

@@ -24,7 +24,7 @@ NAME_FUNCTION(plan_order_name, enum plan_order_type,
               [PLAN_DO_FLOWS] = "flows", [PLAN_DO_CREATE] = "create", [PLAN_DO_UNCAP] = "uncap", [PLAN_DO_SUSPEND] = "suspend",
               [PLAN_DO_RESUME] = "resume", [PLAN_DO_LINK_DOWN] = "link-down", [PLAN_DO_RECORD] = "record",
               [PLAN_DO_DESTROY] = "destroy", [PLAN_DO_CAP] = "cap", [PLAN_DO_RESTART] = "restart", [PLAN_DO_RESET] = "reset",
-              [PLAN_DO_ROLLBACK] = "rollback", [PLAN_DO_REVOKE] = "revoke")
+              [PLAN_DO_STOP_SERVICE] = "stop-service", [PLAN_DO_ROLLBACK] = "rollback", [PLAN_DO_REVOKE] = "revoke")
 NAME_FUNCTION(plan_rung_name, enum plan_rung, PLAN_RUNG_MAX_, [PLAN_RUNG_NONE] = "none", [PLAN_RUNG_RESTART] = "restart",
               [PLAN_RUNG_REBOOT] = "reboot", [PLAN_RUNG_REBUILD] = "rebuild", [PLAN_RUNG_REPLACE] = "replace")
 NAME_FUNCTION(plan_life_name, enum plan_life,
@@ -34,7 +34,8 @@ NAME_FUNCTION(plan_life_name, enum plan_life,
               [PLAN_LIFE_RESUMING] = "resuming", [PLAN_LIFE_WAKING] = "waking", [PLAN_LIFE_DOOMED] = "doomed",
               [PLAN_LIFE_ASIDE] = "aside", [PLAN_LIFE_RESTARTING] = "restarting", [PLAN_LIFE_RESTARTED] = "restarted",
               [PLAN_LIFE_RESETTING] = "resetting", [PLAN_LIFE_REBOOTING] = "rebooting", [PLAN_LIFE_LOCKING] = "locking",
-              [PLAN_LIFE_LOCKED] = "locked", [PLAN_LIFE_HOLDING] = "holding", [PLAN_LIFE_HELD] = "held",
+              [PLAN_LIFE_LOCKED] = "locked", [PLAN_LIFE_STOPPING] = "stopping", [PLAN_LIFE_STOPPED] = "stopped",
+              [PLAN_LIFE_STARTING] = "starting", [PLAN_LIFE_HOLDING] = "holding", [PLAN_LIFE_HELD] = "held",
               [PLAN_LIFE_STEERING] = "steering", [PLAN_LIFE_FENCING] = "fencing", [PLAN_LIFE_UNLINKING] = "unlinking",
               [PLAN_LIFE_FREEZING] = "freezing", [PLAN_LIFE_ROLLING] = "rolling-back", [PLAN_LIFE_TRACING] = "tracing",
               [PLAN_LIFE_RECORDING] = "recording", [PLAN_LIFE_DESTROYING] = "destroying", [PLAN_LIFE_REMOVING] = "removing")
@@ -48,11 +49,12 @@ NAME_FUNCTION(
         [PLAN_STEP_CHOSEN] = "chosen", [PLAN_STEP_BUILDING] = "building", [PLAN_STEP_SPARE] = "spare",
         [PLAN_STEP_ACTIVE] = "active", [PLAN_STEP_REMOVED] = "removed", [PLAN_STEP_RETIRED] = "retired",
         [PLAN_STEP_WORN] = "worn", [PLAN_STEP_OUTDATED] = "outdated", [PLAN_STEP_ROTATING] = "rotating",
-        [PLAN_STEP_CLEARED] = "cleared", [PLAN_STEP_LOCKED] = "locked", [PLAN_STEP_HELD] = "held", [PLAN_STEP_BRAKED] = "braked",
-        [PLAN_STEP_UNBRAKED] = "unbraked", [PLAN_STEP_DRAINED] = "drained", [PLAN_STEP_REFUSED_ORDER] = "order-failed",
-        [PLAN_STEP_LATE] = "order-late", [PLAN_STEP_GIVEN_UP] = "given-up", [PLAN_STEP_RESUMED] = "resumed",
-        [PLAN_STEP_CLOSED] = "closed", [PLAN_STEP_MENDING] = "mending", [PLAN_STEP_MENDED] = "mended",
-        [PLAN_STEP_UNMENDED] = "not-mended", [PLAN_STEP_TAUGHT] = "taught")
+        [PLAN_STEP_CLEARED] = "cleared", [PLAN_STEP_LOCKED] = "locked", [PLAN_STEP_HELD] = "held",
+        [PLAN_STEP_SERVICE_STOPPED] = "service-stopped", [PLAN_STEP_SERVICE_NOT_STOPPED] = "service-not-stopped",
+        [PLAN_STEP_BRAKED] = "braked", [PLAN_STEP_UNBRAKED] = "unbraked", [PLAN_STEP_DRAINED] = "drained",
+        [PLAN_STEP_REFUSED_ORDER] = "order-failed", [PLAN_STEP_LATE] = "order-late", [PLAN_STEP_GIVEN_UP] = "given-up",
+        [PLAN_STEP_RESUMED] = "resumed", [PLAN_STEP_CLOSED] = "closed", [PLAN_STEP_MENDING] = "mending",
+        [PLAN_STEP_MENDED] = "mended", [PLAN_STEP_UNMENDED] = "not-mended", [PLAN_STEP_TAUGHT] = "taught")
 
 enum plan_life plan_life_named(const char *name)
 {

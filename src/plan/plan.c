@@ -226,6 +226,9 @@ static bool listens(const struct plan_instance *i, const struct evidence *e)
 	case PLAN_LIFE_RESUMING:
 	case PLAN_LIFE_RESTARTING:
 	case PLAN_LIFE_LOCKING:
+	case PLAN_LIFE_STOPPING:
+	case PLAN_LIFE_STOPPED:
+	case PLAN_LIFE_STARTING:
 	case PLAN_LIFE_HOLDING:
 	case PLAN_LIFE_HELD:
 		return from_below && e->finding != FINDING_PAUSED;
@@ -507,6 +510,15 @@ static void take_senses(struct plan_turn *t, bool lost)
 	}
 }
 
+static void take_outdated(struct plan_turn *t, uint32_t number)
+{
+	struct plan_instance *i = plan_instance_at(t->p, number);
+	if (!i || i->outdated || plan_is_falling(i->life))
+		return;
+	i->worn = i->outdated = true;
+	plan_note(t, PLAN_STEP_OUTDATED, 0, i, (struct plan_note){0});
+}
+
 void plan_step(struct plan *p, const struct plan_event *event, struct plan_update *update)
 {
 	struct plan_turn turn = {p, event->now_us, event->fresh_number, event->fresh_incident, update};
@@ -532,6 +544,9 @@ void plan_step(struct plan *p, const struct plan_event *event, struct plan_updat
 		break;
 	case PLAN_EV_LESSON:
 		lesson_take(&turn, &event->lesson);
+		break;
+	case PLAN_EV_OUTDATED:
+		take_outdated(&turn, event->outdated);
 		break;
 	case PLAN_EV_SENSES:
 		take_senses(&turn, event->flag);

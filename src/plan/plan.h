@@ -80,13 +80,14 @@ enum plan_order_type {
 	PLAN_DO_SUSPEND,
 	PLAN_DO_RESUME,
 	PLAN_DO_LINK_DOWN,
-	PLAN_DO_RECORD,   /* memory and console evidence */
-	PLAN_DO_DESTROY,  /* and revoked, if it was not */
-	PLAN_DO_REVOKE,   /* nothing that it could read is valid any more */
-	PLAN_DO_ROLLBACK, /* the service's data: as it was before the incident's first evidence */
-	PLAN_DO_CAP,      /* what it does stands behind all others, until PLAN_DO_UNCAP */
-	PLAN_DO_RESTART,  /* its agent restarts the service inside */
-	PLAN_DO_RESET,    /* the hypervisor lets it boot anew */
+	PLAN_DO_RECORD,       /* memory and console evidence */
+	PLAN_DO_DESTROY,      /* and revoked, if it was not */
+	PLAN_DO_REVOKE,       /* nothing that it could read is valid any more */
+	PLAN_DO_ROLLBACK,     /* the service's data: as it was before the incident's first evidence */
+	PLAN_DO_CAP,          /* what it does stands behind all others, until PLAN_DO_UNCAP */
+	PLAN_DO_RESTART,      /* its agent restarts the service inside */
+	PLAN_DO_RESET,        /* the hypervisor lets it boot anew */
+	PLAN_DO_STOP_SERVICE, /* its agent stops the service inside, until PLAN_DO_RESTART */
 	PLAN_ORDER_MAX_
 };
 
@@ -127,6 +128,9 @@ enum plan_life {
 	PLAN_LIFE_REBOOTING,  /* waits for its proof */
 	PLAN_LIFE_LOCKING,    /* order: gate quarantine; and this to held: see hold.c */
 	PLAN_LIFE_LOCKED,     /* cut off from clients, runs and is probed */
+	PLAN_LIFE_STOPPING,   /* order: stop the service inside */
+	PLAN_LIFE_STOPPED,    /* it does not serve, by order, and nobody asks it */
+	PLAN_LIFE_STARTING,   /* order: restart the service inside */
 	PLAN_LIFE_HOLDING,    /* order: suspend */
 	PLAN_LIFE_HELD,       /* its processors stand still */
 	PLAN_LIFE_STEERING,   /* fallen; the steer under way fences it */
@@ -168,10 +172,11 @@ struct plan_tries {
 
 /* What somebody wants of an instance. */
 enum plan_hold {
-	PLAN_HOLD_NONE,   /* nothing, or no more */
-	PLAN_HOLD_LOCK,   /* keep it from clients */
-	PLAN_HOLD_FREEZE, /* and let its processors stand still */
-	PLAN_HOLD_STOP,   /* end it */
+	PLAN_HOLD_NONE,    /* nothing, or no more */
+	PLAN_HOLD_LOCK,    /* keep it from clients */
+	PLAN_HOLD_FREEZE,  /* and let its processors stand still */
+	PLAN_HOLD_SERVICE, /* or only the service inside is stopped */
+	PLAN_HOLD_STOP,    /* end it */
 	PLAN_HOLD_MAX_
 };
 
@@ -210,10 +215,12 @@ enum plan_step {
 	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other; status: PLAN_RETIRED_WORN, _OUTDATED or _WARNED */
 	PLAN_STEP_LOCKED,   /* somebody wants it kept from clients */
 	PLAN_STEP_HELD,     /* and its processors stand still */
-	PLAN_STEP_BRAKED,   /* too many fell lately: status, so many */
-	PLAN_STEP_UNBRAKED, /* it was quiet for long enough */
-	PLAN_STEP_TAUGHT,   /* what variant is made of is suspect by a lesson: layers */
-	PLAN_STEP_CLEARED,  /* it stood where another fell, and did not: what it is made of is less suspect */
+	PLAN_STEP_SERVICE_STOPPED,     /* or its service is stopped */
+	PLAN_STEP_SERVICE_NOT_STOPPED, /* status says why: it is held no more */
+	PLAN_STEP_BRAKED,              /* too many fell lately: status, so many */
+	PLAN_STEP_UNBRAKED,            /* it was quiet for long enough */
+	PLAN_STEP_TAUGHT,              /* what variant is made of is suspect by a lesson: layers */
+	PLAN_STEP_CLEARED,             /* it stood where another fell, and did not: what it is made of is less suspect */
 	PLAN_STEP_DRAINED,
 	PLAN_STEP_REFUSED_ORDER, /* an order failed: order, status */
 	PLAN_STEP_LATE,          /* an order was not answered in time: order */
@@ -296,6 +303,7 @@ struct plan_instance {
 	bool exposed;        /* clients could reach it, since exposed_us; that it sleeps now does not undo it */
 	bool worn;           /* for longer than config.max_exposure_us; or it is outdated, which is as good a reason */
 	bool outdated;
+	bool service_stopped; /* or perhaps: it was ordered, and nobody ordered it to be started since */
 	int64_t exposed_us;
 	enum plan_hold hold;                /* wanted, or in force */
 	enum plan_rung rung;                /* that is to come or under way; NONE: it is not mended */
@@ -339,6 +347,7 @@ struct plan_config {
 	int64_t back_us;      /* of a rollback */
 	bool evidence;        /* take memory and flow evidence of what fell */
 	bool rollback;        /* a takeover costs what was written since, not what was written before */
+	bool carry;           /* whoever is built is given files from the data: while that goes back it waits, if it can */
 	bool secrets;         /* instances have some that others accept: of who falls they are revoked */
 	uint32_t brake_falls; /* at most PLAN_BRAKE_FALLS_MAX; 0: no brake */
 	int64_t brake_within_us, brake_pause_us;
@@ -406,12 +415,13 @@ enum plan_event_type {
 	PLAN_EV_EVIDENCE,
 	PLAN_EV_ANSWER,
 	PLAN_EV_WORLD,
-	PLAN_EV_SWITCH, /* somebody asks for a planned switch */
-	PLAN_EV_HOLD,   /* somebody wants an instance held, or released */
-	PLAN_EV_LESSON, /* something was taught */
-	PLAN_EV_SENSES, /* flag: lost (true) or back */
-	PLAN_EV_LEDGER, /* flag: unwritable (true) or writable again */
-	PLAN_EV_BUSY,   /* flag: the host's processors are overrun (true) or not */
+	PLAN_EV_SWITCH,   /* somebody asks for a planned switch */
+	PLAN_EV_HOLD,     /* somebody wants an instance held, or released */
+	PLAN_EV_LESSON,   /* something was taught */
+	PLAN_EV_OUTDATED, /* a new one would have what this one has not */
+	PLAN_EV_SENSES,   /* flag: lost (true) or back */
+	PLAN_EV_LEDGER,   /* flag: unwritable (true) or writable again */
+	PLAN_EV_BUSY,     /* flag: the host's processors are overrun (true) or not */
 	PLAN_EVENT_MAX_
 };
 
@@ -461,6 +471,7 @@ struct plan_event {
 			enum plan_hold hold;
 		} hold;
 		struct plan_lesson lesson;
+		uint32_t outdated; /* instance */
 		bool flag;
 	};
 };

@@ -288,12 +288,21 @@ static struct plan_instance *free_slot(struct plan *p)
 	return NULL;
 }
 
+/* What was carried over then would be what whoever took over has written. Where nobody serves there is nothing to wait for. */
+static bool carry_waits(const struct plan *p)
+{
+	bool rolls = false;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		rolls = rolls || (p->instances[k].number && p->instances[k].rollback);
+	return p->config.carry && rolls && plan_is_served(p);
+}
+
 static void want_more(struct plan_turn *t)
 {
 	struct plan *p = t->p;
 	uint32_t wanted = living_wanted(p), living = count_living(p);
-	if (living > wanted || any_rising(p) || any_coming(p) || brake_waits(p) || p->steer.ticket || p->unwritable ||
-	    t->fresh_number == 0 || t->update->number_used)
+	if (living > wanted || any_rising(p) || any_coming(p) || brake_waits(p) || carry_waits(p) || p->steer.ticket ||
+	    p->unwritable || t->fresh_number == 0 || t->update->number_used)
 		return;
 	uint32_t variant = choice_variant(p, t->now_us);
 	struct plan_instance *slot = free_slot(p);

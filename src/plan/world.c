@@ -18,11 +18,16 @@ static void seen_fallen(struct plan_instance *i, enum finding finding)
 /* What was wanted of it is in its life; what came of that is asked for again. */
 static bool enter_held(struct plan_turn *t, struct plan_instance *i, const struct plan_sighting *s)
 {
-	bool freeze = s->life == PLAN_LIFE_HOLDING || s->life == PLAN_LIFE_HELD;
+	static const enum plan_hold holds[PLAN_LIFE_MAX_] = {
+	        [PLAN_LIFE_LOCKING] = PLAN_HOLD_LOCK,     [PLAN_LIFE_LOCKED] = PLAN_HOLD_LOCK,
+	        [PLAN_LIFE_STOPPING] = PLAN_HOLD_SERVICE, [PLAN_LIFE_STOPPED] = PLAN_HOLD_SERVICE,
+	        [PLAN_LIFE_HOLDING] = PLAN_HOLD_FREEZE,   [PLAN_LIFE_HELD] = PLAN_HOLD_FREEZE,
+	};
 	if (!hold_holds(s->life))
 		return false;
 	i->role = PLAN_ROLE_NONE;
-	i->hold = freeze ? PLAN_HOLD_FREEZE : PLAN_HOLD_LOCK;
+	i->hold = holds[s->life]; /* starting: it was released */
+	i->service_stopped = s->life >= PLAN_LIFE_STOPPING && s->life <= PLAN_LIFE_STARTING;
 	life_enter(t, i, s->guest == PLAN_GUEST_PAUSED ? PLAN_LIFE_HOLDING : PLAN_LIFE_LOCKING);
 	return true;
 }

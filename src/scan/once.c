@@ -1,7 +1,7 @@
 /* `koboshi scan PATH...`: what is named is what the user means; what lies below a folder is as hostile as ever. */
 #include "scan/cell.h"
 #include "scan/run.h"
-#include "scan/tree.h"
+#include "lib/tree.h"
 #include "lib/bytes.h"
 
 #include <assert.h>

@@ -5,7 +5,7 @@
  */
 #include "scan/watch.h"
 #include "lib/bytes.h"
-#include "scan/tree.h"
+#include "lib/tree.h"
 
 #include <assert.h>
 #include <dirent.h>

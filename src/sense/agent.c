@@ -84,8 +84,13 @@ static void take_told(const struct ear *ear, const struct agent_frame *frame)
 		text_copy(ear->watch->trouble, sizeof(ear->watch->trouble), words);
 		break;
 	case AGENT_RESTARTED: /* what that is worth the path will tell */
-		ear->watch->restarts++;
-		ear->watch->restart_status = frame->told.detail;
+	case AGENT_STOPPED:
+		ear->watch->carried_out++;
+		ear->watch->order_status = frame->told.detail;
+		break;
+	case AGENT_CARRIED:
+		ear->watch->carried++;
+		text_copy(ear->watch->carried_path, sizeof(ear->watch->carried_path), words);
 		break;
 	case AGENT_WHAT_MAX_:
 		break;

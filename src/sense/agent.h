@@ -37,8 +37,10 @@ struct agent_watch {
 	int64_t uptime_us, beat_us /* the last one */;
 	uint64_t decided, denied, late;
 	uint32_t service, lost;
-	uint32_t restarts, restart_status; /* so often it said that a restart was carried out, and how that ended */
-	char trouble[AGENT_TEXT];          /* what it cannot watch any more, in its words; "" */
+	uint32_t carried_out, order_status; /* so often it said that an order was carried out, and how that ended */
+	uint32_t carried;                   /* so often it saved a file that lives on ... */
+	char carried_path[AGENT_TEXT];      /* ... and the last one, in its words */
+	char trouble[AGENT_TEXT];           /* what it cannot watch any more, in its words; "" */
 
 	int64_t since_us; /* begin of the span in which silence is counted */
 	uint32_t goods, misses, row;

@@ -14,6 +14,7 @@
 
 #define READ_AT_ONCE (32 * AGENT_FRAME) /* a wake-up: other sources get their turn */
 #define FLOOD_PAUSE_MS 250
+#define ORDERS_APART_US 100000
 
 struct sense_channel {
 	uv_timer_t timer; /* reads again after a flood; also what the end of this waits for */
@@ -65,14 +66,15 @@ static void send_key(struct sense_channel *c)
 		disconnect(c); /* nothing was ever sent on it: it is broken */
 }
 
-/* The number needs no memory: while a guest lives its host's clock does not go back, and two orders are seconds apart. */
-int sense_channel_restart(struct sense_channel *c)
+/* The number needs no memory: while a guest lives its host's clock does not go back, and two orders are further apart. */
+int sense_channel_order(struct sense_channel *c, enum agent_type order)
 {
-	struct agent_frame frame = {.type = AGENT_RESTART, .number = (uint32_t)(clock_monotonic_us() / 1000000) + 1};
+	struct agent_frame frame = {.type = order, .number = (uint32_t)(clock_monotonic_us() / ORDERS_APART_US) + 1};
+	uint32_t needed = order == AGENT_STOP ? AGENT_CAN_STOP : AGENT_CAN_RESTART;
 	uint8_t bytes[AGENT_FRAME];
 	if (!c->poll || !c->watch.spoke)
 		return -ENOTCONN;
-	if (!c->watch.found && !(c->watch.abilities & AGENT_CAN_RESTART)) /* of a found one nobody knows */
+	if (!c->watch.found && !(c->watch.abilities & needed)) /* of a found one nobody knows */
 		return -ENOTSUP;
 	agent_encode(&frame, c->watch.key, bytes);
 	if (send(c->fd, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(bytes))

@@ -140,9 +140,9 @@ void sense_channel_starting(struct sense_channel *channel, bool starting);
 /* What the path's probes of the same instance found. */
 void sense_channel_probed(struct sense_channel *channel, bool good, int64_t time_us);
 
-/* Orders the agent to restart the service. What comes of it is in the watch (`restarts`). -ENOTCONN: it is not heard; -ENOTSUP:
- * it cannot; -EIO: it does not read. */
-int sense_channel_restart(struct sense_channel *channel) must_use;
+/* Orders the agent to restart or to stop the service (AGENT_RESTART, AGENT_STOP). What comes of it is in the watch
+ * (`carried_out`). -ENOTCONN: it is not heard; -ENOTSUP: it cannot; -EIO: it does not read. */
+int sense_channel_order(struct sense_channel *channel, enum agent_type order) must_use;
 
 /* Ten times a second. `listening`: the guest runs and serves, and our own senses are there; `busy`: see agent.h. */
 void sense_channel_look(struct sense_channel *channel, bool listening, bool busy);

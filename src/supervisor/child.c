@@ -105,7 +105,7 @@ static int rights_reduce(const struct child_spec *spec, const struct place *plac
 }
 
 /* Only what is known here gets through: nothing of whoever started us steers a part with other rights. */
-static void environment_set(const struct child_spec *spec, const struct place *place)
+static void environment_set(const struct child_spec *spec, const struct place *place, const char *libexec)
 {
 	static const char *const passed[] = {"KOBOSHI_LOG", "JOURNAL_STREAM", "TZ"};
 	const char *values[countof(passed)];
@@ -117,6 +117,8 @@ static void environment_set(const struct child_spec *spec, const struct place *p
 	for (size_t i = 0; i < countof(passed); i++)
 		if (values[i])
 			setenv(passed[i], values[i], 1);
+	if (spec->role == WIRE_VM) /* runs koboshi-scan */
+		setenv("KOBOSHI_LIBEXEC", libexec, 1);
 	if (spec->role == WIRE_ENGINE && place->unproven[0])
 		setenv("KOBOSHI_UNPROVEN", place->unproven, 1);
 }
@@ -130,7 +132,7 @@ static void become(const struct child_spec *spec, const struct child_world *worl
 	oom_score_set(spec->oom_score);
 	signals_reset();
 	umask(022);
-	environment_set(spec, world->place);
+	environment_set(spec, world->place, world->libexec);
 	if (chdir("/") != 0 || !descriptors_set(link, spec, world->place))
 		err_set(&err, -errno, "cannot set up its descriptors: %s", strerror(errno));
 	else if (rights_reduce(spec, world->place, &err) == 0) {

@@ -22,7 +22,7 @@
 
 static const size_t body_size[AGENT_TYPE_MAX_] = {
         [AGENT_HELLO] = AGENT_HASH + 8, [AGENT_KEYED] = AGENT_KEY, [AGENT_BEAT] = 32,
-        [AGENT_TOLD] = 8 + AGENT_TEXT,  [AGENT_RESTART] = 0,
+        [AGENT_TOLD] = 8 + AGENT_TEXT,  [AGENT_RESTART] = 0,       [AGENT_STOP] = 0,
 };
 static_assert(BODY_AT + 8 + AGENT_TEXT <= MAC_AT, "the longest body fits");
 
@@ -31,7 +31,7 @@ const char *agent_what_name(uint32_t what)
 	static const char *const names[AGENT_WHAT_MAX_] = {
 	        [AGENT_DENIED] = "denied",       [AGENT_CHANGED] = "changed",     [AGENT_ACCOUNT] = "account",
 	        [AGENT_MODULE] = "module",       [AGENT_LISTENING] = "listening", [AGENT_TROUBLE] = "trouble",
-	        [AGENT_RESTARTED] = "restarted",
+	        [AGENT_RESTARTED] = "restarted", [AGENT_CARRIED] = "carried",     [AGENT_STOPPED] = "stopped",
 	};
 	return what < AGENT_WHAT_MAX_ ? names[what] : NULL;
 }
@@ -97,14 +97,19 @@ static bool printable(char c)
 	return c >= 0x20 && c <= 0x7e;
 }
 
+static bool is_order(uint32_t type)
+{
+	return type == AGENT_RESTART || type == AGENT_STOP;
+}
+
 static bool bears_mac(uint32_t type)
 {
-	return type == AGENT_BEAT || type == AGENT_TOLD || type == AGENT_RESTART;
+	return type == AGENT_BEAT || type == AGENT_TOLD || is_order(type);
 }
 
 static bool is_from_host(uint32_t type)
 {
-	return type == AGENT_KEYED || type == AGENT_RESTART;
+	return type == AGENT_KEYED || is_order(type);
 }
 
 static void mac_make(const uint8_t *bytes, const uint8_t key[static AGENT_KEY], uint8_t ret_mac[static AGENT_MAC])
@@ -128,7 +133,7 @@ static bool detail_fits(uint32_t what, uint32_t detail)
 		return detail > 0 && detail < AGENT_DENIED_MAX_;
 	if (what == AGENT_LISTENING)
 		return detail > 0 && detail <= UINT16_MAX;
-	return what == AGENT_RESTARTED ? detail <= UINT8_MAX : detail == 0;
+	return what == AGENT_RESTARTED || what == AGENT_STOPPED ? detail <= UINT8_MAX : detail == 0;
 }
 
 /* Each check returns NULL, or what is wrong. */
@@ -186,6 +191,7 @@ static const char *body_read(const uint8_t *body, struct agent_frame *frame)
 	case AGENT_BEAT:
 		return beat_read(body, frame);
 	case AGENT_RESTART:
+	case AGENT_STOP:
 		return NULL;
 	default:
 		return told_read(body, frame);
@@ -267,6 +273,7 @@ static void body_write(const struct agent_frame *frame, uint8_t *body)
 		put32(body + 28, frame->beat.lost);
 		break;
 	case AGENT_RESTART:
+	case AGENT_STOP:
 		break;
 	default:
 		told_write(frame, body);

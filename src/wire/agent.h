@@ -7,7 +7,7 @@
  * instance, which is in no seed and on no disk of the guest; the engine sends it once, in answer to the first HELLO of an
  * instance that is still booting, from a verified image, in quarantine. Every later frame of the guest bears a MAC under that
  * key and a number that rises. Whoever ends the agent and speaks in its place has no key; a second HELLO gets no answer
- * and is evidence. The same key signs the one order that the host gives. An intruder who reads the agent's memory can still lie:
+ * and is evidence. The same key signs the two orders that the host gives. An intruder who reads the agent's memory can still lie:
  * what a guest says may raise suspicion and never lowers it.
  *
  * A stream has no edges: an agent that died in the middle of a frame leaves a half one behind. A start is therefore
@@ -34,6 +34,7 @@ enum agent_type {
 	AGENT_BEAT,      /* guest: lives; counters, and whether the service answers inside */
 	AGENT_TOLD,      /* guest: saw something: `what`, and the words */
 	AGENT_RESTART, /* host: restart the service; bears a MAC under the key, and a number that is higher than the last one's */
+	AGENT_STOP,    /* host: stop the service until it is to be restarted; likewise */
 	AGENT_TYPE_MAX_
 };
 
@@ -46,6 +47,8 @@ enum agent_what {
 	AGENT_TROUBLE,    /* text: what the agent cannot watch (any more) */
 	AGENT_RESTARTED,  /* text: the program that was to do it; detail: its exit status, or 128 and more: it did not end by
 	                     itself */
+	AGENT_CARRIED,    /* text: path of a file that lives on, which was changed and is saved now */
+	AGENT_STOPPED,    /* as AGENT_RESTARTED */
 	AGENT_WHAT_MAX_
 };
 
@@ -63,13 +66,14 @@ enum agent_ability {
 	AGENT_CAN_LOADER = 1u << 7,  /* the dynamic loader called by hand is refused */
 	AGENT_TRUSTS_ROOT = 1u << 8, /* unchanged files of the image's read-only root are listed by being there: not hashed */
 	AGENT_CAN_RESTART = 1u << 9, /* its image names a program that restarts the service */
-	AGENT_ABILITIES_ = (1u << 10) - 1
+	AGENT_CAN_STOP = 1u << 10,   /* and one that stops it */
+	AGENT_ABILITIES_ = (1u << 11) - 1
 };
 
 enum agent_service { AGENT_SERVICE_UNKNOWN, AGENT_SERVICE_ANSWERS, AGENT_SERVICE_DEAD, AGENT_SERVICE_MAX_ };
 
 struct agent_frame {
-	uint32_t number;   /* 1 for HELLO, rising by one with each frame of the guest; from the host 0, but of a RESTART */
+	uint32_t number;   /* 1 for HELLO, rising by one with each frame of the guest; from the host 0, but of an order */
 	uint32_t type;     /* enum agent_type */
 	int64_t uptime_us; /* of the guest (CLOCK_BOOTTIME), never less than in the frame before; 0 from the host */
 	union {
@@ -96,13 +100,13 @@ struct agent_frame {
 
 /* Takes one frame apart and checks it completely: magic, version, type, every enum's range, numbers that belong to the type,
  * text printable and terminated, zero behind what is used. HELLO and KEYED bear no MAC (zeros) and are taken with any `key`;
- * BEAT, TOLD and RESTART are taken only with a `key` that their MAC is right under: NULL (no key was given yet) refuses them.
- * Order and time of frames (number, uptime_us) are the reader's to check. Pure; the fuzzer's target.
- * 0 or -EBADMSG with one sentence; `ret_frame` is touched on success only. */
+ * BEAT, TOLD, RESTART and STOP are taken only with a `key` that their MAC is right under: NULL (no key was given yet) refuses
+ * them. Order and time of frames (number, uptime_us) are the reader's to check. Pure; the fuzzer's target. 0 or -EBADMSG with one
+ * sentence; `ret_frame` is touched on success only. */
 int agent_decode(const uint8_t bytes[static AGENT_FRAME], const uint8_t *key, struct agent_frame *ret_frame,
                  struct err *err) must_use;
 
-/* The other way round; `key` is needed for BEAT, TOLD and RESTART and not looked at for HELLO and KEYED. Text that is not
+/* The other way round; `key` is needed for BEAT, TOLD, RESTART and STOP and not looked at for HELLO and KEYED. Text that is not
  * printable is made so. What the decoder would refuse (a detail out of range) is the caller's fault and asserted. */
 void agent_encode(const struct agent_frame *frame, const uint8_t *key, uint8_t ret_bytes[static AGENT_FRAME]);
 

@@ -120,10 +120,12 @@ enum wire_notice {
 	NOTICE_EVIDENCE_DROPPED, /* vm: there is no evidence of the incident `evidence.incident` any more, nor of any before it */
 	NOTICE_GUEST_SECRET,     /* vm, before the answer to its create: a secret that the instance was given; `text` is
 	                            "KIND NAME PLACE", never its value */
-	NOTICE_VAULT,    /* vault: `text` says what is wrong with that of `service`; "": nothing. Behind each READY, and then
-	                    all that it has follows; what was told of it before counts no more */
-	NOTICE_SNAPSHOT, /* vault: `snapshot` of `service`, new or changed */
-	NOTICE_CHANGE,   /* vault: `change` in the data of `service`; `text` is its path, or the end of a long one */
+	NOTICE_VAULT,         /* vault: `text` says what is wrong with that of `service`; "": nothing. Behind each READY, and then
+	                         all that it has follows; what was told of it before counts no more */
+	NOTICE_SNAPSHOT,      /* vault: `snapshot` of `service`, new or changed */
+	NOTICE_CHANGE,        /* vault: `change` in the data of `service`; `text` is its path, or the end of a long one */
+	NOTICE_GUEST_CARRIED, /* vm, before the answer to a create, where the service carries files over: `text` says which ones
+	                         were refused and why; "": none was */
 	NOTICE_MAX_
 };
 

@@ -56,6 +56,20 @@ static void is_refused(const struct mistake *mistake)
 	assert_string_equal(err.text, mistake->message);
 }
 
+static void mistakes_about_files_that_live_on_are_found(void **state unused_arg)
+{
+	static const struct mistake rows[] = {
+	        {"ports: [53/udp, 80/tcp]", "ports: [53/udp, 80/tcp]\n    carry: [/etc/passwd]",
+	         "f:9:12: 'carry' needs a 'vault': that is where the files are kept"},
+	        {"ports: [53/udp, 80/tcp]", "ports: [53/udp, 80/tcp]\n    vault: {path: /v}\n    carry: [/etc/passwd]",
+	         "f:10:12: 'carry' needs 'rules' or 'bad' below 'files': nothing is carried over that was not looked at"},
+	        {"ports: [53/udp, 80/tcp]", "ports: [53/udp, 80/tcp]\n    carry: [/etc/koboshi/challenge.key]",
+	         "f:9:13: 'carry' cannot be in /etc/koboshi: that is Koboshi's own in the guest"},
+	};
+	for (size_t i = 0; i < countof(rows); i++)
+		is_refused(&rows[i]);
+}
+
 static void mistakes_between_keys_are_found(void **state unused_arg)
 {
 	static const struct mistake rows[] = {
@@ -465,6 +479,7 @@ int main(void)
 	        cmocka_unit_test(mistakes_between_keys_are_found),
 	        cmocka_unit_test(mistakes_in_variants_are_found),
 	        cmocka_unit_test(mistakes_about_files_are_found),
+	        cmocka_unit_test(mistakes_about_files_that_live_on_are_found),
 	        cmocka_unit_test(a_pattern_stands_for_its_combinations),
 	        cmocka_unit_test(too_many_instances_are_refused),
 	        cmocka_unit_test(a_small_range_has_no_room_for_many),

@@ -5,7 +5,7 @@ import signal
 import unittest.mock
 
 import fake_world
-from fake_world import PAUSED, VM, WATCHDOG, notice, wait_for
+from fake_world import PAUSED, RUNNING, VM, WATCHDOG, notice, wait_for
 
 
 class AdaptTests:
@@ -61,7 +61,7 @@ class AdaptTests:
             self.engine.await_state()
         stories = self.ask("GET", "/v1/incidents")[1]["incidents"]
         self.assertEqual({s["verdict"] for s in stories}, {"planned"}, stories)
-        self.assertRegex(stories[-1]["cause"], "^kb-1 .amber. is of an image or of settings that are no longer in force and hands over to ")
+        self.assertRegex(stories[-1]["cause"], "^kb-1 .amber. is of an image, of settings or of carried files that are no longer in force and hands over to ")
         self.assertEqual([i["outdated"] for i in self.instances()], [False, False, False])
 
     def test_guests_that_fall_again_and_again_raise_an_alarm(self):
@@ -124,6 +124,57 @@ class AdaptTests:
         self.await_containment(1, "ended")
         self.engine.await_state()
         wait_for("three of them", lambda: len(self.instances()) == 3)
+
+    def start_with_agents(self):
+        self.world.restarts = True
+        self.start()
+        wait_for("all agents are heard", lambda: all(g.agent.key for g in self.world.guests.values()))
+
+    def test_a_service_is_stopped_by_its_agent_and_started_again(self):
+        self.start_with_agents()
+        active = self.roles()["active"]
+        agent = self.world.guests[active].agent
+        wait_for("its agent speaks", lambda: self.agent_state(active) == "speaks")
+        self.assertEqual(self.hold("stop-service", active), (202, {"containment": 1}))
+        self.await_life(active, "stopped")
+        row = self.await_containment(1, "in-force")
+        self.assertEqual((row["subject"], row["proof"]),
+                         (f"stop-service kb-{active}", f"kb-{active} is kept from clients, its agent stopped its service"))
+        self.assertEqual((len(agent.stops), len(agent.restarts), self.world.guests[active].state), (1, 0, RUNNING))
+        wait_for("all roles to be held again", lambda: {"active", "standby", "spare"} <= set(self.roles()))
+        self.engine.signal(signal.SIGKILL)
+        self.engine.wait()
+        self.engine.start()
+        wait_for("the world", lambda: self.of(active))
+        self.await_life(active, "stopped")
+        self.assertEqual(len(agent.stops), 2)
+        self.assertEqual(self.ask("POST", "/v1/release", json.dumps({"number": 1})), (202, {"containment": 1}))
+        self.engine.await_state()
+        wait_for("three of them", lambda: len(self.instances()) == 3)
+        self.assertEqual(len(agent.restarts), 1)
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+
+    def test_a_service_that_its_agent_does_not_stop_is_not_held(self):
+        self.start_with_agents()
+        standby = self.roles()["standby"]
+        wait_for("its agent speaks", lambda: self.agent_state(standby) == "speaks")
+        self.engine.signal(signal.SIGKILL)  # a new one does not know what this agent can
+        self.engine.wait()
+        self.world.guests[standby].agent.restart_status = 127
+        self.engine.start()
+        wait_for("its agent speaks", lambda: self.of(standby) and self.agent_state(standby) == "speaks")
+        self.assertEqual(self.hold("stop-service", standby)[0], 202)
+        self.assertEqual(self.await_containment(1, "refused")["proof"],
+                         f"the agent of kb-{standby} did not stop its service (Input/output error): it is held no more")
+        self.assertEqual(len(self.world.guests[standby].agent.stops), 11)
+
+    def test_without_an_agent_no_service_is_stopped(self):
+        self.world.restarts = False
+        self.start()
+        standby = self.roles()["standby"]
+        wait_for("its agent speaks", lambda: self.agent_state(standby) == "speaks")
+        code, answer = self.hold("stop-service", standby)
+        self.assertEqual((code, answer["error"]), (409, f"kb-{standby} has no agent that could stop its service: freeze it"))
 
     def test_a_stop_is_an_end(self):
         self.start()

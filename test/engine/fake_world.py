@@ -28,7 +28,7 @@ ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
 NET, VM, HOST, DECOY, SCAN, VAULT = 2, 3, 4, 5, 6, 7
 READY, GONE, TROUBLE, USAGE, MEDDLED, IO_ERROR, WATCHDOG, TARPIT, GUEST_CHANNEL = 1, 6, 8, 9, 10, 13, 14, 15, 16
 FILE_BAD, FILE_UNKNOWN, FILE_SKIPPED, FILE_TROUBLE, FILE_COUNTS, EVIDENCE_TAKEN, EVIDENCE_DROPPED, GUEST_SECRET = range(17, 25)
-VAULT_STATE, SNAPSHOT, CHANGE = range(25, 28)
+VAULT_STATE, SNAPSHOT, CHANGE, GUEST_CARRIED = range(25, 29)
 GOOD, SUSPECT, FORGOTTEN = range(3)
 WAS_CHANGED, WAS_ADDED, WAS_REMOVED, WAS_RETURNED = range(4)
 (NET_OBSERVE, TAP_ADD, TAP_DEL, GATE, STEER, CUT, FLOWS, VM_OBSERVE, CREATE, SUSPEND, RESUME, VM_LINK, UNCAP, EVIDENCE,
@@ -130,9 +130,9 @@ class Guest:
 
 # --- the agent in a guest
 
-HELLO, KEYED, BEAT, TOLD, RESTART = range(1, 6)
-DENIED, CHANGED, ACCOUNT, MODULE, LISTENING, _, RESTARTED = range(1, 8)
-CAN_RESTART = 1 << 9
+HELLO, KEYED, BEAT, TOLD, RESTART, STOP = range(1, 7)
+DENIED, CHANGED, ACCOUNT, MODULE, LISTENING, _, RESTARTED, CARRIED, STOPPED = range(1, 10)
+CAN_RESTART, CAN_STOP = 1 << 9, 1 << 10
 SERVICE_ANSWERS = 1
 FRAME, AGENT_LIST, OTHER_LIST, ABILITIES = 256, bytes(range(32)), bytes(31) + b"x", 0x1e9
 
@@ -141,7 +141,7 @@ class Agent:
     """koboshi-guest's other end: one connection at a time, as QEMU's socket. A thread beats until told otherwise."""
 
     def __init__(self, guest, abilities=ABILITIES):
-        self.abilities, self.restart_status, self.restarts, self.ended = abilities, 0, [], False
+        self.abilities, self.restart_status, self.restarts, self.stops, self.ended = abilities, 0, [], [], False
         self.guest, self.number, self.began = guest, 0, time.monotonic()
         self.key, self.beats, self.decided, self.service = None, True, 0, SERVICE_ANSWERS
         self.lock, self.connections, self.keys = threading.RLock(), [], 0
@@ -198,11 +198,13 @@ class Agent:
         if kind == KEYED:
             self.key, self.keys = bytes_[24:24 + KEY_SIZE], self.keys + 1
             return
-        assert kind == RESTART and bytes_[-16:] == hmac.new(self.key, bytes_[:-16], "sha256").digest()[:16], "signed by nobody"
-        self.restarts.append(number)
-        if self.restart_status == 0:
+        assert kind in (RESTART, STOP) and bytes_[-16:] == hmac.new(self.key, bytes_[:-16], "sha256").digest()[:16], "signed by nobody"
+        (self.restarts if kind == RESTART else self.stops).append(number)
+        if self.restart_status == 0 and kind == RESTART:
             self.guest.serve()
-        self.tell(RESTARTED, "restart", self.restart_status)
+        elif self.restart_status == 0:
+            self.guest.refuse()
+        self.tell(RESTARTED if kind == RESTART else STOPPED, "program", self.restart_status)
 
     def run(self):
         while self.guest.alive and not self.ended:
@@ -276,6 +278,7 @@ class World:
         self.flows_wanted, self.flows, self.told = False, None, []  # flows: our end of what conntrack tells
         self.flow_ids = 0
         self.other_list = False  # agents of new guests take another list than the manifest's
+        self.carried = None  # what koboshi-vm says of files that live on when it makes a guest; None: nothing
         self.killer = None  # asked of each order: kills somebody and says "before" or "after" it is carried out, or nothing
 
     def carry_out(self, order):
@@ -317,7 +320,7 @@ class World:
                 self.numbers.append(order.instance)
                 guest = self.guests[order.instance] = Guest(order.instance, order.variant)
                 if self.restarts:
-                    guest.agent.abilities |= CAN_RESTART
+                    guest.agent.abilities |= CAN_RESTART | CAN_STOP
                 if self.other_list:
                     guest.agent.list = OTHER_LIST
                 return answer(order.id, key=guest.key)
@@ -403,6 +406,8 @@ class Actuator(threading.Thread):
                 if order.type == EVIDENCE and self.world.evidence:
                     for kind, content in RECORDED.items():
                         self.link.send(taken(order.incident, order.instance, f"kb-{order.instance}.{kind}", content))
+                if order.type == CREATE and self.world.carried is not None:
+                    self.link.send(notice(GUEST_CARRIED, order.instance, text=self.world.carried))
                 if order.type in self.world.slow:
                     time.sleep(self.world.slow[order.type])
                 if order.type == CHANNEL and reply and not self.world.deaf and order.instance in self.world.guests:

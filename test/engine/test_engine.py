@@ -19,6 +19,7 @@ import unittest
 
 from adapt_test import AdaptTests
 from agents_test import AgentTests
+from carry_test import CarryTests
 from contain_test import ContainTests
 from evidence_test import EvidenceTests
 from vault_test import VaultTests
@@ -34,7 +35,7 @@ from secrets_test import SecretsTests
 from wanted_test import WantedTests
 
 
-class EngineTest(AdaptTests, AgentTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, LessonTests, SecretsTests, VaultTests, WantedTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, LessonTests, SecretsTests, VaultTests, WantedTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from world import BEAT, HELLO, LEARNING, World
+from world import BEAT, HELLO, LEARNING, STOP, World
 
 done = []
 CONF = """list /usr/lib/koboshi/programs
@@ -250,10 +250,10 @@ def test_learning(world):
 
 def test_late(world):
     """A file that takes longer to hash than the deadline: a learning gate, as else its size alone would refuse it."""
-    world.run("cp /bin/listed /tmp/big; truncate -s 1500M /tmp/big")
+    world.run("cp /bin/listed /tmp/big; truncate -s 6000M /tmp/big")
     world.write("/usr/lib/koboshi/big", world.list)
     for rule, ran in (("deny", False), ("allow", True)):
-        world.write("/usr/lib/koboshi/big", world.list + "".join(f"{'0' * 64} - {1500 << 20} /none\n"))
+        world.write("/usr/lib/koboshi/big", world.list + "".join(f"{'0' * 64} - {6000 << 20} /none\n"))
         world.start(f"list /usr/lib/koboshi/big\ndeadline 1000\nlate {rule}\n")
         world.give_key()
         began = time.monotonic()
@@ -313,6 +313,72 @@ def test_restart(world):
     world.stop()
 
 
+def test_stop(world):
+    world.write("/srv/stop.sh", "#!/bin/sh\nexit 0\n")
+    world.write("/usr/lib/koboshi/more", world.list + f"{hashlib.sha256(b'#!/bin/sh' + bytes([10]) + b'exit 0' + bytes([10])).hexdigest()} - 17 /srv/stop.sh\n")
+    conf = CONF.replace("koboshi/programs", "koboshi/more")
+    check("stop: an agent with a program can", world.start(conf + "stop /srv/stop.sh\n")["abilities"] & 3 << 9 == 1 << 10)
+    world.give_key()
+    world.order_restart(1, kind=STOP)
+    check("stop: it is run, and told as such", world.told("stopped", "/srv/stop.sh", 0, 5))
+    world.stop()
+
+
+def test_carry(world):
+    """What is changed is saved, whole, with owner and mode, and is no evidence; what cannot be saved is told once."""
+    root = Path(f"/proc/{world.inside}/root")
+
+    def saved(path):
+        file = root / f"srv/data/.carry{path}"
+        if not file.exists():
+            return None
+        state = file.stat()
+        return f"{file.read_text()}{state.st_uid}:{state.st_gid} {state.st_mode & 0o7777:o}"
+
+    def is_saved(name, path, wanted):
+        check(f"carry: {name}", world.told("carried", path) and saved(path) == wanted, (saved(path), world.frames[-4:]))
+        world.forget()
+
+    (root / "srv/data").mkdir(mode=0o755, exist_ok=True)
+    (root / "etc/app").mkdir(exist_ok=True)
+    for name in ("passwd", "motd"):
+        (root / "etc" / name).write_text("old\n")
+        (root / "etc" / name).chmod(0o644)
+    world.write("/carry", "/srv/data/.carry\n/etc/passwd\n/etc/motd\n/etc/app/none\n")
+    world.start(CONF + "watch /etc\ncarry /carry\n")
+    world.give_key()
+    world.wait_for(lambda f: f["type"] == BEAT, 3)
+    world.forget()
+    world.run("echo new >> /etc/passwd")
+    is_saved("a file that was changed", "/etc/passwd", "old\nnew\n0:0 644")
+    (root / "etc/passwd-").touch()
+    check("carry: which is no evidence, nor what is laid beside it", not world.told("account", "/etc/passwd", limit_s=1.5) and
+          not [f for f in world.frames if f.get("what") == "changed"], world.frames)
+    (root / "etc/passwd+").write_text("newer\n")
+    os.chown(root / "etc/passwd+", 7, 8)
+    (root / "etc/passwd+").chmod(0o4640)
+    (root / "etc/passwd+").rename(root / "etc/passwd")
+    is_saved("one that another took the place of", "/etc/passwd", "newer\n7:8 640")
+    (root / "etc/app/none").write_text("n\n")
+    is_saved("one that was not there", "/etc/app/none", "n\n0:0 644")
+    check("carry: one that was not changed is not", saved("/etc/motd") is None)
+    check("carry: its folder is root's alone", (root / "srv/data/.carry").stat().st_mode & 0o7777 == 0o700)
+    (root / "etc/motd").write_bytes(bytes(40000))
+    check("carry: one that is too large is told", world.told("trouble", "/etc/motd does not live on: it has more than 32 KiB"), world.frames)
+    (root / "etc/motd").unlink()
+    (root / "etc/motd").symlink_to("passwd")
+    for _ in range(2):  # it looked again
+        world.forget()
+        world.wait_for(lambda f: f["type"] == BEAT, 3)
+    check("carry: and a link is not followed", saved("/etc/motd") is None)
+    world.stop()
+    world.write("/carry", "/srv/data/.carry\nnonsense\n")
+    world.start(CONF + "carry /carry\n")
+    world.give_key()
+    check("carry: a list that is none is told", world.told("trouble", "list of files that live on"))
+    world.stop()
+
+
 def test_bad_settings(world):
     world.write("/guest.conf", CONF + "module vmw_vsock_virtio_transport_common\nlisten udp 53\nwatch /etc\nharden namespaces\n")
     check("settings can be looked at without doing anything", world.run("exec /agent -n -c /guest.conf") == (0, ""))
@@ -361,6 +427,8 @@ def main():
                 test_learning(world)
                 test_late(world)
                 test_restart(world)
+                test_stop(world)
+                test_carry(world)
                 test_bad_settings(world)
         finally:
             world.down()

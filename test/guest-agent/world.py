@@ -14,8 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FRAME, MAC = 256, 16
-HELLO, KEYED, BEAT, TOLD, RESTART = range(1, 6)
-WHAT = {1: "denied", 2: "changed", 3: "account", 4: "module", 5: "listening", 6: "trouble", 7: "restarted"}
+HELLO, KEYED, BEAT, TOLD, RESTART, STOP = range(1, 7)
+WHAT = {1: "denied", 2: "changed", 3: "account", 4: "module", 5: "listening", 6: "trouble", 7: "restarted", 8: "carried", 9: "stopped"}
 DENIED = {1: "unlisted", 2: "script", 3: "memory", 4: "deleted", 5: "loader"}
 LEARNING = 1 << 2
 MACHINE = ["cat", "cp", "rm", "ls", "ln", "mkdir", "mount", "umount", "touch", "chmod", "truncate", "sleep", "seq", "dd", "true", "mv"]
@@ -170,8 +170,8 @@ class World:
         self.key = secrets.token_bytes(32)
         self.port.sendall(struct.pack("<4sHHIIq", b"kbgt", 1, KEYED, 0, 0, 0) + self.key + bytes(FRAME - 24 - 32))
 
-    def order_restart(self, number, key=None):
-        head = struct.pack("<4sHHIIq", b"kbgt", 1, RESTART, number, 0, 0) + bytes(FRAME - 24 - MAC)
+    def order_restart(self, number, key=None, kind=RESTART):
+        head = struct.pack("<4sHHIIq", b"kbgt", 1, kind, number, 0, 0) + bytes(FRAME - 24 - MAC)
         self.port.sendall(head + hmac.digest(key or self.key, head, "sha256")[:MAC])
 
     def decode(self, raw):

@@ -258,7 +258,7 @@ def check_agent(name, guest, manifest):
     check(f"{name}: the agent says hello with the manifest's list", hello and hello["list"] == manifest["agent"]["list"] and hello["programs"] > 5, hello)
     if not hello:
         return
-    check(f"{name}: it can do all that it should", hello["abilities"] == 0b111111001, bin(hello["abilities"]))
+    check(f"{name}: it can do all that it should", hello["abilities"] == 0b11111111001, bin(hello["abilities"]))
     agent.give_key()
     beat = agent.wait_for(3, lambda f: f["service"] == 1, 10)
     check(f"{name}: it beats, and the service answers inside", beat, agent.frames)

@@ -45,7 +45,7 @@ static void ask_switch(struct sim *s)
 
 static void hold(struct sim *s, const char *number, const char *how)
 {
-	static const char *const hows[] = {"release", "lock", "freeze", "stop"};
+	static const char *const hows[] = {"release", "lock", "freeze", "stop-service", "stop"};
 	static const char *const replies[] = {"accepted",       "refused: no standby", "refused: busy",
 	                                      "refused: blind", "refused: not there",  "refused: too many"};
 	enum plan_hold wanted = (enum plan_hold)word_in(hows, PLAN_HOLD_MAX_, how);
@@ -77,6 +77,8 @@ static void config(struct sim *s, const char *key, const char *value)
 		s->config.ladder = PLAN_LADDER_ALL;
 	else if (strcmp(key, "incurable") == 0)
 		s->incurable = 1;
+	else if (strcmp(key, "carry") == 0)
+		s->config.carry = number > 0;
 	else if (strcmp(key, "secrets") == 0)
 		s->config.secrets = number > 0;
 	else if (strcmp(key, "max-exposure") == 0)
@@ -106,6 +108,8 @@ static void play(struct sim *s, const char *line)
 		sim_crash(s, 200000);
 	else if (strcmp(verb, "hold") == 0)
 		hold(s, one, two);
+	else if (strcmp(verb, "outdate") == 0)
+		sim_outdate(s, (uint32_t)strtoul(one, NULL, 10));
 	else if (strcmp(verb, "switch") == 0)
 		ask_switch(s);
 	else if (strcmp(verb, "senses") == 0)
@@ -215,8 +219,10 @@ static void restart_in(enum plan_life life)
 	sim_run(&s, 20000000);
 	if (held) {
 		s.crash_life = life;
-		assert_int_equal(sim_hold(&s, s.target, life <= PLAN_LIFE_LOCKED ? PLAN_HOLD_LOCK : PLAN_HOLD_FREEZE),
-		                 PLAN_ACCEPTED);
+		enum plan_hold hold = life <= PLAN_LIFE_LOCKED     ? PLAN_HOLD_LOCK
+		                      : life <= PLAN_LIFE_STARTING ? PLAN_HOLD_SERVICE
+		                                                   : PLAN_HOLD_FREEZE;
+		assert_int_equal(sim_hold(&s, s.target, hold), PLAN_ACCEPTED);
 		sim_run(&s, 40000000);
 		for (uint32_t number = 1; number < s.n_numbers; number++)
 			(void)sim_hold(&s, number, PLAN_HOLD_NONE);

@@ -3,7 +3,7 @@
 #include "made.h"
 #include "lib/bytes.h"
 #include "scan/cell.h"
-#include "scan/tree.h"
+#include "lib/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -356,8 +356,14 @@ static void what_came_of_an_order_is_kept_and_the_order_itself_is_the_hosts_alon
 	start(&p);
 	steps(&p, "ZHsB");
 	send_told(&p, AGENT_RESTARTED, 3, "/usr/sbin/koboshi-restart");
-	assert_int_equal(p.watch.restarts, 1);
-	assert_int_equal(p.watch.restart_status, 3);
+	assert_int_equal(p.watch.carried_out, 1);
+	assert_int_equal(p.watch.order_status, 3);
+	send_told(&p, AGENT_STOPPED, 0, "/usr/sbin/koboshi-stop");
+	assert_int_equal(p.watch.carried_out, 2);
+	assert_int_equal(p.watch.order_status, 0);
+	send_told(&p, AGENT_CARRIED, 0, "/etc/passwd");
+	assert_int_equal(p.watch.carried, 1);
+	assert_string_equal(p.watch.carried_path, "/etc/passwd");
 	assert_string_equal(p.found, "key");
 	agent_encode(&order, key, bytes); /* as it was sent to the guest, which sends it back */
 	send_bytes(&p, bytes, sizeof(bytes));

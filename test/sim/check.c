@@ -29,6 +29,10 @@ static uint32_t suspect_holes(const struct plan *p, uint32_t variant)
 static void check_choice(struct sim *s, const struct plan_note *n)
 {
 	const struct plan *p = &s->plan;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (p->config.carry && plan_is_served(p) && p->instances[k].number && p->instances[k].rollback)
+			sim_fail(s, "rule 12: kb-%u is built of what kb-%u wrote, which was taken over", n->instance,
+			         p->instances[k].number);
 	if (!suspect_holes(p, n->variant))
 		return;
 	for (uint32_t v = 0; v < p->n_variants; v++)
@@ -78,16 +82,17 @@ static void check_steer(struct sim *s, const struct plan_order *order)
 		sim_fail(s, "rule 2: steers to kb-%u, which was taken over", order->instance);
 	if (order->victim && !victim->wronged)
 		sim_fail(s, "rule 4: steers away from kb-%u, to which nothing was done", order->victim);
-	if (s->guests[s->target].condemned && s->guests[s->target].gate == PLAN_GATE_OPEN && !orders_cut(s, s->target) &&
-	    !fence_under_way(s, s->target))
+	bool takes_effect = s->hand_up[SIM_NET]; /* else neither this order does, nor did the fence that was tried before it */
+	if (takes_effect && s->guests[s->target].condemned && s->guests[s->target].gate == PLAN_GATE_OPEN &&
+	    !orders_cut(s, s->target) && !fence_under_way(s, s->target))
 		sim_fail(s, "rule 2: steers away from kb-%u without cutting it off", s->target);
 }
 
 /* No life waits for it. */
 static bool is_beside(enum plan_order_type type)
 {
-	return type == PLAN_DO_CUT || type == PLAN_DO_CAP || type == PLAN_DO_REVOKE ||
-	       type == PLAN_DO_RESTART; /* what its agent is at ends with whatever comes after */
+	return type == PLAN_DO_CUT || type == PLAN_DO_CAP || type == PLAN_DO_REVOKE || type == PLAN_DO_RESTART ||
+	       type == PLAN_DO_STOP_SERVICE; /* what its agent is at ends with whatever comes after */
 }
 
 static void check_one_at_a_time(struct sim *s, const struct plan_order *order)
@@ -231,6 +236,8 @@ void check_execute(struct sim *s, const struct plan_order *order)
 	bool mends = order->type == PLAN_DO_RESTART || order->type == PLAN_DO_RESET;
 	if (mends && g->gate == PLAN_GATE_OPEN)
 		sim_fail(s, "kb-%u is mended within clients' reach", order->instance);
+	if (order->type == PLAN_DO_STOP_SERVICE && g->gate == PLAN_GATE_OPEN)
+		sim_fail(s, "rule 1: the service of kb-%u is stopped within clients' reach", order->instance);
 	if (order->type == PLAN_DO_TAP_DEL && g->state != PLAN_GUEST_ABSENT)
 		sim_fail(s, "kb-%u loses its tap while it is there", order->instance);
 }

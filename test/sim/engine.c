@@ -254,7 +254,7 @@ static void tell(struct sim *s)
 			snprintf(incident, sizeof(incident), " (incident %llu, %s)", (unsigned long long)n->incident,
 			         plan_phase_name(n->phase));
 		sim_log(s, "%s%s%s%s", plan_step_name(n->step), about, note_detail(n, detail, sizeof(detail)), incident);
-		if (n->step == PLAN_STEP_LATE && n->order != PLAN_DO_RESTART &&
+		if (n->step == PLAN_STEP_LATE && n->order != PLAN_DO_RESTART && n->order != PLAN_DO_STOP_SERVICE &&
 		    s->now_us - s->hand_replaced_us[sim_hand_of(n->order)] > 1000000)
 			sim_kill_hand(s, sim_hand_of(n->order));
 	}
@@ -348,6 +348,15 @@ enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold)
 	struct plan_event event = {.type = PLAN_EV_HOLD, .hold = {number, hold}};
 	one_step(s, &event);
 	return s->update.refusal;
+}
+
+void sim_outdate(struct sim *s, uint32_t number)
+{
+	if (!s->up || s->dying)
+		return;
+	sim_log(s, "kb-%u is outdated", number);
+	struct plan_event event = {.type = PLAN_EV_OUTDATED, .outdated = number};
+	sim_step(s, &event);
 }
 
 void sim_teach(struct sim *s, const struct plan_lesson *lesson)
@@ -460,6 +469,10 @@ static void world(struct sim *s)
 		if (s->hand_hung[SIM_VM])
 			sim_kill_hand(s, SIM_VM);
 		sim_at(s, s->now_us + 1000000, SIM_EV_WORLD, 0, s->engine_life);
+		return;
+	}
+	if (sim_vm_is_at_something(s)) {
+		sim_at(s, s->now_us + 10000, SIM_EV_WORLD, 0, s->engine_life);
 		return;
 	}
 	memset(s->seen, 0, sizeof(s->seen));

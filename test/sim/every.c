@@ -147,6 +147,11 @@ static void lock_standby(struct sim *s)
 	hold_role(s, PLAN_STANDBY, PLAN_HOLD_LOCK);
 }
 
+static void stop_service_of_active(struct sim *s)
+{
+	hold_role(s, PLAN_ACTIVE, PLAN_HOLD_SERVICE);
+}
+
 static void freeze_spare(struct sim *s)
 {
 	hold_role(s, PLAN_SPARE, PLAN_HOLD_FREEZE);
@@ -218,6 +223,7 @@ static const struct playbook playbooks[] = {
         {"alone and fails", alone, false, active_fails, NULL, false, false},
         {"lock active", NULL, false, lock_active, hold_again, true, true},
         {"freeze active", NULL, false, freeze_active, hold_again, true, true},
+        {"stop service of active", NULL, false, stop_service_of_active, hold_again, true, true},
         {"lock standby", NULL, false, lock_standby, hold_again, true, true},
         {"freeze spare", NULL, false, freeze_spare, hold_again, true, true},
         {"stop active", NULL, false, stop_active, hold_again, false, false},
@@ -267,9 +273,11 @@ static void tell_end(const struct sim *s, bool any_variant, char ret_text[static
 
 static bool held_is_as_wanted(const struct sim *s)
 {
+	static const enum plan_life lives[PLAN_HOLD_MAX_] = {[PLAN_HOLD_LOCK] = PLAN_LIFE_LOCKED,
+	                                                     [PLAN_HOLD_FREEZE] = PLAN_LIFE_HELD,
+	                                                     [PLAN_HOLD_SERVICE] = PLAN_LIFE_STOPPED};
 	const struct plan_instance *i = plan_find(&s->plan, s->subject);
-	return i && i->life == (s->hold == PLAN_HOLD_LOCK ? PLAN_LIFE_LOCKED : PLAN_LIFE_HELD) &&
-	       s->guests[s->subject].gate == PLAN_GATE_QUARANTINE;
+	return i && i->life == lives[s->hold] && s->guests[s->subject].gate == PLAN_GATE_QUARANTINE;
 }
 
 /* Nothing is due, nothing under way, everybody wanted is there. */

@@ -42,7 +42,8 @@ static enum sim_fate fate_of(struct sim *s, enum plan_order_type type)
 	                                      s->odds.slow,
 	                                      s->odds.tardy,
 	                                      s->odds.twice};
-	if (type == PLAN_DO_RESTART) /* the engine's own: it says no by itself when nothing comes */
+	if (type == PLAN_DO_RESTART ||
+	    type == PLAN_DO_STOP_SERVICE) /* the engine's own: it says no by itself when nothing comes */
 		return sim_chance(s, s->odds.refused + s->odds.lost) ? SIM_REFUSED : SIM_DONE;
 	uint32_t roll = sim_random(s, 10000);
 	for (int f = SIM_REFUSED; f < SIM_FATE_MAX_; f++) {
@@ -210,6 +211,19 @@ static void reads_on(struct sim *s, enum sim_hand hand)
 			(void)sim_execute(s, &f->order);
 		f->used = false;
 	}
+}
+
+/* Of an engine before this one, and nothing that takes long: a new one is told how things stand behind it. */
+bool sim_vm_is_at_something(const struct sim *s)
+{
+	for (size_t k = 0; k < SIM_FLIGHTS_MAX; k++) {
+		const struct sim_flight *f = &s->flights[k];
+		bool slow = f->order.type == PLAN_DO_CREATE || f->order.type == PLAN_DO_DESTROY ||
+		            f->order.type == PLAN_DO_RECORD || f->order.type == PLAN_DO_ROLLBACK;
+		if (f->used && !f->executed && !slow && f->hand == SIM_VM && f->engine_life != s->engine_life)
+			return true;
+	}
+	return false;
 }
 
 static bool vm_goes_on(struct sim *s)

@@ -142,6 +142,8 @@ static void mishap(struct sim *s)
 		(void)sim_switch(s);
 	else if (roll < 99)
 		sim_reboot_host(s);
+	else if (sim_chance(s, 5000))
+		sim_outdate(s, some_guest(s));
 	else
 		teach_some(s);
 }
@@ -243,6 +245,7 @@ static struct plan_config some_config(struct sim *s)
 	c.evidence = !sim_chance(s, 2000);
 	c.rollback = sim_chance(s, 5000);
 	c.secrets = sim_chance(s, 5000);
+	c.carry = sim_chance(s, 3000);
 	if (sim_chance(s, 3000)) {
 		c.brake_falls = 2 + sim_random(s, 3);
 		c.brake_within_us = sim_spread(s, 5000000, 30000000);

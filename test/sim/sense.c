@@ -37,6 +37,8 @@ static enum finding looks(struct sim *s, const struct sim_guest *g, bool challen
 {
 	if (!reachable(s, g) || sim_chance(s, s->odds.probe_lost))
 		return FINDING_TIMEOUT;
+	if (g->stopped)
+		return FINDING_REFUSED;
 	switch (g->fault) {
 	case SIM_REFUSES:
 		return FINDING_REFUSED;

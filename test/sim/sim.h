@@ -103,6 +103,7 @@ struct sim_guest {
 	enum plan_guest state;
 	enum plan_gate gate;
 	bool link_down, capped, created, outdated;
+	bool stopped;      /* its service, by its agent */
 	int64_t booted_us; /* serves from then on; PLAN_NEVER */
 	enum sim_fault fault;
 	bool wronged;         /* something was done to it, ever: a verdict on it is no mistake */
@@ -280,6 +281,7 @@ struct sim_guest *sim_guest(struct sim *s, uint32_t number);
 /* hands.c */
 void sim_send(struct sim *s, const struct plan_order *order, uint32_t intent);
 void sim_reboot_host(struct sim *s);
+bool sim_vm_is_at_something(const struct sim *s);
 void sim_kill_hand(struct sim *s, enum sim_hand hand);
 void sim_hands_engine_gone(struct sim *s);
 void sim_hand_event(struct sim *s, const struct sim_moment *m);
@@ -293,6 +295,7 @@ void sim_engine_timer(struct sim *s);
 void sim_set_blind(struct sim *s, bool blind);
 enum plan_refusal sim_switch(struct sim *s);
 void sim_teach(struct sim *s, const struct plan_lesson *lesson);
+void sim_outdate(struct sim *s, uint32_t number); /* a new one would have what it has not */
 enum plan_refusal sim_hold(struct sim *s, uint32_t number, enum plan_hold hold);
 
 /* kill.c */

@@ -67,6 +67,7 @@ static void restarts(struct sim *s, struct sim_guest *g, int64_t takes_us)
 {
 	if (g->fault != SIM_WRONG && !s->incurable && !sim_chance(s, 3000 * (s->odds.jitter ? 1 : 0)))
 		g->fault = SIM_FINE;
+	g->stopped = false;
 	if (g->booted_us < s->now_us + takes_us)
 		g->booted_us = s->now_us + takes_us + sim_spread(s, 0, 1000000);
 }
@@ -77,6 +78,8 @@ static int32_t on_guest(struct sim *s, struct sim_guest *g, enum plan_order_type
 		return -ENOENT;
 	if (type == PLAN_DO_UNCAP) {
 		g->capped = false;
+	} else if (type == PLAN_DO_STOP_SERVICE && g->state == PLAN_GUEST_RUNNING) {
+		g->stopped = g->wronged = true; /* a kill may leave nobody who knows that it was wanted */
 	} else if (type == PLAN_DO_RESTART && g->state == PLAN_GUEST_RUNNING) {
 		restarts(s, g, 1000000);
 	} else if (type == PLAN_DO_RESET) {
@@ -145,6 +148,7 @@ int32_t sim_execute(struct sim *s, const struct plan_order *order)
 	case PLAN_DO_LINK_DOWN:
 	case PLAN_DO_CAP:
 	case PLAN_DO_RESTART:
+	case PLAN_DO_STOP_SERVICE:
 	case PLAN_DO_RESET:
 	case PLAN_DO_RECORD:
 		return on_guest(s, g, order->type);

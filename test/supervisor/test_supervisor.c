@@ -48,7 +48,7 @@ static void test_each_part_gets_its_rights_and_nothing_else(void **state)
 	stage_start(stage, NULL, NULL, NULL);
 	/* descriptors 0-2 and the link, the API's for the engine; PATH, HOME */
 	starts_with_the_rights_it_should(stage, "net", "uid 0 fds 6 env 2 nnp 0 secret no");
-	starts_with_the_rights_it_should(stage, "vm", "uid 0 fds 4 env 2 nnp 0 secret no");
+	starts_with_the_rights_it_should(stage, "vm", "uid 0 fds 4 env 3 nnp 0 secret no");
 	starts_with_the_rights_it_should(stage, "decoy", "uid 65534 fds 6 env 2 nnp 1 secret no");
 	starts_with_the_rights_it_should(stage, "engine", "uid 65534 fds 5 env 2 nnp 1 secret no");
 	struct stat status;

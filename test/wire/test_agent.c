@@ -18,7 +18,7 @@ static struct agent_frame good(enum agent_type type)
 	memset(&frame, 0, sizeof(frame));
 	frame.type = type;
 	frame.number = type == AGENT_KEYED ? 0 : type == AGENT_HELLO ? 1 : 7;
-	frame.uptime_us = type == AGENT_KEYED || type == AGENT_RESTART ? 0 : 1234567;
+	frame.uptime_us = type == AGENT_KEYED || type == AGENT_RESTART || type == AGENT_STOP ? 0 : 1234567;
 	if (type == AGENT_HELLO) {
 		memset(frame.hello.list, 0xab, AGENT_HASH);
 		frame.hello.abilities = AGENT_ABILITIES_;
@@ -139,6 +139,8 @@ static void one_thing_wrong(void **state)
 	        {AGENT_RESTART, 8, 0, "number"},
 	        {AGENT_RESTART, 16, 1, "time"},
 	        {AGENT_RESTART, 24, 1, "where nothing belongs"},
+	        {AGENT_STOP, 8, 0, "number"},
+	        {AGENT_STOP, 24, 1, "where nothing belongs"},
 	        {AGENT_KEYED, 24 + AGENT_KEY, 1, "where nothing belongs"},
 	        {AGENT_BEAT, 24 + 24, AGENT_SERVICE_MAX_, "state of the service"},
 	        {AGENT_BEAT, 8, 0, "number"},
@@ -149,6 +151,8 @@ static void one_thing_wrong(void **state)
 	        {AGENT_TOLD, 24 + 4, 0, "detail"},
 	        {AGENT_TOLD, 24 + 4, AGENT_DENIED_MAX_, "detail"},
 	        {AGENT_TOLD, 24, AGENT_RESTARTED, NULL},
+	        {AGENT_TOLD, 24, AGENT_STOPPED, NULL},
+	        {AGENT_TOLD, 24, AGENT_CARRIED, "detail"},
 	        {AGENT_TOLD, 24 + 8, 0, "says nothing"},
 	        {AGENT_TOLD, 24 + 8, '\n', "not printable"},
 	        {AGENT_TOLD, 24 + 8 + AGENT_TEXT - 1, 'x', "hides something"},

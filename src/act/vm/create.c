@@ -7,6 +7,7 @@
 #include "act/vm/orders.h"
 
 #include "act/vm/cap.h"
+#include "act/vm/carry.h"
 #include "act/vm/domain.h"
 #include "act/vm/folder.h"
 #include "act/vm/process.h"
@@ -151,21 +152,40 @@ static int secrets_make(const struct create *create, struct secret *secrets, str
 	return r;
 }
 
+/* What was refused, or nothing: told in both cases, since the one ends the other. */
+static void carry_tell(const struct create *create, const struct carry *carry)
+{
+	if (create->service->n_carry)
+		outbox_note(create->vm->outbox, NOTICE_GUEST_CARRIED, create->order->instance, 0, carry->refused);
+}
+
 static int seed_make(struct create *create, uint32_t tag, struct err *err)
 {
 	struct secret secrets[CONF_SECRETS_MAX];
-	struct seed seed;
+	struct carry carry = {0};
+	auto_free struct seed *seed = calloc(1, sizeof(*seed));
 	size_t size;
-	int r = secrets_make(create, secrets, err);
+	int r = seed ? secrets_make(create, secrets, err) : err_set(err, -ENOMEM, "no memory for a seed");
 	if (r == 0) {
-		seed_write(&create->instance, create->key, tag, create->vault[0] ? create->image->data : NULL, secrets,
-		           create->service->n_secrets, &seed);
-		auto_free uint8_t *disk = seed_disk(&seed, &size);
+		if (create->vault[0])
+			carry_take(create->vm, create->service, create->vault, create->order->instance, &carry);
+		carry_tell(create, &carry);
+		struct seed_parts parts = {.instance = &create->instance,
+		                           .service = create->service,
+		                           .key = create->key,
+		                           .tag = tag,
+		                           .data = create->vault[0] ? create->image->data : NULL,
+		                           .secrets = secrets,
+		                           .carry = &carry};
+		seed_write(&parts, seed);
+		auto_free uint8_t *disk = seed_disk(seed, &size);
 		r = file_write(create->seed, disk, size, 0600, err);
 		explicit_bzero(disk, size);
 	}
+	carry_free(&carry);
 	explicit_bzero(secrets, sizeof(secrets));
-	explicit_bzero(&seed, sizeof(seed));
+	if (seed)
+		explicit_bzero(seed, sizeof(*seed));
 	return r;
 }
 

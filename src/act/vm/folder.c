@@ -149,8 +149,8 @@ void folder_wipe(int dir, const char *file)
 /* Not evidence: that is in another folder. What is left of the others is the guest's own and can be long. */
 static bool is_secret(const char *file)
 {
-	return strncmp(file, "secret.", 7) == 0 || strcmp(file, "seed.iso") == 0 || strcmp(file, "key") == 0 ||
-	       strcmp(file, "agent.key") == 0;
+	return strncmp(file, "secret.", 7) == 0 || strncmp(file, "carry.", 6) == 0 || strcmp(file, "seed.iso") == 0 ||
+	       strcmp(file, "key") == 0 || strcmp(file, "agent.key") == 0;
 }
 
 int folder_remove(const struct vm *vm, uint32_t number, struct err *err)

@@ -1,9 +1,9 @@
 #pragma once
 /*
  * What belongs to one instance on disk: <run_dir>/guest/<n>/ with seed.iso, key, agent.key, record, console.log, agent.sock,
- * lab.sock, secret.* and revoked (valid.h); memory.pipe while its memory is taken as evidence. The record tells a restarted
- * koboshi-vm what the guest is; the domain alone does not know its service, variant and keys. The guest itself is given the
- * challenge key in its seed; agent.key is in nothing that it can read.
+ * lab.sock, secret.* and revoked (valid.h); carry.* while they are judged (carry.c); memory.pipe while its memory is taken as
+ * evidence. The record tells a restarted koboshi-vm what the guest is; the domain alone does not know its service, variant and
+ * keys. The guest itself is given the challenge key in its seed; agent.key is in nothing that it can read.
  */
 #include "act/vm/vm.h"
 

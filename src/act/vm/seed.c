@@ -54,26 +54,51 @@ static void seed_data(struct seed_text *user, const char *path)
 	         path);
 }
 
-void seed_write(const struct conf_instance *instance, const uint8_t key[static WIRE_KEY_SIZE], uint32_t tag, const char *data,
-                const struct secret *secrets, size_t n_secrets, struct seed *ret_seed)
+/* Whose changes live on: the list is for the agent, its first line the folder that it saves them into. By number, since who
+ * bears which name is known inside only. */
+static void seed_carry(struct seed_text *user, const struct seed_parts *parts)
 {
+	const struct carry *carry = parts->carry;
+	if (!parts->data || !parts->service || parts->service->n_carry == 0)
+		return;
+	seed_put(user, "  - path: /etc/koboshi/carry\n    content: \"%s/" CONF_CARRY_FOLDER "\\n", parts->data);
+	for (size_t i = 0; i < parts->service->n_carry; i++)
+		seed_put(user, "%s\\n", parts->service->carry[i]);
+	seed_put(user, "\"\n");
+	for (size_t i = 0; carry && i < carry->n; i++) {
+		const struct carried *one = &carry->all[i];
+		seed_put(user,
+		         "  - path: %s\n    owner: \"%u:%u\"\n    permissions: \"%04o\"\n    encoding: b64\n    content: \"",
+		         one->path, one->uid, one->gid, one->mode);
+		seed_put_base64(user, one->bytes, one->size);
+		seed_put(user, "\"\n");
+	}
+}
+
+/* Files before accounts and passwords, as cloud-init has it: what is carried over may be the list of accounts itself, and what
+ * this instance is given of its own is in force in any case. */
+void seed_write(const struct seed_parts *parts, struct seed *ret_seed)
+{
+	const struct conf_instance *instance = parts->instance;
+	size_t n_secrets = parts->service ? parts->service->n_secrets : 0;
 	char hex[2 * WIRE_KEY_SIZE + 1];
 	struct seed_text user = {ret_seed->user_data, sizeof(ret_seed->user_data)};
-	bytes_to_hex(key, WIRE_KEY_SIZE, hex);
+	bytes_to_hex(parts->key, WIRE_KEY_SIZE, hex);
 	snprintf(ret_seed->meta_data, sizeof(ret_seed->meta_data), "instance-id: %s-%08x\nlocal-hostname: %s\n", instance->name,
-	         tag, instance->name);
-	seed_put(&user, "#cloud-config\n");
-	seed_put_secrets(&user, secrets, n_secrets);
+	         parts->tag, instance->name);
 	seed_put(&user,
+	         "#cloud-config\n"
 	         "write_files:\n"
 	         "  - path: /etc/koboshi/challenge.key\n"
 	         "    owner: root:root\n"
 	         "    permissions: \"0600\"\n"
 	         "    content: \"%s\"\n",
 	         hex);
-	seed_put_tokens(&user, secrets, n_secrets);
-	if (data)
-		seed_data(&user, data);
+	seed_carry(&user, parts);
+	seed_put_tokens(&user, parts->secrets, n_secrets);
+	seed_put_secrets(&user, parts->secrets, n_secrets);
+	if (parts->data)
+		seed_data(&user, parts->data);
 	seed_network(instance, ret_seed->network_config, sizeof(ret_seed->network_config));
 	explicit_bzero(hex, sizeof(hex));
 }

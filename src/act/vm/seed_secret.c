@@ -6,6 +6,8 @@
 #include "act/vm/seed.h"
 
 #include <assert.h>
+#include <limits.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +19,14 @@ void seed_put(struct seed_text *to, const char *format, ...)
 	int length = vsnprintf(to->at, to->room, format, args);
 	va_end(args);
 	assert(length >= 0 && (size_t)length < to->room); /* everything in it has a limit */
+	to->at += length;
+	to->room -= (size_t)length;
+}
+
+void seed_put_base64(struct seed_text *to, const uint8_t *bytes, size_t size)
+{
+	assert(size < INT_MAX && 4 * ((size + 2) / 3) < to->room);
+	int length = EVP_EncodeBlock((unsigned char *)to->at, bytes, (int)size);
 	to->at += length;
 	to->room -= (size_t)length;
 }

@@ -312,7 +312,10 @@ static void test_seed(void **state unused_arg)
 	conf_instance(&vm.conf, 7, &instance);
 	for (size_t i = 0; i < 4; i++)
 		assert_int_equal(secret_make(&vm.conf.services[0].secrets[i], &instance, &made[i], NULL), 0);
-	seed_write(&instance, key, 1, NULL, made, 4, &seed);
+	seed_write(
+	        &(struct seed_parts){
+	                .instance = &instance, .service = &vm.conf.services[0], .key = key, .tag = 1, .secrets = made},
+	        &seed);
 	snprintf(wanted, sizeof(wanted),
 	         "  - path: /etc/app/token\n    owner: root:root\n    permissions: \"0400\"\n    content: \"%s\"\n",
 	         made[0].given);
@@ -349,7 +352,7 @@ static void test_largest_seed(void **state unused_arg)
 		memset(secret->user, (int)('a' + i), sizeof(secret->user) - 1);
 		assert_int_equal(secret_make(secret, &instance, &made[i], NULL), 0);
 	}
-	seed_write(&instance, key, 1, NULL, made, CONF_SECRETS_MAX, &seed);
+	seed_write(&(struct seed_parts){.instance = &instance, .service = service, .key = key, .tag = 1, .secrets = made}, &seed);
 	print_message("the largest seed has %zu bytes\n", strlen(seed.user_data));
 	assert_non_null(strstr(seed.user_data, "challenge.key"));
 	free(service);

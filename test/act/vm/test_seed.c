@@ -28,12 +28,12 @@ static void seed_make(struct seed *seed)
 	uint8_t key[WIRE_KEY_SIZE];
 	memset(key, 0xa5, sizeof(key));
 	instance_make(&instance);
-	seed_write(&instance, key, 0xdeadbeef, NULL, NULL, 0, seed);
+	seed_write(&(struct seed_parts){.instance = &instance, .key = key, .tag = 0xdeadbeef}, seed);
 }
 
 static void test_content(void **state unused_arg)
 {
-	struct seed seed;
+	static struct seed seed;
 	seed_make(&seed);
 	assert_string_equal(seed.meta_data, "instance-id: kb-7-deadbeef\nlocal-hostname: kb-7\n");
 	assert_int_equal(strncmp(seed.user_data, "#cloud-config\n", 14), 0);
@@ -53,7 +53,7 @@ static void test_content(void **state unused_arg)
 static void test_long(void **state unused_arg)
 {
 	struct conf_instance instance;
-	struct seed seed;
+	static struct seed seed;
 	uint8_t key[WIRE_KEY_SIZE] = {0};
 	instance_make(&instance);
 	inet_pton(AF_INET6, "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe", &instance.address6);
@@ -62,14 +62,14 @@ static void test_long(void **state unused_arg)
 	char path[192];
 	memset(path, '/', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
-	seed_write(&instance, key, 1, path, NULL, 0, &seed);
+	seed_write(&(struct seed_parts){.instance = &instance, .key = key, .tag = 1, .data = path}, &seed);
 	assert_non_null(strstr(seed.user_data, "////\", \"virtiofs\", \"rw,nosuid,nodev,noexec\", \"0\", \"0\"]\n"));
 	assert_non_null(strstr(seed.network_config, "fffd\"\n        on-link: true\n"));
 }
 
 static void test_disk(void **state unused_arg)
 {
-	struct seed seed;
+	static struct seed seed;
 	size_t size;
 	seed_make(&seed);
 	auto_free uint8_t *disk = seed_disk(&seed, &size);
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_content), cmocka_unit_test(test_long),
 	                                   cmocka_unit_test(test_disk)};
 	if (argc == 2) {
-		struct seed seed;
+		static struct seed seed;
 		size_t size;
 		seed_make(&seed);
 		auto_free uint8_t *disk = seed_disk(&seed, &size);

@@ -111,7 +111,7 @@ function host_key(which, content) { # private or public, as a file of its own
 function item_set(k, v) {
 	if (k == "path") path = bare(v)
 	else if (k == "permissions") mode = bare(v)
-	else if (k == "owner") { owner = bare(v); if (owner !~ /^[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?$/) owner = "" }
+	else if (k == "owner") { owner = bare(v); if (owner !~ /^[a-z0-9_][a-z0-9_-]*(:[a-z0-9_][a-z0-9_-]*)?$/) owner = "" }
 	else if (k == "encoding") encoding = bare(v)
 	else if (k == "name") user = bare(v)
 	else if (k == "password" || k == "hashed_passwd") password = bare(v)

@@ -3,7 +3,7 @@
  * leads outside. What is there is looked at through a descriptor that cannot read (O_PATH) before that very thing, and no
  * other of the same name, is opened.
  */
-#include "scan/tree.h"
+#include "lib/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

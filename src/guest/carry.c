@@ -20,13 +20,15 @@
 #define FILES 8
 #define FILE_MAX (32u << 10) /* CONF_CARRY_FILE_MAX: more the host does not take */
 
+struct carried {
+	char path[CONF_TEXT];
+	struct stat seen; /* all zero: there was none */
+	bool complained;  /* why it cannot be saved was told */
+};
+
 static struct {
 	char folder[CONF_TEXT];
-	struct one {
-		char path[CONF_TEXT];
-		struct stat seen; /* all zero: there was none */
-		bool told;        /* why it cannot be saved */
-	} all[FILES];
+	struct carried all[FILES];
 	unsigned n;
 } carry;
 
@@ -78,7 +80,7 @@ bool carry_has(const char *path)
 }
 
 /* The bytes of a plain file; -1: none, too many, or it changed meanwhile (then it is looked at again). */
-static ssize_t bytes_read(struct one *one, const struct stat *now, uint8_t bytes[static FILE_MAX + 1])
+static ssize_t bytes_read(struct carried *one, const struct stat *now, uint8_t bytes[static FILE_MAX + 1])
 {
 	struct stat after;
 	int fd = open(one->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -102,7 +104,7 @@ static bool folders_make(char *path)
 	return true;
 }
 
-static bool save(const struct one *one, const struct stat *now, const uint8_t *bytes, size_t size)
+static bool save(const struct carried *one, const struct stat *now, const uint8_t *bytes, size_t size)
 {
 	char path[2 * CONF_TEXT], fresh[2 * CONF_TEXT + 8];
 	snprintf(path, sizeof(path), "%s%s", carry.folder, one->path);
@@ -121,16 +123,16 @@ static bool save(const struct one *one, const struct stat *now, const uint8_t *b
 	return done;
 }
 
-static void trouble(struct one *one, const char *why)
+static void trouble(struct carried *one, const char *why)
 {
 	char text[CONF_TEXT + 64];
 	snprintf(text, sizeof(text), "%s does not live on: %s", one->path, why);
-	if (!one->told)
+	if (!one->complained)
 		tell(AGENT_TROUBLE, 0, text);
-	one->told = true;
+	one->complained = true;
 }
 
-static void look_at(struct one *one)
+static void look_at(struct carried *one)
 {
 	static uint8_t bytes[FILE_MAX + 1];
 	struct stat now;
@@ -154,7 +156,7 @@ static void look_at(struct one *one)
 		return; /* tried again each second: the data may be full */
 	}
 	one->seen = now;
-	one->told = false;
+	one->complained = false;
 	tell(AGENT_CARRIED, 0, one->path);
 }
 

@@ -63,17 +63,33 @@ static void file_add(struct carry *carry, const char *path, int fd, size_t room)
 	carry->n++;
 }
 
+/* The agent makes it for root alone. The service, which may write beside it, could put another one in its place: what lies in
+ * that would be root's in the next guest. */
+static int folder_open(const char *data, struct err *err)
+{
+	struct stat status;
+	auto_close int tree = tree_open(data, err);
+	int folder = tree >= 0 ? tree_folder(tree, CONF_CARRY_FOLDER, err) : tree;
+	if (folder < 0)
+		return folder;
+	if (fstat(folder, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 077) == 0)
+		return folder;
+	close(folder);
+	return err_set(err, -EPERM, "the folder " CONF_CARRY_FOLDER " in the data is not root's alone");
+}
+
 static void files_read(const struct conf_service *service, const char *data, struct carry *carry)
 {
 	struct err err = {0};
 	size_t room = CONF_CARRY_TOTAL_MAX;
-	auto_close int tree = tree_open(data, &err);
-	auto_close int folder = tree >= 0 ? tree_folder(tree, CONF_CARRY_FOLDER, &err) : tree;
-	if (folder == -ENOENT)
-		return; /* nothing was ever saved */
+	auto_close int folder = folder_open(data, &err);
+	if (folder < 0 && folder != -ENOENT) /* else nothing was ever saved */
+		snprintf(carry->refused, sizeof(carry->refused), "nothing is carried over: %s", err.text);
+	if (folder < 0)
+		return;
 	for (size_t i = 0; i < service->n_carry; i++) {
 		const char *path = service->carry[i];
-		auto_close int fd = folder >= 0 ? tree_file(folder, path + strspn(path, "/"), &err) : folder;
+		auto_close int fd = tree_file(folder, path + strspn(path, "/"), &err);
 		if (fd >= 0) {
 			file_add(carry, path, fd, room);
 			room = CONF_CARRY_TOTAL_MAX;

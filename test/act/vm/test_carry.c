@@ -153,6 +153,25 @@ static void test_no_way_leads_out(void **state unused_arg)
 	carry_free(&carry);
 }
 
+/* By the service itself, say, which may write beside the agent's folder. */
+static void test_a_folder_that_others_could_write_to_is_nobodys(void **state unused_arg)
+{
+	char place[512];
+	put("/etc/motd", "good day\n", 9);
+	path_of("", place);
+	assert_int_equal(chmod(place, 0750), 0);
+	carry_all();
+	assert_int_equal(chmod(place, 0700), 0);
+	assert_int_equal(carry.n, 0);
+	assert_string_equal(carry.refused, "nothing is carried over: the folder .koboshi-carry in the data is not root's alone");
+	if (geteuid() == 0) {
+		assert_int_equal(chown(place, 33, 33), 0);
+		carry_all();
+		assert_int_equal(chown(place, 0, 0), 0);
+		assert_int_equal(carry.n, 0);
+	}
+}
+
 static void test_there_is_a_limit_for_each_and_for_all(void **state unused_arg)
 {
 	static uint8_t large[CONF_CARRY_FILE_MAX + 1];
@@ -225,6 +244,7 @@ int main(void)
 	        cmocka_unit_test_setup(test_what_was_saved_is_taken_with_its_owner_and_mode, fresh),
 	        cmocka_unit_test_setup(test_what_is_bad_is_refused_by_name_and_the_others_are_taken, fresh),
 	        cmocka_unit_test_setup(test_no_way_leads_out, fresh),
+	        cmocka_unit_test_setup(test_a_folder_that_others_could_write_to_is_nobodys, fresh),
 	        cmocka_unit_test_setup(test_there_is_a_limit_for_each_and_for_all, fresh),
 	        cmocka_unit_test_setup(test_where_nobody_judges_nothing_is_taken, fresh),
 	        cmocka_unit_test_setup(test_in_the_seed, fresh),

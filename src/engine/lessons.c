@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REPLACED "replace" /* the rung of whoever was not mended */
+
 /* --- keys */
 
 static void problem_say(struct lessons *all, const struct err *err)
@@ -68,9 +70,9 @@ static void components_find(const struct library *library, const struct lesson_c
 	}
 }
 
-static enum finding finding_of(const char *name)
+static enum finding finding_of(const char *name, enum finding first)
 {
-	enum finding f = FINDING_WEAK_FIRST;
+	enum finding f = first;
 	while (f < FINDING_MAX_ && strcmp(finding_name(f), name) != 0)
 		f++;
 	return f;
@@ -91,18 +93,27 @@ static bool is_own(const struct lessons *all, const struct lesson *lesson)
 
 static struct plan_learnt learnt_of(const struct lesson *lesson)
 {
-	struct plan_learnt learnt = {.incident = lesson->incident,
-	                             .finding = {finding_of(lesson->finding), finding_of(lesson->beside)},
-	                             .vantage = {vantage_of(lesson->vantage), vantage_of(lesson->beside_vantage)}};
+	struct plan_learnt learnt = {
+	        .incident = lesson->incident,
+	        .finding = {finding_of(lesson->finding, FINDING_WEAK_FIRST), finding_of(lesson->beside, FINDING_WEAK_FIRST)},
+	        .vantage = {vantage_of(lesson->vantage), vantage_of(lesson->beside_vantage)}};
 	bool pair = learnt.finding[0] < FINDING_MAX_ && learnt.finding[1] < FINDING_MAX_;
 	return pair && strcmp(lesson->verdict, plan_verdict_name(PLAN_COMPROMISED)) == 0 ? learnt : (struct plan_learnt){0};
 }
 
+static enum plan_rung rung_of(const char *name)
+{
+	enum plan_rung rung = PLAN_RUNG_NONE;
+	while (++rung < PLAN_RUNG_REBUILD && strcmp(plan_rung_name(rung), name) != 0)
+		;
+	return rung < PLAN_RUNG_REBUILD ? rung : PLAN_RUNG_NONE;
+}
+
 /* Components are of all services; what is usual, and so what is weak, of one device's one service alone. */
-static void teach(struct engine *e, const struct lesson *lesson, bool raise)
+static void teach(struct engine *e, const struct lesson *lesson, bool heard)
 {
 	struct components victim, survivor;
-	bool own = is_own(&e->lessons, lesson);
+	bool own = is_own(&e->lessons, lesson), taken_over = strcmp(lesson->verdict, plan_verdict_name(PLAN_COMPROMISED)) == 0;
 	components_find(&e->library, &lesson->victim, &victim);
 	components_find(&e->library, &lesson->survivor, &survivor);
 	for (size_t i = 0; i < e->n_services; i++) {
@@ -112,9 +123,13 @@ static void teach(struct engine *e, const struct lesson *lesson, bool raise)
 		        .victim = victim.bits,
 		        .survivor = survivor.bits,
 		        .age_us = clock_real_us() - lesson->learnt_s * 1000000,
-		        .raise = raise,
-		        .warns = !own && strcmp(lesson->verdict, plan_verdict_name(PLAN_COMPROMISED)) == 0,
+		        .raise = heard && taken_over,
+		        .warns = !own && taken_over,
 		};
+		if (heard && !own) {
+			event.lesson.cause = finding_of(lesson->finding, FINDING_GOOD);
+			event.lesson.helped = rung_of(lesson->rung);
+		}
 		if (own && strcmp(s->conf->name, lesson->service) == 0)
 			event.lesson.learnt = learnt_of(lesson);
 		service_step(s, &event);
@@ -205,6 +220,27 @@ void lessons_verdict(struct engine_service *s, const struct plan_note *note)
 	journal_put(s->engine->journal, verdict_work, NULL, row);
 }
 
+struct mended_job {
+	uint64_t incident;
+	char rung[16];
+};
+
+static int mended_work(struct ledger *l, void *arg, struct err *err)
+{
+	const struct mended_job *job = arg;
+	return ledger_verdict_mended(l, job->incident, job->rung, err);
+}
+
+void lessons_mended(struct engine_service *s, const struct plan_note *note)
+{
+	struct mended_job *job = note->incident ? calloc(1, sizeof(*job)) : NULL;
+	if (!job)
+		return;
+	job->incident = note->incident;
+	text_copy(job->rung, sizeof(job->rung), plan_rung_name(note->rung));
+	journal_put(s->engine->journal, mended_work, NULL, job);
+}
+
 /* A line each. */
 static void components_read(const char *text, struct lesson_components *ret)
 {
@@ -249,11 +285,13 @@ static int story_work(struct ledger *l, const struct close_job *job, struct err 
 	struct ledger_step step = {.incident = job->row.number, .time_us = clock_real_us(), .since_us = job->since_us};
 	char avoid[LEDGER_TEXT_MAX / 2], sources[32] = "";
 	avoid_text(&lesson->victim, avoid, sizeof(avoid));
+	bool mended = strcmp(lesson->rung, REPLACED) != 0;
 	if (lesson->n_sources)
 		snprintf(sources, sizeof(sources), "; cut off: %zu", lesson->n_sources);
 	text_copy(step.phase, sizeof(step.phase), plan_phase_name(PLAN_CLOSED));
 	text_copy(step.step, sizeof(step.step), "lesson");
-	snprintf(step.text, sizeof(step.text), "learnt: avoid %s%s; what worked: %s", avoid, sources, lesson->rung);
+	snprintf(step.text, sizeof(step.text), "learnt: %s%s%s; what worked: %s", mended ? "nothing is to be avoided" : "avoid ",
+	         mended ? "" : avoid, sources, lesson->rung);
 	return ledger_step_add(l, &step, err);
 }
 
@@ -294,7 +332,11 @@ static int close_work(struct ledger *l, void *arg, struct err *err)
 	text_copy(lesson->vantage, sizeof(lesson->vantage), verdict.vantage);
 	text_copy(lesson->beside, sizeof(lesson->beside), verdict.beside);
 	text_copy(lesson->beside_vantage, sizeof(lesson->beside_vantage), verdict.beside_vantage);
-	components_read(verdict.victim, &lesson->victim);
+	text_copy(lesson->rung, sizeof(lesson->rung), verdict.rung[0] ? verdict.rung : REPLACED);
+	if (verdict.rung[0]) /* and serves again, made of the same */
+		lesson->victim.n = lesson->survivor.n = 0;
+	else
+		components_read(verdict.victim, &lesson->victim);
 	r = ledger_containment_each(l, LEDGER_CONTAINMENTS_KEPT, take_source, lesson, err);
 	lesson_sign(lesson, &job->engine->lessons.key);
 	bool good = row_fill(lesson, true, &row);
@@ -335,7 +377,6 @@ void lessons_close(struct engine_service *s, const struct ledger_incident *row)
 	text_copy(lesson->device, sizeof(lesson->device), e->conf.device);
 	text_copy(lesson->service, sizeof(lesson->service), row->service);
 	text_copy(lesson->verdict, sizeof(lesson->verdict), row->verdict);
-	text_copy(lesson->rung, sizeof(lesson->rung), "replace");
 	if (active && row->active_before == row->victim && active->number != row->victim) {
 		components_print(variant_of(s, active->variant), survivor, sizeof(survivor));
 		components_read(survivor, &lesson->survivor);

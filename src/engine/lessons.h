@@ -35,6 +35,7 @@ int lessons_load(struct engine *e, struct ledger *l, struct err *err) must_use; 
 void lessons_world(struct engine *e);                                           /* the plans know their instances now */
 
 void lessons_verdict(struct engine_service *s, const struct plan_note *note); /* PLAN_STEP_DETECTED */
+void lessons_mended(struct engine_service *s, const struct plan_note *note);  /* PLAN_STEP_MENDED */
 /* Writes the row of an incident that is closed, and its lesson with it. */
 void lessons_close(struct engine_service *s, const struct ledger_incident *row);
 

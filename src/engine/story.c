@@ -357,6 +357,8 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 			s->stale[k] = true;
 		}
 	step_put(s, note->incident, plan_phase_name(note->phase), plan_step_name(note->step), note->time_us, text);
+	if (note->step == PLAN_STEP_MENDED)
+		lessons_mended(s, note);
 	if (note->step == PLAN_STEP_DETECTED) {
 		lessons_verdict(s, note);
 		cut_fell(s, note);

@@ -215,10 +215,12 @@ struct ledger_verdict {
 	uint64_t incident;
 	char finding[32], vantage[16], beside[32], beside_vantage[16];
 	char victim[800]; /* its components, a line each */
+	char rung[16];    /* by which it was mended; "": it was not. Not put with the rest: a new verdict begins anew */
 };
 int ledger_verdict_put(struct ledger *l, const struct ledger_verdict *row, struct err *err) must_use;
 int ledger_verdict_get(struct ledger *l, uint64_t incident, struct ledger_verdict *ret_row,
                        struct err *err) must_use; /* -ENOENT */
+int ledger_verdict_mended(struct ledger *l, uint64_t incident, const char *rung, struct err *err) must_use;
 int ledger_verdict_end(struct ledger *l, uint64_t incident, struct err *err) must_use;
 
 /* Several puts as one commit: all or nothing, one fsync. begin/commit do not nest; rollback on any failure between (a commit

@@ -97,7 +97,16 @@ int ledger_verdict_get(struct ledger *l, uint64_t incident, struct ledger_verdic
 	STORE_COLUMN(s, 3, ret_row->beside);
 	STORE_COLUMN(s, 4, ret_row->beside_vantage);
 	STORE_COLUMN(s, 5, ret_row->victim);
+	STORE_COLUMN(s, 6, ret_row->rung);
 	return 0;
+}
+
+int ledger_verdict_mended(struct ledger *l, uint64_t incident, const char *rung, struct err *err)
+{
+	sqlite3_stmt *s = store_statement(l, SQL_VERDICT_RUNG);
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)incident);
+	STORE_BIND(s, 2, rung);
+	return store_run(l, s, "what mended", err);
 }
 
 int ledger_verdict_end(struct ledger *l, uint64_t incident, struct err *err)

@@ -63,6 +63,8 @@ static const char *const scripts[] = {
          " expires_us INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (origin, incident)) STRICT;"
          "CREATE TABLE verdict (incident INTEGER PRIMARY KEY CHECK (incident > 0), finding TEXT NOT NULL, vantage TEXT NOT NULL,"
          " beside TEXT NOT NULL, beside_vantage TEXT NOT NULL, victim TEXT NOT NULL) STRICT;"),
+        /* 8 */
+        "ALTER TABLE verdict ADD COLUMN rung TEXT NOT NULL DEFAULT '';",
 };
 #define VERSION ((int)countof(scripts))
 

@@ -91,7 +91,8 @@ static const char *const sql[SQL_MAX_] = {
         [SQL_LESSON_PRUNE] = "DELETE FROM lesson WHERE number IN (SELECT number FROM lesson"
                              " ORDER BY expires_us > ?1 DESC, number DESC LIMIT -1 OFFSET ?2)",
         [SQL_VERDICT_PUT] = "INSERT OR REPLACE INTO verdict (" VERDICT_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        [SQL_VERDICT_GET] = "SELECT " VERDICT_COLUMNS " FROM verdict WHERE incident = ?1",
+        [SQL_VERDICT_GET] = "SELECT " VERDICT_COLUMNS ", rung FROM verdict WHERE incident = ?1",
+        [SQL_VERDICT_RUNG] = "UPDATE verdict SET rung = ?2 WHERE incident = ?1",
         [SQL_VERDICT_END] = "DELETE FROM verdict WHERE incident = ?1",
 };
 

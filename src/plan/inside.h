@@ -107,7 +107,8 @@ void mend_done(struct plan_turn *t, struct plan_instance *i, int32_t status);
 void ladder_begin(struct plan_turn *t, struct plan_instance *i);   /* it falls: the first rung, or none */
 bool ladder_goes_on(struct plan_turn *t, struct plan_instance *i); /* the rung did not help: the next one, or none */
 void ladder_tried(struct plan_turn *t, const struct plan_instance *i, bool worked);
-bool ladder_is_exhausted(const struct plan_instance *i, int64_t now_us); /* mended too often lately */
+void ladder_heard(struct plan_turn *t, enum finding cause, enum plan_rung rung); /* that it helped somewhere else */
+bool ladder_is_exhausted(const struct plan_instance *i, int64_t now_us);         /* mended too often lately */
 
 /* hold.c */
 void hold_take(struct plan_turn *t, uint32_t number, enum plan_hold hold);

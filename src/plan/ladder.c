@@ -125,6 +125,20 @@ void ladder_tried(struct plan_turn *t, const struct plan_instance *i, bool worke
 	t->update->tries_changed = true;
 }
 
+/* Where nothing is known yet: as if it had helped here, and the gentler ones had not. */
+void ladder_heard(struct plan_turn *t, enum finding cause, enum plan_rung rung)
+{
+	if (rung < PLAN_RUNG_RESTART || rung >= PLAN_RUNG_REBUILD || !suits(cause, rung))
+		return;
+	for (enum plan_rung r = PLAN_RUNG_RESTART; r <= rung; r++)
+		if (tries_of(t->p, cause, r)->tried)
+			return;
+	for (enum plan_rung r = PLAN_RUNG_RESTART; r <= rung; r++)
+		if (suits(cause, r))
+			*tries_of(t->p, cause, r) = (struct plan_tries){.tried = 1, .worked = r == rung, .last = r == rung};
+	t->update->tries_changed = true;
+}
+
 bool ladder_goes_on(struct plan_turn *t, struct plan_instance *i)
 {
 	if (i->window.fell_at_once) /* something graver befell it meanwhile */

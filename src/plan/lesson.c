@@ -69,6 +69,8 @@ void lesson_take(struct plan_turn *t, const struct plan_lesson *lesson)
 		plan_note(t, PLAN_STEP_TAUGHT, 0, active,
 		          (struct plan_note){.layers = choice_suspect_layers(t->p, active->variant)});
 	}
+	if (lesson->helped != PLAN_RUNG_NONE && lesson->cause < FINDING_MAX_)
+		ladder_heard(t, lesson->cause, lesson->helped);
 	learn(t, lesson);
 }
 

@@ -369,6 +369,9 @@ struct plan_lesson {
 	bool raise; /* somebody else's, heard of for the first time: the victim's components are as suspect as after a fall here
 	             */
 	bool warns; /* it was a takeover: whoever serves and is made of that hands over to one that is not */
+	enum finding cause; /* what it fell for, when `helped` says by which rung somebody else mended it; PLAN_RUNG_NONE: not at
+	                       all */
+	enum plan_rung helped;     /* no rung that is not for such a cause counts */
 	struct plan_learnt learnt; /* of our own takeover; until_us is not looked at. incident 0: nothing */
 };
 

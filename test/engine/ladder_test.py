@@ -57,6 +57,21 @@ class LadderTests:
         self.engine.stop()
         self.assertEqual([(r["word"], r["status"]) for r in self.rows("SELECT * FROM intent WHERE word = 'reset'")], [("reset", 0)])
 
+    def test_a_lesson_says_what_mended_and_another_device_begins_with_it(self):
+        _, guest = self.start_on_ladder(restart_status=1)
+        guest.refuse()
+        self.assertEqual(self.rungs(self.await_closed()), ["mending: restart", "mending: reboot", "mended: reboot"])
+        lesson = self.await_lesson()
+        self.assertEqual((lesson["verdict"], lesson["finding"], lesson["rung"], lesson["victim"], lesson["survivor"]),
+                         ("failed", "refused", "reboot", [], []))
+        self.assertIn("learnt: nothing is to be avoided; what worked: reboot", [step["text"] for step in self.story()["steps"]])
+        self.become_another_device()
+        victim, _ = self.start_heard()
+        self.assertEqual(self.take(lesson)[0], 202)
+        self.assertEqual(self.suspect(), set())
+        self.world.guests[victim].refuse()
+        self.assertEqual(self.rungs(self.await_closed()), ["mending: reboot", "mended: reboot"])
+
     def test_what_helps_against_nothing_ends_in_a_new_guest(self):
         victim, guest = self.start_on_ladder(restart_status=3)
         guest.broken = True

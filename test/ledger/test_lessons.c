@@ -96,6 +96,12 @@ static void test_a_verdict_waits_for_its_incident_to_close(unused_arg void **sta
 	ledger = folder_open(&folder, false);
 	MUST(ledger_verdict_get(ledger, 3, &got, &err));
 	assert_memory_equal(&got, &row, sizeof(got));
+	MUST(ledger_verdict_mended(ledger, 3, "reboot", &err));
+	MUST(ledger_verdict_get(ledger, 3, &got, &err));
+	assert_string_equal(got.rung, "reboot");
+	MUST(ledger_verdict_put(ledger, &row, &err)); /* it fell again before that was over */
+	MUST(ledger_verdict_get(ledger, 3, &got, &err));
+	assert_string_equal(got.rung, "");
 	MUST(ledger_verdict_end(ledger, 3, &err));
 	MUST(ledger_verdict_end(ledger, 3, &err));
 	assert_int_equal(ledger_verdict_get(ledger, 3, &got, &err), -ENOENT);

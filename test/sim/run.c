@@ -111,6 +111,8 @@ static void teach_some(struct sim *s)
 	                     .survivor = sim_chance(s, 5000) ? s->plan.variants[stood].components : NULL,
 	                     .raise = sim_chance(s, 7000),
 	                     .warns = sim_chance(s, 7000),
+	                     .cause = (enum finding)sim_random(s, FINDING_MAX_),
+	                     .helped = (enum plan_rung)sim_random(s, PLAN_RUNG_MAX_),
 	                     .learnt = {.incident = SIM_LESSON_FIRST + s->n_taught++ % SIM_LESSONS_MAX,
 	                                .finding = {FINDING_BUSY, FINDING_UNUSUAL},
 	                                .vantage = {VANTAGE_HYPERVISOR, VANTAGE_WIRE}},

@@ -15,6 +15,7 @@
 #include "lib/bytes.h"
 #include "lib/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libvirt/virterror.h>
@@ -207,12 +208,40 @@ static int events_register(struct vm *vm, virConnectPtr conn, struct err *err)
 	return 0;
 }
 
+/* To learn what a QEMU can do libvirt starts one without a machine, which stays for ever if we are killed before it has answered.
+ * Ours of this moment cannot be among them: that comes with the first guest that is made, which waits for this. */
+static void sweep_asked(const struct vm *vm)
+{
+	char place[VM_PATH_MAX + 16], path[VM_PATH_MAX + 300];
+	snprintf(place, sizeof(place), "%s/lib/qemu", vm->root);
+	DIR *dir = vm->embed ? opendir(place) : NULL;
+	for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+		if (strncmp(entry->d_name, "qmp-", 4) != 0)
+			continue;
+		static const char *const files[] = {"qmp.pid", "qmp.monitor"};
+		snprintf(path, sizeof(path), "%s/%s/qmp.monitor", place, entry->d_name);
+		auto_close int pidfd = process_open(process_with(path));
+		process_kill(pidfd);
+		process_wait(pidfd, 3000);
+		for (size_t i = 0; i < countof(files); i++) {
+			snprintf(path, sizeof(path), "%s/%s", entry->d_name, files[i]);
+			unlinkat(dirfd(dir), path, 0);
+		}
+		if (unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) == 0)
+			log_notice("vm.sweep",
+			           "a QEMU that was only to be asked what it can do had been left behind: it is gone");
+	}
+	if (dir)
+		closedir(dir);
+}
+
 /* Folders without a domain: the guest ended while nobody looked, or we were killed between QEMU's start and libvirt's note
  * of it. Domains without a folder are the engine's to judge: they are reported as of unknown service. */
 static void sweep(struct vm *vm, virConnectPtr conn)
 {
 	uint32_t numbers[256];
 	cap_sweep(vm);
+	sweep_asked(vm);
 	size_t n = folder_list(vm, numbers, countof(numbers));
 	for (size_t i = 0; i < n; i++) {
 		struct conf_instance instance;

@@ -465,6 +465,16 @@ def own_images(images, folder, variants):
     shutil.copy(images / "keys/image.pub", folder / "images/keys/image.pub")
 
 
+def question_left_behind(folder):
+    """As libvirt starts one to ask it what it can do, by a koboshi-vm that was killed before it had the answer."""
+    place = folder / "run/vm/lib/qemu/qmp-LEFT01"
+    place.mkdir(parents=True)
+    subprocess.run(["qemu-system-x86_64", "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=tcg", "-qmp",
+                    f"unix:{place}/qmp.monitor,server=on,wait=off", "-pidfile", place / "qmp.pid", "-daemonize"], check=True)
+    assert qemu_pids(folder)
+    return place
+
+
 def changed_image(program, folder, variant):
     print("a changed image")
     copy = folder / "images"
@@ -503,9 +513,11 @@ def main():
         conf = folder / "koboshi.yaml"
         conf.write_text(CONF.format(total=EVIDENCE_TOTAL_MIB, dir=folder, images=folder / "images", variants=", ".join(variants)))
         own_images(images, folder, variants)
+        left = question_left_behind(folder)
         engine = Engine(program, str(conf))
         threading.Thread(target=reap, args=(engine,), daemon=True).start()
         scenario(engine, folder, images, len(variants) - 1)
+        assert not left.exists()
         changed_image(program, folder, variants[0])
         print("all well")
         return 0

@@ -110,7 +110,7 @@ static enum plan_rung rung_of(const char *name)
 }
 
 /* Components are of all services; what is usual, and so what is weak, of one device's one service alone. */
-static void teach(struct engine *e, const struct lesson *lesson, bool heard)
+static void teach(struct engine *e, const struct lesson *lesson, bool heard, bool spent)
 {
 	struct components victim, survivor;
 	bool own = is_own(&e->lessons, lesson), taken_over = strcmp(lesson->verdict, plan_verdict_name(PLAN_COMPROMISED)) == 0;
@@ -130,7 +130,7 @@ static void teach(struct engine *e, const struct lesson *lesson, bool heard)
 			event.lesson.cause = finding_of(lesson->finding, FINDING_GOOD);
 			event.lesson.helped = rung_of(lesson->rung);
 		}
-		if (own && strcmp(s->conf->name, lesson->service) == 0)
+		if (own && !spent && strcmp(s->conf->name, lesson->service) == 0)
 			event.lesson.learnt = learnt_of(lesson);
 		service_step(s, &event);
 	}
@@ -169,13 +169,33 @@ int lessons_load(struct engine *e, struct ledger *l, struct err *err)
 	return r;
 }
 
+static bool is_of(const char *finding, const char *vantage, const struct lesson *pair)
+{
+	return (strcmp(finding, pair->finding) == 0 && strcmp(vantage, pair->vantage) == 0) ||
+	       (strcmp(finding, pair->beside) == 0 && strcmp(vantage, pair->beside_vantage) == 0);
+}
+
+/* Half of its pair convicted by itself since, which nothing but a lesson makes it do. The young are sorted, the newest first. */
+static bool is_spent(const struct engine *e, size_t index)
+{
+	const struct lessons *all = &e->lessons;
+	const struct lesson *pair = all->young[index];
+	for (size_t i = 0; i < index && pair->beside[0]; i++) {
+		const struct lesson *since = all->young[i];
+		if (is_own(all, since) && strcmp(since->service, pair->service) == 0 && !since->beside[0] &&
+		    is_of(since->finding, since->vantage, pair))
+			return true;
+	}
+	return false;
+}
+
 void lessons_world(struct engine *e)
 {
 	struct lessons *all = &e->lessons;
-	for (size_t i = all->n_young; i-- > 0;) { /* the newest last */
-		teach(e, all->young[i], false);
+	for (size_t i = all->n_young; i-- > 0;) /* the newest last */
+		teach(e, all->young[i], false, is_spent(e, i));
+	for (size_t i = 0; i < all->n_young; i++)
 		free(all->young[i]);
-	}
 	all->n_young = 0;
 }
 
@@ -357,7 +377,7 @@ static void close_done(void *arg, int status, const struct err *err unused_arg)
 		return; /* the ledger's state says so */
 	know(&job->engine->lessons, &job->lesson);
 	log_notice("lessons.learnt", "incident %llu taught a lesson", (unsigned long long)job->row.number);
-	teach(job->engine, &job->lesson, false); /* the fall itself made suspect what is */
+	teach(job->engine, &job->lesson, false, false); /* the fall itself made suspect what is */
 }
 
 void lessons_close(struct engine_service *s, const struct ledger_incident *row)
@@ -419,7 +439,7 @@ int lessons_take(struct engine *e, const char *text, size_t size, struct lesson 
 	log_notice("lessons.taken", "lesson %llu of %s (%s of %s) is taken", (unsigned long long)ret_lesson->incident,
 	           ret_lesson->device, ret_lesson->verdict, ret_lesson->service);
 	know(&e->lessons, ret_lesson);
-	teach(e, ret_lesson, true);
+	teach(e, ret_lesson, true, false);
 	take_write(e, ret_lesson);
 	return 0;
 }

@@ -135,6 +135,14 @@ class LessonTests:
         self.listen(third)
         wait_for("the finding", lambda: self.found(third, "listening"))
         self.assertEqual(len(self.ask("GET", "/v1/incidents")[1]["incidents"]), 2)  # it is spent
+        self.engine.signal(signal.SIGKILL)  # and stays so
+        self.engine.wait()
+        self.engine.start()
+        self.engine.await_state()
+        self.await_speech(third)
+        self.listen(third)
+        wait_for("the finding again", lambda: self.found(third, "listening"))
+        self.assertEqual(len(self.ask("GET", "/v1/incidents")[1]["incidents"]), 2)
         self.assertEqual(self.await_lesson(2)["beside"], "")
 
     # --- another device

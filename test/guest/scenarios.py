@@ -125,13 +125,27 @@ def fault_test(name: str, *verdicts: str) -> None:
     TESTS[name] = play
 
 
+MENDED: dict[int, int] = {}  # so often, by number
+
+
+def one_that_may_be_mended() -> None:
+    """Serves: whoever falls for the third time within a few minutes does so by no chance, and is not mended."""
+    active, first = api.active(api.wait_whole())["number"], api.newest_incident() + 1
+    if MENDED.get(active, 0) >= 2:
+        FAULTS["kill-guest"].strike(active)
+        scene.wait_closed(first, active)
+        api.wait_whole()
+
+
 def mend_test(name: str, *rungs: str) -> None:
     """A fault that looks innocent: steered away from as any other, and then mended by the last of `rungs`."""
     def play(asking: clients.Clients) -> None:
         api.wait_whole()
         for role in ("active", "standby"):
             await_heard(role)
+        one_that_may_be_mended()
         played = scene.play(asking, FAULTS[name])
+        MENDED[played.victim["number"]] = MENDED.get(played.victim["number"], 0) + 1
         story = one_fell(played, ("failed",))
         tried = [step["text"].split("(")[-1].split(")")[0] for step in story["steps"] if step["step"] == "mending"]
         check(tried == list(rungs), f"these were tried: {tried}: {[step['text'] for step in story['steps']]}")
@@ -144,14 +158,13 @@ def mend_test(name: str, *rungs: str) -> None:
     TESTS[name] = play
 
 
-# In this order nobody falls for the third time within a few minutes: that is no chance, and is not mended.
 mend_test("close-port", "restart")
 mend_test("hang", "restart")
 mend_test("kill-app", "restart")
-fault_test("kill-guest", "failed")
-fault_test("scan", "compromised")
 mend_test("panic", "reboot")
 mend_test("drop", "restart", "reboot")
+fault_test("kill-guest", "failed")
+fault_test("scan", "compromised")
 mend_test("watchdog", "reboot")
 
 
@@ -262,6 +275,8 @@ def the_second_attack_of_a_kind_is_met_by_what_the_first_taught(asking: clients.
         story = scene.wait_closed(first, victim)[0]
         check(story["victim"]["number"] == victim and story["verdict"] == "compromised", f"it fell: {story['cause']}")
         took_ms.append((story["steered_us"] - begun_us) / 1000)
+        api.wait_whole()
+        api.kill_koboshi()  # what is learnt, and spent, outlives it; that of two which differed nobody knows who was right does not
         check(("that alone is enough" in story["cause"]) == (len(faults) == 1), f"for as much as is needed: {story['cause']}")
     print(f"# steered {took_ms[0]:.0f} ms after the first attack began, {took_ms[1]:.0f} ms after the second did", flush=True)
     asking.wait_good(shell.now_us(), 10)

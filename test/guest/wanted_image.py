@@ -36,7 +36,7 @@ def with_few(variant: str) -> None:
 
 
 def status_when(what: str, true: Any) -> dict[str, Any]:
-    return shell.wait_for(what, lambda: (status := api.call("GET", "/v1/status")) and true(status) and status, 60, 0.2)
+    return shell.wait_for(what, lambda: (status := api.try_call("GET", "/v1/status")) and true(status) and status, 60, 0.2)
 
 
 def build(check: Any) -> None:
@@ -47,6 +47,15 @@ def build(check: Any) -> None:
 
 
 def play(asking: clients.Clients, check: Any) -> None:
+    try:
+        wanted_and_used(asking, check)
+    finally:  # the next ones want all images
+        scene.configured(lambda text: text, scene.ROLES)
+        api.wait_whole()
+        shutil.rmtree(IMAGES)
+
+
+def wanted_and_used(asking: clients.Clients, check: Any) -> None:
     before = api.wait_whole()
     serving = api.active(before)["variant"]
     with_few(serving)
@@ -77,6 +86,3 @@ def play(asking: clients.Clients, check: Any) -> None:
     check({c["layer"]: f"{c['name']} {c['version']}" for c in manifest["components"]} == fresh["components"], f"is made of what was chosen: {fresh}")
     check(manifest["recipe"] == {"name": "dune", "kernel": "lts", "server": "nginx", "runtime": "php"}, "the manifest says recipe and values")
     asking.wait_good(shell.now_us(), 10)
-    scene.configured(lambda text: text, scene.ROLES)
-    api.wait_whole()
-    shutil.rmtree(IMAGES)

@@ -10,8 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -91,12 +89,27 @@ static ssize_t bytes_read(struct carried *one, const struct stat *now, uint8_t b
 	return whole && got <= (ssize_t)FILE_MAX ? got : -1;
 }
 
-/* Of `path`, a file: all folders that it lies in, made for root alone. */
-static bool folders_make(char *path)
+/* The service may write beside this folder: what it could have put in its place, a link above all, is not gone into. Within, only
+ * root writes. A descriptor, or -1. */
+static int folder_open(void)
 {
-	for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+	struct stat status;
+	if (mkdir(carry.folder, 0700) < 0 && errno != EEXIST)
+		return -1;
+	int fd = open(carry.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0 && fstat(fd, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 077) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* Of `path`, a file below `folder`: all folders that it lies in. */
+static bool folders_make(int folder, char *path)
+{
+	for (char *slash = path; (slash = strchr(slash, '/')); slash++) {
 		*slash = '\0';
-		int r = mkdir(path, 0700);
+		int r = mkdirat(folder, path, 0700);
 		*slash = '/';
 		if (r < 0 && errno != EEXIST)
 			return false;
@@ -104,22 +117,31 @@ static bool folders_make(char *path)
 	return true;
 }
 
-static bool save(const struct carried *one, const struct stat *now, const uint8_t *bytes, size_t size)
+static bool save_below(int folder, const struct carried *one, const struct stat *now, const uint8_t *bytes, size_t size)
 {
-	char path[2 * CONF_TEXT], fresh[2 * CONF_TEXT + 8];
-	snprintf(path, sizeof(path), "%s%s", carry.folder, one->path);
+	char path[CONF_TEXT], fresh[CONF_TEXT + 8];
+	text_copy(path, sizeof(path), one->path + strspn(one->path, "/"));
 	snprintf(fresh, sizeof(fresh), "%s.saved~", path);
-	if (!folders_make(path))
+	if (!folders_make(folder, path))
 		return false;
-	unlink(fresh);
-	int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	unlinkat(folder, fresh, 0);
+	int fd = openat(folder, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	bool done = fd >= 0 && write(fd, bytes, size) == (ssize_t)size && fchown(fd, now->st_uid, now->st_gid) == 0 &&
 	            fchmod(fd, now->st_mode & 0777) == 0 && fsync(fd) == 0;
 	if (fd >= 0)
 		close(fd);
-	done = done && rename(fresh, path) == 0;
+	done = done && renameat(folder, fresh, folder, path) == 0;
 	if (!done)
-		unlink(fresh);
+		unlinkat(folder, fresh, 0);
+	return done;
+}
+
+static bool save(const struct carried *one, const struct stat *now, const uint8_t *bytes, size_t size)
+{
+	int folder = folder_open();
+	bool done = folder >= 0 && save_below(folder, one, now, bytes, size);
+	if (folder >= 0)
+		close(folder);
 	return done;
 }
 

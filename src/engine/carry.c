@@ -5,7 +5,6 @@
 #include "lib/bytes.h"
 #include "lib/log.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 #define SETTLE_US 60000000 /* where backups are made only when asked for */

@@ -73,6 +73,11 @@ static bool take_module(struct conf *c, const char *from)
 	return true;
 }
 
+static bool take_file(char to[static CONF_TEXT], const char *from)
+{
+	return from[0] == '/' && take_text(to, CONF_TEXT, from);
+}
+
 /* One line's words; false when they say nothing that we know. */
 static bool take_words(struct conf *c, char *words[static LINE_WORDS], unsigned n)
 {
@@ -83,13 +88,13 @@ static bool take_words(struct conf *c, char *words[static LINE_WORDS], unsigned 
 	if (n != 2)
 		return false;
 	if (strcmp(key, "list") == 0)
-		return words[1][0] == '/' && take_text(c->list, sizeof(c->list), words[1]);
+		return take_file(c->list, words[1]);
 	if (strcmp(key, "restart") == 0)
-		return words[1][0] == '/' && take_text(c->restart, sizeof(c->restart), words[1]);
+		return take_file(c->restart, words[1]);
 	if (strcmp(key, "stop") == 0)
-		return words[1][0] == '/' && take_text(c->stop, sizeof(c->stop), words[1]);
+		return take_file(c->stop, words[1]);
 	if (strcmp(key, "carry") == 0)
-		return words[1][0] == '/' && take_text(c->carry, sizeof(c->carry), words[1]);
+		return take_file(c->carry, words[1]);
 	if (strcmp(key, "root") == 0)
 		return take_choice(words[1], "trusted", "hashed", &c->root_trusted);
 	if (strcmp(key, "late") == 0)

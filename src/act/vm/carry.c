@@ -34,13 +34,13 @@ static void refuse(struct carry *carry, const char *path, const char *format, ..
 
 /* --- reading */
 
-static void file_add(struct carry *carry, const char *path, int fd, size_t room)
+/* How many bytes that took of the room; 0 of what was refused. */
+static size_t file_add(struct carry *carry, const char *path, int fd, size_t room)
 {
 	struct stat status;
-	struct carried *one = &carry->all[carry->n];
 	if (fstat(fd, &status) < 0) {
 		refuse(carry, path, "%s", strerror(errno));
-		return;
+		return 0;
 	}
 	size_t most = room < CONF_CARRY_FILE_MAX ? room : CONF_CARRY_FILE_MAX;
 	uint8_t *bytes = malloc(most + 1);
@@ -52,15 +52,15 @@ static void file_add(struct carry *carry, const char *path, int fd, size_t room)
 		else
 			refuse(carry, path, "%s more than %u bytes", room < CONF_CARRY_FILE_MAX ? "all together have" : "it has",
 			       room < CONF_CARRY_FILE_MAX ? CONF_CARRY_TOTAL_MAX : CONF_CARRY_FILE_MAX);
-		return;
+		return 0;
 	}
-	*one = (struct carried){.path = path,
-	                        .uid = status.st_uid,
-	                        .gid = status.st_gid,
-	                        .mode = status.st_mode & 0777,
-	                        .bytes = bytes,
-	                        .size = (size_t)got};
-	carry->n++;
+	carry->all[carry->n++] = (struct carried){.path = path,
+	                                          .uid = status.st_uid,
+	                                          .gid = status.st_gid,
+	                                          .mode = status.st_mode & 0777,
+	                                          .bytes = bytes,
+	                                          .size = (size_t)got};
+	return (size_t)got;
 }
 
 /* The agent makes it for root alone. The service, which may write beside it, could put another one in its place: what lies in
@@ -90,14 +90,10 @@ static void files_read(const struct conf_service *service, const char *data, str
 	for (size_t i = 0; i < service->n_carry; i++) {
 		const char *path = service->carry[i];
 		auto_close int fd = tree_file(folder, path + strspn(path, "/"), &err);
-		if (fd >= 0) {
-			file_add(carry, path, fd, room);
-			room = CONF_CARRY_TOTAL_MAX;
-			for (size_t k = 0; k < carry->n; k++)
-				room -= carry->all[k].size;
-		} else if (fd != -ENOENT) {
+		if (fd >= 0)
+			room -= file_add(carry, path, fd, room);
+		else if (fd != -ENOENT)
 			refuse(carry, path, "%s", err.text);
-		}
 	}
 }
 

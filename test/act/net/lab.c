@@ -69,9 +69,11 @@ static void wire_make(struct lab *lab, const char *host_end, const char *far_end
 	                 far_end, getpid(), lab->place[place]) == 0);
 }
 
+/* A host asks for no neighbour before it has seen, for two seconds, that its link-local address is nobody else's: not here. */
 static void client_make(struct lab *lab)
 {
 	wire_make(lab, "wan0", "eth0", LAB_CLIENT);
+	need(lab_command("echo 0 > /proc/sys/net/ipv6/conf/wan0/accept_dad") == 0);
 	need(lab_command("ip addr add 198.51.100.1/24 dev wan0 && ip addr add 2001:db8:20::1/64 dev wan0 nodad && "
 	                 "ip link set wan0 up") == 0);
 	lab_enter(lab, LAB_CLIENT);

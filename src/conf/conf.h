@@ -144,6 +144,7 @@ struct conf_service {
 	size_t n_secrets;
 	char carry[CONF_CARRY_MAX][CONF_CARRY_PATH_MAX]; /* files of the guests whose changes live on; only with a vault */
 	size_t n_carry;
+	bool rescue;              /* clients are helped over a switch (act/net/rescue.h); default yes */
 	uint32_t drain_ms;        /* planned switch: how long old connections may go on; default 5000 */
 	uint32_t max_exposure_ms; /* so long may clients reach one instance; 0 (for ever) or 10 s .. 30 days, default 24 h */
 };

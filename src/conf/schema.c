@@ -317,6 +317,10 @@ static const struct yaml_key service_keys[] = {
 	 .help = "What is tried with a guest that failed, kept from clients, while another serves: _restart_ of the service inside "
 	         "by the guest's agent, _reboot_ of the guest. Only who proves itself anew afterwards comes back. What does not help is followed by a new "
 	         "guest, as is everything that looks like an attack. _[]_: always a new guest."},
+	{.key = "rescue", .type = YAML_BOOL, YAML_FIELD(struct conf_service, rescue), .fallback = "yes",
+	 .help = "Clients are helped over a switch: who was refused by a guest that falls, or waits for it, is brought to the next one "
+	         "without noticing where TCP allows that, and told at once where it does not. A refusal is held back for up to half a "
+	         "second meanwhile."},
 	{.key = "drain", .type = YAML_DURATION, YAML_FIELD(struct conf_service, drain_ms), .max = 3600000, .fallback = "5s",
 	 .help = "Planned switch: so long may old connections go on."},
 	{.key = "max_exposure", .type = YAML_DURATION, YAML_FIELD(struct conf_service, max_exposure_ms), .max = 2592000000ull,

@@ -131,6 +131,7 @@ struct engine {
 	bool ledger_lost; /* it could not be opened: one in memory stands in until it can */
 	char ledger_problem[ERR_TEXT_MAX];
 	char trouble[WIRE_ROLE_MAX_][WIRE_TEXT_MAX]; /* why an actuator cannot take orders, in its own words; "" */
+	char rescue_problem[WIRE_TEXT_MAX];          /* why koboshi-net helps no client over a switch; "": it does */
 	struct engine_words meddled;                 /* somebody else changed what is ours on the host */
 	struct engine_words lapses;                  /* when our own senses were lost, and why */
 	struct {

@@ -221,6 +221,7 @@ static bool may_say(enum wire_role role, const struct wire_note *note)
 	        [NOTICE_TROUBLE] = SAYS(WIRE_NET) | SAYS(WIRE_VM),
 	        [NOTICE_MEDDLED] = SAYS(WIRE_NET) | SAYS(WIRE_VM) | SAYS(WIRE_HOST),
 	        [NOTICE_PROFILE] = SAYS(WIRE_NET),
+	        [NOTICE_RESCUE] = SAYS(WIRE_NET),
 	        [NOTICE_TARPIT] = SAYS(WIRE_DECOY),
 	        [NOTICE_FILE_BAD] = SAYS(WIRE_SCAN),
 	        [NOTICE_FILE_UNKNOWN] = SAYS(WIRE_SCAN),
@@ -284,6 +285,8 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 	} else if (note->type == NOTICE_PROFILE) {
 		if (note->service < e->n_services)
 			text_copy(e->services[note->service].profile_problem, WIRE_TEXT_MAX, note->text);
+	} else if (note->type == NOTICE_RESCUE) {
+		text_copy(e->rescue_problem, sizeof(e->rescue_problem), note->text);
 	} else if (note->type == NOTICE_GUEST_CHANNEL) {
 		if (n_fds > 0)
 			agents_connected(e, note, fds[taken++]);

@@ -217,6 +217,17 @@ static json_t *profile(const struct engine_service *s, json_t *reasons)
 	                 "problem", report_text(s->profile_problem));
 }
 
+/* null: switched off. */
+static json_t *rescue(const struct engine_service *s, json_t *reasons)
+{
+	const char *problem = s->engine->rescue_problem;
+	if (!s->conf->rescue)
+		return json_null();
+	if (problem[0])
+		report_say(reasons, "clients of %s are not helped over a switch: %s", s->conf->name, problem);
+	return json_pack("{s:s}", "problem", report_text(problem));
+}
+
 /* Its silence may be no evidence, because nobody ever heard it; then this is all that is told of it. */
 static void say_mute(json_t *reasons, const struct engine_instance *i, const struct plan_instance *p)
 {
@@ -295,11 +306,11 @@ static json_t *service(struct engine_service *s, json_t *reasons)
 		if (s->plan.variants[v].failures && s->plan.variants[v].usable)
 			report_say(reasons, "variant %s was not proven %u times in a row", s->conf->variants[v],
 			           s->plan.variants[v].failures);
-	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o, s:o, s:o}", "name", s->conf->name, "addresses",
+	return json_pack("{s:s, s:o, s:o, s:i, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "name", s->conf->name, "addresses",
 	                 addresses(s->conf), "ports", ports(s->conf), "active", (int)s->plan.target, "verdict",
 	                 active ? plan_verdict_name(active->verdict) : "unknown", "open_incidents",
 	                 (int)plan_open_incidents(&s->plan), "profile", profile(s, reasons), "instances", list, "peer",
-	                 compared(s), "vault", vault_summary(s, reasons));
+	                 compared(s), "vault", vault_summary(s, reasons), "rescue", rescue(s, reasons));
 }
 
 static const char *accelerator(const struct engine *e)

@@ -75,14 +75,22 @@ static void take_sum(void *to, uint16_t type, const struct netlink_bytes *value)
 static void take_tcp(void *to, uint16_t type, const struct netlink_bytes *value)
 {
 	struct conntrack_flow *flow = to;
-	if (type == CTA_PROTOINFO_TCP_STATE && value->left == 1)
-		flow->reset = value->at[0] == TCP_CONNTRACK_CLOSE;
+	if (type != CTA_PROTOINFO_TCP_STATE || value->left != 1)
+		return;
+	flow->tcp = value->at[0];
+	flow->reset = flow->tcp == TCP_CONNTRACK_CLOSE;
 }
 
 static void take_protocol_state(void *to, uint16_t type, const struct netlink_bytes *value)
 {
 	if (type == CTA_PROTOINFO_TCP)
 		(void)for_each(*value, take_tcp, to);
+}
+
+static void take_status(struct conntrack_flow *flow, uint32_t status)
+{
+	flow->replied = status & IPS_SEEN_REPLY;
+	flow->assured = status & IPS_ASSURED;
 }
 
 static void take_part(void *to, uint16_t type, const struct netlink_bytes *value)
@@ -99,7 +107,7 @@ static void take_part(void *to, uint16_t type, const struct netlink_bytes *value
 	else if (type == CTA_PROTOINFO)
 		(void)for_each(*value, take_protocol_state, flow);
 	else if (type == CTA_STATUS && value->left == 4)
-		flow->replied = netlink_big32(value->at) & IPS_SEEN_REPLY;
+		take_status(flow, netlink_big32(value->at));
 	else if (type == CTA_MARK && value->left == 4)
 		flow->mark = netlink_big32(value->at);
 	else if (type == CTA_ID && value->left == 4)

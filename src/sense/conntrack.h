@@ -22,6 +22,8 @@ struct conntrack_flow {
 	struct conntrack_tuple asks, answers; /* as whoever opened it sends; as the answers come, addresses already translated */
 	struct conntrack_sum asked, answered; /* of an ended one */
 	bool replied;                         /* something came back */
+	bool assured;                         /* the kernel saw that both sides mean it */
+	uint8_t tcp;                          /* enum tcp_conntrack; TCP_CONNTRACK_NONE: not said */
 	bool reset;                           /* TCP: ended by a reset */
 };
 

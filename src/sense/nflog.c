@@ -138,6 +138,11 @@ bool nflog_tcp(const struct nflog_packet *packet, struct nflog_tcp *ret_tcp)
 	tcp.destination_port = big16(header + 2);
 	tcp.sequence = big32(header + 4);
 	tcp.flags = header[13];
+	size_t size = (size_t)(header[12] >> 4) * 4;
+	if (size >= 20 && packet->payload_size >= at + size) {
+		tcp.header = header;
+		tcp.header_size = size;
+	}
 	*ret_tcp = tcp;
 	return true;
 }

@@ -34,6 +34,8 @@ struct nflog_tcp {
 	uint16_t source_port, destination_port; /* host order */
 	uint32_t sequence;
 	uint8_t flags;
+	const uint8_t *header; /* all of it, options included, if it is there whole; points into the datagram */
+	size_t header_size;    /* 20..60; 0: a part is missing */
 };
 
 struct nflog_udp {

@@ -94,6 +94,7 @@ const char *wire_notice_name(enum wire_notice notice)
 	        [NOTICE_CHANGE] = "change",
 	        [NOTICE_GUEST_SECRET] = "guest-secret",
 	        [NOTICE_GUEST_CARRIED] = "guest-carried",
+	        [NOTICE_RESCUE] = "rescue",
 	        [NOTICE_LINK_RESTARTED] = "link-restarted",
 	        [NOTICE_GUEST_IO_ERROR] = "guest-io-error",
 	        [NOTICE_GUEST_WATCHDOG] = "guest-watchdog",

@@ -176,8 +176,8 @@ static bool is_about_service(uint32_t type)
 static bool is_about_guest(uint32_t type)
 {
 	return type != NOTICE_READY && type != NOTICE_TROUBLE && type != NOTICE_MEDDLED && type != NOTICE_TARPIT &&
-	       (type < NOTICE_FILE_BAD || type > NOTICE_FILE_COUNTS) && type != NOTICE_EVIDENCE_DROPPED &&
-	       !is_about_service(type);
+	       type != NOTICE_RESCUE && (type < NOTICE_FILE_BAD || type > NOTICE_FILE_COUNTS) &&
+	       type != NOTICE_EVIDENCE_DROPPED && !is_about_service(type);
 }
 
 /* How much of the counters a notice has. */

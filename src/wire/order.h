@@ -126,6 +126,7 @@ enum wire_notice {
 	NOTICE_CHANGE,        /* vault: `change` in the data of `service`; `text` is its path, or the end of a long one */
 	NOTICE_GUEST_CARRIED, /* vm, before the answer to a create, where the service carries files over: `text` says which ones
 	                         were refused and why; "": none was */
+	NOTICE_RESCUE,        /* net, behind each READY: `text` says why clients are not helped over a switch; "": they are */
 	NOTICE_MAX_
 };
 

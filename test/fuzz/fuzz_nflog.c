@@ -38,6 +38,10 @@ static void check_packet(const struct nflog_packet *packet)
 	}
 	nflog_claim(packet, text);
 	check_text(text, sizeof(text));
+	if (nflog_tcp(packet, &tcp) && tcp.header) {
+		uint8_t header[60];
+		memcpy(header, tcp.header, tcp.header_size);
+	}
 	if (nflog_tcp(packet, &tcp) || nflog_refusal(packet, &tcp)) {
 		nflog_address_text(&tcp.source, address);
 		check_text(address, sizeof(address));

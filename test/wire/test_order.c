@@ -244,6 +244,7 @@ CHANGE(note_accelerator, m->note.accelerator = 3)
 CHANGE(note_text, memset(m->note.text, 'a', WIRE_TEXT_MAX))
 CHANGE(note_service, m->note.service = 1)
 CHANGE(note_profile, m->note.type = NOTICE_PROFILE; m->note.instance = 0; m->note.service = WIRE_SERVICES_MAX - 1)
+CHANGE(note_rescue, m->note.type = NOTICE_RESCUE; m->note.instance = 0)
 CHANGE(note_profile_far, m->note.type = NOTICE_PROFILE; m->note.service = WIRE_SERVICES_MAX)
 CHANGE(link_role, m->link.role = WIRE_ROLE_MAX_)
 CHANGE(link_zero, m->link.zero = 1)
@@ -381,6 +382,7 @@ static const struct row rows[] = {
         {"notice with endless text", WIRE_NOTICE, note_text, "without end"},
         {"notice about a guest with a service", WIRE_NOTICE, note_service, "about none"},
         {"notice of a profile", WIRE_NOTICE, note_profile, NULL},
+        {"notice of help over a switch", WIRE_NOTICE, note_rescue, NULL},
         {"notice of a profile of no service", WIRE_NOTICE, note_profile_far, "service out of range"},
         {"link to nobody", WIRE_LINK, link_role, "unknown role"},
         {"snapshot", WIRE_NOTICE, snapshot_plain, NULL},

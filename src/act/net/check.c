@@ -38,7 +38,7 @@ static int check_rules(const struct conf *conf, struct err *err)
 {
 	struct ruleset_text text;
 	ruleset_text_init(&text);
-	ruleset_base(text.out, conf, true, true);
+	ruleset_base(text.out, &(struct ruleset_base){.conf = conf, .hold4 = true, .hold6 = true});
 	int r = transact_try(ruleset_text_end(&text), err);
 	ruleset_text_done(&text);
 	return r < 0 ? err_prefix(err, "this kernel does not take our rules") : 0;

@@ -5,11 +5,12 @@
  *
  * The rules give each flow its guest's mark, and the kernel deletes by mark in one request. The obvious way, to dump and
  * delete one by one, costs 9 ms of processor on a table of 262,144 buckets even when it is empty (a dump locks each;
- * a flush skips empty ones), 40 ms on a busy host, in the middle of a switch. What is cut is not lost for the evidence: the
- * kernel tells of the end of each flow whoever listens, and we listen while we cut. A dump serves for guests that fall without
- * having served.
+ * a flush skips empty ones), 40 ms on a busy host, in the middle of a switch. What is cut is not lost for the evidence, nor for
+ * the clients who wait (rescue.c): the kernel tells of the end of each flow whoever listens, and we listen while we cut. Where
+ * flows are so many that this would take longer than a list, they are listed before; by then the map has moved.
  */
 #include "act/net/net.h"
+#include "sense/conntrack.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +19,10 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#define LISTEN_BUFFER (2 << 20) /* LISTEN_MAX messages, as the kernel counts them */
+#define LIST_MAX 65536          /* flows of the host: beyond, nobody is told and there is no evidence of them */
 #define LISTEN_MAX                                                                                                               \
 	1024 /* flows of the host; being told of the end of one takes the kernel some 10 us, in the middle of a switch */
 
@@ -127,9 +131,9 @@ static int talk(struct net *net, const struct nlmsghdr *request, mnl_cb_t callba
 	}
 }
 
-static bool flows_are_few(void)
+static long flows_of_host(void)
 {
-	return host_sysctl_read("/proc/sys/net/netfilter/nf_conntrack_count") <= LISTEN_MAX;
+	return host_sysctl_read("/proc/sys/net/netfilter/nf_conntrack_count");
 }
 
 int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err)
@@ -138,7 +142,7 @@ int conntrack_cut(struct net *net, const struct conf_instance *instance, struct 
 	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
 	mnl_attr_put_u32(request, CTA_MARK, htonl(conntrack_mark(instance)));
 	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
-	bool few = flows_are_few();
+	bool few = flows_of_host() <= LISTEN_MAX;
 	if (!few)
 		flow_events_hear_ends(net, false);
 	int r = talk(net, request, NULL, NULL, err);
@@ -147,12 +151,9 @@ int conntrack_cut(struct net *net, const struct conf_instance *instance, struct 
 	return r;
 }
 
-/* The kernel finds it by its ends, without a dump. */
-int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct err *err)
+static void flow_put(struct nlmsghdr *request, const struct wire_contain *flow)
 {
-	char buffer[256];
 	size_t size = flow->v6 ? 16 : 4;
-	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
 	struct nfgenmsg *head = mnl_nlmsg_get_payload(request);
 	head->nfgen_family = flow->v6 ? AF_INET6 : AF_INET;
 	struct nlattr *tuple = mnl_attr_nest_start(request, CTA_TUPLE_ORIG);
@@ -166,8 +167,35 @@ int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct 
 	mnl_attr_put_u16(request, CTA_PROTO_DST_PORT, htons((uint16_t)flow->to_port));
 	mnl_attr_nest_end(request, part);
 	mnl_attr_nest_end(request, tuple);
+}
+
+/* The kernel finds it by its ends, without a dump. */
+int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct err *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+	flow_put(request, flow);
 	int r = talk(net, request, NULL, NULL, err);
 	return r == -ENOENT ? 0 : r;
+}
+
+static int unanswered_seen(const struct nlmsghdr *message, void *arg)
+{
+	struct netlink_bytes bytes = {(const uint8_t *)message, message->nlmsg_len};
+	struct conntrack_flow flow;
+	bool *unanswered = arg;
+	*unanswered = conntrack_next(&bytes, &flow) == 1 && !flow.replied;
+	return MNL_CB_OK;
+}
+
+bool conntrack_forget_unanswered(struct net *net, const struct wire_contain *flow)
+{
+	char buffer[256];
+	bool unanswered = false;
+	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_ACK);
+	flow_put(request, flow);
+	return talk(net, request, unanswered_seen, &unanswered, NULL) == 0 && unanswered &&
+	       conntrack_cut_flow(net, flow, NULL) == 0;
 }
 
 /* A socket of its own: what it is told of must not stand between a question and its answer. */
@@ -176,6 +204,10 @@ int conntrack_open(struct net *net, struct err *err)
 	net->ended = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (!net->ended || mnl_socket_bind(net->ended, 0, MNL_SOCKET_AUTOPID) < 0)
 		return err_set(err, -errno, "cannot open a netlink socket (conntrack events): %s", strerror(errno));
+	int size = LISTEN_BUFFER, fd = mnl_socket_get_fd(net->ended);
+	/* beyond the system's limit only the real root may go; elsewhere the limit must do: what is lost is told */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	return 0;
 }
 
@@ -235,17 +267,49 @@ static void flows_take(struct net *net, struct net_flows *flows)
 	}
 }
 
+static int flow_keep(const struct nlmsghdr *message, void *arg)
+{
+	struct net_flows *flows = arg;
+	size_t size = MNL_ALIGN(message->nlmsg_len);
+	if (size > sizeof(flows->bytes) - flows->size) {
+		flows->more = true;
+		return MNL_CB_OK;
+	}
+	memcpy(flows->bytes + flows->size, message, message->nlmsg_len);
+	flows->size += size;
+	return MNL_CB_OK;
+}
+
+int conntrack_list(struct net *net, const struct conf_instance *instance, struct net_flows *into, struct err *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+	mnl_attr_put_u32(request, CTA_MARK, htonl(conntrack_mark(instance)));
+	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
+	return talk(net, request, flow_keep, into, err);
+}
+
 int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err)
 {
 	struct net_flows *flows = flows_place(net, instance->number);
-	bool few = flows_are_few();
-	bool listens = few && listen_set(net, NETLINK_ADD_MEMBERSHIP);
+	long of_host = flows_of_host();
+	bool listens = of_host <= LISTEN_MAX && listen_set(net, NETLINK_ADD_MEMBERSHIP);
+	if (of_host > LISTEN_MAX && of_host <= LIST_MAX)
+		(void)!conntrack_list(net, instance, flows, NULL);
 	int r = conntrack_cut(net, instance, err);
 	if (listens)
 		listen_set(net, NETLINK_DROP_MEMBERSHIP);
 	flows_take(net, flows);
-	flows->more = flows->more || !few;
+	flows->more = flows->more || of_host > LIST_MAX;
 	return r;
+}
+
+const struct net_flows *conntrack_seized(const struct net *net, uint32_t instance)
+{
+	for (size_t i = 0; i < NET_FLOWS_KEPT && net->flows[i]; i++)
+		if (net->flows[i]->instance == instance)
+			return net->flows[i];
+	return NULL;
 }
 
 /* What was kept of this guest is given out once. */
@@ -260,7 +324,8 @@ static void seized_write(struct net *net, struct dump *dump)
 	int left = (int)flows->size;
 	for (const struct nlmsghdr *message = (struct nlmsghdr *)flows->bytes; mnl_nlmsg_ok(message, left);
 	     message = mnl_nlmsg_next(message, &left))
-		if (message->nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE))
+		if (message->nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE) ||
+		    message->nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW)) /* of the list */
 			flow_seen(message, dump);
 	dump->more = dump->more || flows->more;
 	flows_close_gap(net, at);

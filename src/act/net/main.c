@@ -64,8 +64,10 @@ static void engine_ready(struct net *net)
 	bool watched = flow_events_open(net, &err) == 0;
 	if (!watched)
 		log_warning("net.flows", "%s: flows are not watched", err.text);
-	int fds[] = {mnl_socket_get_fd(net->log), net->flow_events};
+	int fds[] = {mnl_socket_get_fd(net->log.socket), net->flow_events};
 	engine_tell(NOTICE_READY, 0, watched ? "rules are loaded" : err.text, fds, watched ? 2 : 1);
+	if (engine >= 0)
+		engine_tell(NOTICE_RESCUE, 0, net->rescue.problem, NULL, 0);
 	profiles_tell(net);
 }
 
@@ -148,7 +150,7 @@ static void log_bind(struct net *net)
 {
 	static bool told;
 	struct err err = {0};
-	int r = nflog_bind(net, &err);
+	int r = nflog_bind(&net->log, &err);
 	if (r == 1)
 		log_info("net.nflog", "NFLOG group %d is bound", NET_LOG_GROUP);
 	else if (!told)
@@ -173,7 +175,7 @@ static void guard(struct net *net)
 static int patience_ms(const struct net *net)
 {
 	const int each_ms[] = {guard_patience_ms(&net->guard), names_patience_ms(&net->names, clock_monotonic_us()),
-	                       net->log_bound ? -1 : LOG_RETRY_MS};
+	                       rescue_patience_ms(&net->rescue), net->log.bound ? -1 : LOG_RETRY_MS};
 	int least_ms = -1;
 	for (size_t i = 0; i < countof(each_ms); i++)
 		if (each_ms[i] >= 0 && (least_ms < 0 || each_ms[i] < least_ms))
@@ -188,13 +190,15 @@ static int serve(struct net *net, struct err *err)
 		                           {.fd = engine, .events = POLLIN},
 		                           {.fd = mnl_socket_get_fd(net->guard.rules), .events = POLLIN},
 		                           {.fd = mnl_socket_get_fd(net->guard.host), .events = POLLIN},
-		                           {.fd = net->names.fd, .events = POLLIN}};
+		                           {.fd = net->names.fd, .events = POLLIN},
+		                           {.fd = rescue_fd(&net->rescue), .events = POLLIN}};
 		int n = poll(watched, countof(watched), patience_ms(net));
 		if (n < 0 && errno != EINTR)
 			return err_set(err, -errno, "cannot wait: %s", strerror(errno));
-		if (!net->log_bound)
+		if (!net->log.bound)
 			log_bind(net);
 		guard(net);
+		rescue_turn(net);
 		if (names_turn(net, clock_monotonic_us()))
 			profiles_tell(net);
 		if (n <= 0)
@@ -228,6 +232,8 @@ static int run(struct net *net, struct err *err)
 		r = ports_free(net, err);
 	evidence_open(net);
 	if (r == 0)
+		rescue_open(net);
+	if (r == 0)
 		r = privilege_drop(&net->conf, err);
 	if (r == 0) {
 		profile_load(net);
@@ -238,7 +244,7 @@ static int run(struct net *net, struct err *err)
 	if (r == 0)
 		r = guard_open(net, err);
 	if (r == 0)
-		r = nflog_open(net, err);
+		r = nflog_open(&net->log, NET_LOG_GROUP, err);
 	if (r < 0)
 		return r;
 	malloc_trim(0);

@@ -26,6 +26,7 @@ static int socket_open(int protocol, struct mnl_socket **ret_socket, struct err 
 int net_open(struct net *net, struct err *err)
 {
 	net->flow_events = net->names.fd = -1;
+	net->rescue.sockets = (struct segment_sockets){-1, -1};
 	int r = socket_open(NETLINK_ROUTE, &net->route, err);
 	if (r == 0)
 		r = socket_open(NETLINK_NETFILTER, &net->filter, err);
@@ -34,7 +35,7 @@ int net_open(struct net *net, struct err *err)
 
 void net_done(struct net *net)
 {
-	struct mnl_socket **const sockets[] = {&net->route, &net->filter, &net->log, &net->ended};
+	struct mnl_socket **const sockets[] = {&net->route, &net->filter, &net->log.socket, &net->ended};
 	for (size_t i = 0; i < countof(sockets); i++) {
 		if (*sockets[i])
 			mnl_socket_close(*sockets[i]);
@@ -44,6 +45,7 @@ void net_done(struct net *net)
 		close(net->flow_events);
 	net->flow_events = -1;
 	guard_done(&net->guard);
+	rescue_done(&net->rescue);
 	profile_done(net);
 	for (size_t i = 0; i < NET_FLOWS_KEPT; i++) {
 		free(net->flows[i]);

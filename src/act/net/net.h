@@ -5,16 +5,19 @@
  */
 #include "act/net/guard.h"
 #include "act/net/names.h"
+#include "act/net/nflog.h"
 #include "act/net/profile.h"
+#include "act/net/rescue.h"
 #include "conf/conf.h"
 #include "wire/order.h"
 
 #include <libmnl/libmnl.h>
 #include <stdio.h>
 
-#define NET_LOG_GROUP 7
-#define NET_LOG_BYTES 96
-#define RULESET_LOG " group 7 snaplen 96 queue-threshold 1\n"
+#define NET_LOG_GROUP 7    /* the engine's */
+#define NET_RESCUE_GROUP 8 /* our own */
+#define NET_LOG_BYTES 100  /* of a packet: IPv6's header and TCP's largest */
+#define RULESET_LOG " group 7 snaplen 100 queue-threshold 1\n"
 
 /* The flows of a victim, as conntrack told them when they were cut: the evidence is asked for later, when they are gone. */
 #define NET_FLOWS_KEPT 4
@@ -23,15 +26,15 @@ struct net_flows {
 	uint32_t instance;
 	bool more; /* there were more than fit */
 	size_t size;
-	uint8_t bytes[NET_FLOWS_BYTES]; /* netlink messages, one behind the other; touched only as far as `size` */
+	_Alignas(4) uint8_t bytes[NET_FLOWS_BYTES]; /* netlink messages, one behind the other; touched only as far as `size` */
 };
 
 struct net {
 	struct conf conf;
 	struct mnl_socket *route;  /* rtnetlink */
 	struct mnl_socket *filter; /* netfilter: sets, maps, conntrack */
-	struct mnl_socket *log;    /* NFLOG; the engine gets a copy of its descriptor */
-	bool log_bound;
+	struct nflog log;          /* the engine gets a copy of its descriptor */
+	struct rescue rescue;
 	bool hold4, hold6; /* forwarding was off before us: nothing but our own traffic is forwarded */
 	int evidence;      /* <state_dir>/evidence, opened before the right to walk there is given up; -1: none */
 	struct guard guard;
@@ -59,7 +62,13 @@ struct ruleset_text {
 void ruleset_text_init(struct ruleset_text *text);
 const char *ruleset_text_end(struct ruleset_text *text); /* valid until _done */
 void ruleset_text_done(struct ruleset_text *text);
-void ruleset_base(FILE *out, const struct conf *conf, bool hold4, bool hold6);
+struct ruleset_base {
+	const struct conf *conf;
+	bool hold4, hold6; /* nothing but our own traffic is forwarded */
+	bool rescue;
+};
+struct ruleset_base ruleset_base_of(const struct net *net);
+void ruleset_base(FILE *out, const struct ruleset_base *base);
 /* Of a tap whose service has a profile, strays are told (profile.c) and not all that it opens. */
 void ruleset_tap(FILE *out, const struct net *net, const struct conf_instance *instance, uint32_t service);
 void ruleset_tap_gone(FILE *out, const struct conf *conf, const struct conf_instance *instance);
@@ -82,6 +91,11 @@ int conntrack_open(struct net *net, struct err *err) must_use;
 int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct err *err) must_use; /* 0 too if it is not there */
 int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
+const struct net_flows *conntrack_seized(const struct net *net, uint32_t instance); /* NULL: nothing was */
+/* What is there, as far as it has room. */
+int conntrack_list(struct net *net, const struct conf_instance *instance, struct net_flows *into, struct err *err) must_use;
+/* True: this flow had no answer, and is forgotten now. */
+bool conntrack_forget_unanswered(struct net *net, const struct wire_contain *flow);
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
                     struct err *err) must_use;
 
@@ -95,10 +109,6 @@ void flow_events_hear_ends(struct net *net, bool hear);
 void evidence_open(struct net *net);
 int evidence_flows(struct net *net, uint64_t incident, const struct conf_instance *instance, size_t *ret_flows,
                    struct err *err) must_use;
-
-/* nflog.c. `bind` returns 1 when bound, 0 when the old reader still holds the group (try again soon), -errno. */
-int nflog_open(struct net *net, struct err *err) must_use;
-int nflog_bind(struct net *net, struct err *err) must_use;
 
 /* host.c: what belongs to the host and not to one tap: forwarding, accounting, service addresses. */
 int host_up(struct net *net, struct err *err) must_use;
@@ -133,5 +143,5 @@ void order_do(struct net *net, const struct wire_order *order, struct wire_answe
 int check_host(const struct conf *conf, struct err *err) must_use;
 int check_ports(const struct conf *conf, struct err *err) must_use;
 
-/* privilege.c: keeps CAP_NET_ADMIN and CAP_NET_RAW, and writing to the few places that are ours. */
+/* privilege.c: keeps CAP_NET_ADMIN, and writing to the few places that are ours. */
 int privilege_drop(const struct conf *conf, struct err *err) must_use;

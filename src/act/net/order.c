@@ -146,9 +146,10 @@ static int do_gate(struct net *net, const struct wire_order *order, struct wire_
 	return 0;
 }
 
-static int steer_check(struct net *net, const struct wire_order *order, struct err *err)
+static int steer_check(struct net *net, const struct wire_order *order, uint32_t *ret_before, struct err *err)
 {
 	struct state state;
+	bool mixed;
 	if (need_service(net, order, err) < 0)
 		return -EINVAL;
 	if (order->instance > 0 && order->instance == order->victim)
@@ -158,6 +159,8 @@ static int steer_check(struct net *net, const struct wire_order *order, struct e
 		r = need_tap(&state, order->instance, err);
 	if (r == 0 && order->instance > 0 && state_tap(&state, order->instance)->gate == WIRE_GATE_FENCED)
 		r = err_set(err, -EPERM, "kb%u is fenced: set its gate before a service points at it", order->instance);
+	if (r == 0)
+		*ret_before = state_target(&state, &net->conf, order->service, &mixed);
 	return r;
 }
 
@@ -178,40 +181,66 @@ static int steer_proven(struct net *net, const struct wire_order *order, struct 
 	return 0;
 }
 
+/* The map has moved and nobody comes to the victim any more: now those who were there. */
+static int victim_part(struct net *net, const struct wire_order *order, struct rescue_counts *counts, struct err *err)
+{
+	struct conf_instance victim;
+	conf_instance(&net->conf, order->victim, &victim);
+	int r = conntrack_seize(net, &victim, err);
+	const struct net_flows *flows = conntrack_seized(net, order->victim);
+	if (r == 0 && order->instance > 0 && flows)
+		rescue_cut(net, order->victim, flows, counts);
+	return r;
+}
+
 static int do_steer(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct steer steer = {.service = order->service, .instance = order->instance, .victim = order->victim};
-	struct conf_instance victim;
-	int r = steer_check(net, order, err);
+	struct rescue_move move = {.service = order->service, .to = order->instance, .fell = order->victim > 0};
+	struct rescue_counts counts = {0};
+	int r = steer_check(net, order, &move.from, err);
+	if (order->victim > 0)
+		move.from = order->victim;
 	if (r == 0)
 		r = steer_move(net, &steer, err);
-	if (r == 0 && order->victim > 0) {
-		conf_instance(&net->conf, order->victim, &victim);
-		r = conntrack_seize(net, &victim, err);
-	}
+	if (r == 0)
+		rescue_moved(net, &move, &counts);
+	if (r == 0 && order->victim > 0)
+		r = victim_part(net, order, &counts, err);
 	if (r == 0)
 		r = steer_proven(net, order, err);
 	if (r < 0)
 		return r;
-	char to[24] = "nowhere", fenced[64] = "";
+	char to[24] = "nowhere", fenced[64] = "", rescued[80] = "";
 	if (order->instance > 0)
 		snprintf(to, sizeof(to), "at kb%u", order->instance);
 	if (order->victim > 0)
 		snprintf(fenced, sizeof(fenced), ", kb%u is fenced and its flows are cut", order->victim);
-	say(answer, "%s points %s%s", net->conf.services[order->service].name, to, fenced);
+	if (counts.again + counts.told > 0)
+		snprintf(rescued, sizeof(rescued), "; openings sent again: %u, clients told: %u", counts.again, counts.told);
+	say(answer, "%s points %s%s%s", net->conf.services[order->service].name, to, fenced, rescued);
 	return 0;
 }
 
 static int do_cut(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct conf_instance instance;
+	struct rescue_counts counts = {0};
 	int r = need_instance(order, err);
 	if (r < 0)
 		return r;
 	conf_instance(&net->conf, order->instance, &instance);
-	r = conntrack_cut(net, &instance, err);
+	struct net_flows *flows = calloc(1, sizeof(*flows));
+	if (!flows)
+		abort();
+	r = conntrack_list(net, &instance, flows, err);
 	if (r == 0)
-		say(answer, "the flows of kb%u are cut", order->instance);
+		r = conntrack_cut(net, &instance, err);
+	if (r == 0)
+		rescue_cut(net, order->instance, flows, &counts);
+	free(flows);
+	if (r == 0)
+		say(answer, "the flows of kb%u are cut; clients told: %u", order->instance, counts.told);
 	return r;
 }
 

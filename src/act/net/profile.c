@@ -220,7 +220,7 @@ static int try(const struct net *net, const char *rules, struct err *err)
 {
 	struct ruleset_text text;
 	ruleset_text_init(&text);
-	ruleset_base(text.out, &net->conf, false, false);
+	ruleset_base(text.out, &(struct ruleset_base){.conf = &net->conf});
 	fputs(rules, text.out);
 	int r = transact_try(ruleset_text_end(&text), err);
 	ruleset_text_done(&text);

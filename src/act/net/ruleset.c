@@ -18,7 +18,7 @@
 
 #define T "inet koboshi "
 #define LOG7 RULESET_LOG
-static_assert(NET_LOG_GROUP == 7 && NET_LOG_BYTES == 96, "LOG7 says the same");
+static_assert(NET_LOG_GROUP == 7 && NET_LOG_BYTES == 100, "LOG7 says the same");
 
 void ruleset_text_init(struct ruleset_text *text)
 {
@@ -110,7 +110,11 @@ static const char base_pass[] =
         "packets log prefix \"kb:rst\"" LOG7 "add rule " T "from_guest icmp type destination-unreachable ct state related ct "
         "original packets 1 limit rate 200/second log prefix \"kb:rst\"" LOG7 "add rule " T
         "from_guest icmpv6 type destination-unreachable ct state related ct original packets 1 limit rate "
-        "200/second log prefix \"kb:rst\"" LOG7 "add rule " T "from_guest ct state established,related accept\n"
+        "200/second log prefix \"kb:rst\"" LOG7 "add rule " T
+        "from_guest tcp flags & (fin|syn|rst|psh|ack|urg) == rst|ack ct original packets 1 jump held_back\n"
+        "add rule " T "from_guest icmp type destination-unreachable ct state related ct original packets 1 jump held_back\n"
+        "add rule " T "from_guest icmpv6 type destination-unreachable ct state related ct original packets 1 jump held_back\n"
+        "add rule " T "from_guest ct state established,related accept\n"
         "add rule " T "from_guest counter name from_guest drop\n"
         "add rule " T "to_guest oifname != @open counter name to_guest drop\n"
         "add rule " T "to_guest ct state new ct status & dnat == 0 counter name to_guest drop\n"
@@ -173,18 +177,25 @@ static void no_leak(FILE *out, const struct conf *conf)
 	        conf->guests6.prefix);
 }
 
-void ruleset_base(FILE *out, const struct conf *conf, bool hold4, bool hold6)
+struct ruleset_base ruleset_base_of(const struct net *net)
 {
+	return (struct ruleset_base){&net->conf, net->hold4, net->hold6, !net->rescue.problem[0]};
+}
+
+void ruleset_base(FILE *out, const struct ruleset_base *base)
+{
+	const struct conf *conf = base->conf;
 	fputs(base_sets, out);
 	profile_base(out, conf);
 	contain_base(out);
+	rescue_base(out, conf, base->rescue);
 	fputs(base_steer, out);
 	fputs(base_pass, out);
 	fputs(base_host, out);
 	no_leak(out, conf);
-	if (hold4)
+	if (base->hold4)
 		hold(out, "hold4", "ipv4");
-	if (hold6)
+	if (base->hold6)
 		hold(out, "hold6", "ipv6");
 	for (size_t i = 0; i < conf->n_services; i++)
 		services(out, &conf->services[i]);

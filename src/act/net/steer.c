@@ -147,7 +147,8 @@ static int load_once(struct net *net, const void *arg unused_arg, struct err *er
 		return r;
 	struct ruleset_text text;
 	ruleset_text_init(&text);
-	ruleset_base(text.out, &net->conf, net->hold4, net->hold6);
+	const struct ruleset_base base = ruleset_base_of(net);
+	ruleset_base(text.out, &base);
 	profile_rules(text.out, net);
 	names_clean(text.out, net);
 	names_rules(text.out, net);
@@ -179,7 +180,8 @@ int steer_restore(struct net *net, const struct guard_wanted *wanted, struct err
 	ruleset_text_init(&text);
 	fputs("add table inet koboshi\ndelete table inet koboshi\nadd table netdev koboshi\ndelete table netdev koboshi\n",
 	      text.out);
-	ruleset_base(text.out, &net->conf, net->hold4, net->hold6);
+	const struct ruleset_base base = ruleset_base_of(net);
+	ruleset_base(text.out, &base);
 	profile_lost(net);
 	profile_rules(text.out, net);
 	names_rules(text.out, net);

@@ -1,6 +1,8 @@
 /* See lab.h. Every wait is for an event with a limit; a step of the making that fails ends the test. */
 #include "lab.h"
 
+#include "lib/bytes.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -186,6 +188,9 @@ void lab_relink(struct lab *lab)
 	lab->log = fds[0];
 	lab->flows = fds[1];
 	need(message.kind == WIRE_NOTICE && message.note.type == NOTICE_READY && lab->log >= 0 && lab->flows >= 0);
+	receive(lab, &message, NULL, 0);
+	need(message.kind == WIRE_NOTICE && message.note.type == NOTICE_RESCUE);
+	text_copy(lab->not_rescued, sizeof(lab->not_rescued), message.note.text);
 }
 
 void lab_start(struct lab *lab, const char *program)

@@ -20,6 +20,7 @@ struct lab {
 	int supervisor, engine, log, flows; /* the last two came with NOTICE_READY */
 	int tarpit[2];                      /* listening, IPv4 and IPv6; handed down to the program if they are there (> 0) */
 	uint64_t id;
+	char not_rescued[WIRE_TEXT_MAX]; /* as the program says it when it is ready */
 };
 
 void lab_make(struct lab *lab, bool ranges);

@@ -21,7 +21,7 @@ RESTART_SECONDS = 0.1
 STOP_SECONDS = 8.0
 
 
-def mounts(world: pathlib.Path) -> None:
+def mounts(world: pathlib.Path, guests: bool) -> None:
     run("mount", "--make-rprivate", "/")
     run("mount", "-t", "tmpfs", "-o", "mode=755,size=512m", "koboshi-lab", "/run")
     try:
@@ -31,8 +31,9 @@ def mounts(world: pathlib.Path) -> None:
     for folder in (layout.RUN, layout.STATE, layout.IMAGES, layout.LIBEXEC, layout.KEEPER, pathlib.Path("/run/netns")):
         folder.mkdir(mode=0o755, parents=True)
     run("mount", "--bind", world / "state", layout.STATE)
-    run("mount", "--bind", layout.CACHE, layout.IMAGES)
-    run("mount", "-o", "remount,bind,ro", layout.IMAGES)
+    if guests:
+        run("mount", "--bind", layout.CACHE, layout.IMAGES)
+        run("mount", "-o", "remount,bind,ro", layout.IMAGES)
 
 
 def programs() -> None:
@@ -60,6 +61,7 @@ class Keeper:
     def __init__(self, spec: dict):
         self.world = pathlib.Path(spec["world"])
         self.main_argv = spec["main"]
+        self.guests = spec["guests"]
         self.koboshid: Optional[int] = None
         self.main: Optional[int] = None
         self.restart_at = 0.0
@@ -97,7 +99,7 @@ class Keeper:
             self.stopping = True
             self.status = 0 if self.main is None else 128 + got.si_signo
         self.reap()
-        held = self.stopping or (layout.KEEPER / "hold").exists()
+        held = self.stopping or not self.guests or (layout.KEEPER / "hold").exists()
         if not self.koboshid and not held and time.monotonic() >= self.restart_at:
             self.koboshid_start()
 
@@ -110,7 +112,8 @@ class Keeper:
             self.turn()
 
     def run(self) -> int:
-        self.koboshid_start()
+        if self.guests:
+            self.koboshid_start()
         (self.world / "ready").write_text("ready\n", encoding="ascii")
         if self.main_argv:
             self.main = spawn(self.main_argv)
@@ -125,7 +128,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     # `run` in here waits for its own children by pid; nothing else is a child yet, so the reaper loses nothing.
     try:
-        mounts(pathlib.Path(spec["world"]))
+        mounts(pathlib.Path(spec["world"]), spec["guests"])
         programs()
         network.build()
         layout.PROFILE.write_bytes((layout.ROOT / "lab/profile.json").read_bytes())

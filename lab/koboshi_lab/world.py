@@ -26,7 +26,7 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def checks() -> None:
+def checks(guests: bool = True) -> None:
     """What must be there before anything is made."""
     for name in ("unshare", "nsenter", "ip", "nft", "mount"):
         if not shutil.which(name):
@@ -37,7 +37,7 @@ def checks() -> None:
         who = "" if os.geteuid() == 0 else ", or run it as root"
         raise LabError(f"/dev/net/tun cannot be opened ({error.strerror}), guests need it for their network: load the tun module{who}") \
             from None
-    for variant in layout.VARIANTS:
+    for variant in layout.VARIANTS if guests else ():
         if not (layout.CACHE / variant / "manifest.json").exists():
             raise LabError(f"variant {variant} is not in {layout.CACHE}: run 'make images'")
 
@@ -57,9 +57,9 @@ def world_new(path: pathlib.Path) -> None:
     (path / "state").mkdir(parents=True, mode=0o755)
 
 
-def spec_words(path: pathlib.Path, argv: Optional[list[str]]) -> list[str]:
+def spec_words(path: pathlib.Path, argv: Optional[list[str]], guests: bool = True) -> list[str]:
     words, user = unshare_words()
-    spec = json.dumps({"world": str(path), "main": argv, "user": user})
+    spec = json.dumps({"world": str(path), "main": argv, "user": user, "guests": guests})
     return words + ["--", sys.executable, "-m", "koboshi_lab.init", spec]
 
 
@@ -143,15 +143,16 @@ def keep_log(path: pathlib.Path, name: str) -> None:
         shutil.copy(log, target / "koboshid.log")
 
 
-def run_in(name: str, argv: list[str], seconds: float) -> int:
-    """Plays `argv` in a new world; its exit status, or 1 when something was left behind. Ends everything after `seconds`."""
+def run_in(name: str, argv: list[str], seconds: float, guests: bool = True) -> int:
+    """Plays `argv` in a new world; its exit status, or 1 when something was left behind. Ends everything after `seconds`. Without
+    `guests` there are networks and clients in it, and no koboshid."""
     as_root()
-    checks()
+    checks(guests)
     tidy()
     path = layout.WORLDS / f"{name}-{secrets.token_hex(4)}"
     leftovers = Leftovers()
     world_new(path)
-    child = subprocess.Popen(spec_words(path, argv), env=environment(), preexec_fn=die_with_parent)
+    child = subprocess.Popen(spec_words(path, argv, guests), env=environment(), preexec_fn=die_with_parent)
     try:
         remember(path, child.pid)
         one = wait_for("the lab's first process", lambda: process_one(child.pid) or child.poll() is not None, 10)

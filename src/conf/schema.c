@@ -239,7 +239,7 @@ static const struct yaml_key probe_keys[] = {
 	{.key = "content", .type = YAML_LIST, .item = YAML_URL_PATH, YAML_ITEMS(struct conf_service, probe.content, probe.n_content),
 	 .fallback = "[/]", .help = "Paths whose bytes the image's manifest knows; other bytes mean: compromised."},
 	{.key = "challenge", .type = YAML_TEXT, YAML_FIELD(struct conf_service, probe.challenge_path), .hook = probe_challenge,
-	 .fallback = "/api/challenge", .help = "Path where the application proves that it lives and serves what it should; _no_ turns it off."},
+	 .fallback = "/api/challenge", .help = "Path where the application proves that it lives and serves what it should; with _no_ right content is all the proof."},
 	{.key = "challenge_every", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.challenge_ms), .min = 20,
 	 .max = 3600000, .fallback = "1s", .help = "Time from one challenge to the next; at least _interval_."},
 	{.key = "peer", .type = YAML_LIST, .item = YAML_URL_PATH, YAML_ITEMS(struct conf_service, probe.peer, probe.n_peer),

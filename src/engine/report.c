@@ -225,7 +225,7 @@ static json_t *rescue(const struct engine_service *s, json_t *reasons)
 		return json_null();
 	if (problem[0])
 		report_say(reasons, "clients of %s are not helped over a switch: %s", s->conf->name, problem);
-	return json_pack("{s:s}", "problem", report_text(problem));
+	return json_pack("{s:o}", "problem", report_text(problem));
 }
 
 /* Its silence may be no evidence, because nobody ever heard it; then this is all that is told of it. */

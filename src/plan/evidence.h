@@ -21,7 +21,8 @@ enum vantage {
 
 enum finding {
 	FINDING_GOOD,    /* right bytes in time */
-	FINDING_PROVEN,  /* answered the challenge rightly: good, and the application behind the port lives */
+	FINDING_PROVEN,  /* answered the challenge rightly: good, and the application behind the port lives (without a challenge:
+	                    right content) */
 	FINDING_UNKNOWN, /* could not look (own shortage, probe not sent): neither good nor bad */
 	FINDING_LATE,    /* a right answer after the timeout: the miss stands, but whoever answers does not hang */
 	/* by count: one of these is never a verdict (k of n) */

@@ -26,7 +26,7 @@ from vault_test import VaultTests
 from ladder_test import LadderTests
 from lessons_test import LessonTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
-                        MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
+                        MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RESCUE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
                         Engine, Guest, World, config, make_folder, notice, wait_for)
 from kills_test import KillTests
@@ -459,6 +459,22 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, EvidenceTests
         self.engine.actuators[HOST].link.send(notice(MEDDLED, text="/etc/koboshi/koboshi.yaml has another content"))
         wait_for("koboshi-host's word", lambda: "has another content" in self.engine.status()["meddled"]["last"])
         self.assertEqual(self.engine.status()["state"], "ok")
+
+    def test_why_clients_are_not_helped_is_told(self):
+        self.assertEqual(self.start()["services"][0]["rescue"], {"problem": ""})
+        self.engine.actuators[NET].link.send(notice(RESCUE, text="NFLOG group 8 has another reader"))
+        told = wait_for("the reason", lambda: (s := self.engine.status()) and s["services"][0]["rescue"]["problem"] and s)
+        self.assertEqual(told["services"][0]["rescue"]["problem"], "NFLOG group 8 has another reader")
+        self.assertIn("clients of sensor are not helped over a switch: NFLOG group 8 has another reader", told["reasons"])
+
+    def test_without_a_challenge_right_content_is_proof(self):
+        path = self.folder / "koboshi.yaml"
+        path.write_text(path.read_text().replace("probe: {", "rescue: no\n    probe: {challenge: no, "))
+        status = self.start()
+        self.assertIsNone(status["services"][0]["rescue"])
+        guest = self.world.guests[self.roles()["active"]]
+        guest.answers["/"] = (200, b"<h1>owned</h1>")
+        self.world.await_order(STEER, lambda order: order.victim == guest.number)
 
     def test_the_tarpit_is_told_of_and_has_no_say(self):
         self.assertFalse(self.start()["decoys"]["answered"])

@@ -1,0 +1,247 @@
+"""Koboshi with cells for guests: the real koboshi-engine and the real koboshi-net (the build that takes a veth for a tap), and
+a double of koboshi-vm that makes cells. What the engine orders of the network goes through here, for a cell's wire must be
+there before its tap is guarded; that costs a little of the time that is measured, never saves any.
+"""
+import array
+import os
+import pathlib
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from typing import Any, Optional
+
+from . import layout
+from .cells import Cell, guest_addresses, PAGE
+from .shell import LabError, wait_for
+
+sys.path.insert(0, str(layout.ROOT / "test/engine"))
+import fake_world  # noqa: E402
+
+NET_PROGRAM = layout.BUILD / "test/act/net/koboshi-net-test"
+IMAGE_TOOL = layout.BUILD / "src/image/koboshi-image"
+ENGINE = layout.BUILD / "src/engine/koboshi-engine"
+fake_world.PAGE = PAGE  # what the manifests say that it serves
+
+
+def cell_of(number: int) -> str:
+    return f"cell{number}"
+
+
+class CellGuest:
+    """Looks to fake_world.World like its own guests."""
+    cells: dict[int, Cell] = {}
+
+    def __init__(self, number: int, variant: int):
+        self.number, self.variant, self.state, self.outdated, self.revoked = number, variant, fake_world.RUNNING, 0, 0
+        self.key, self.agent_key = os.urandom(fake_world.KEY_SIZE), os.urandom(fake_world.KEY_SIZE)
+        self.cell = self.cells[number]
+        its = guest_addresses(number)
+        self.cell.furnish(f"""\
+link set eth0 address {its['mac']}
+addr add {its['four']}/32 dev eth0
+addr add {its['six']}/128 dev eth0 nodad
+route add default via {its['gate4']} dev eth0 onlink
+route add ::/0 via {its['gate6']} dev eth0 onlink
+""")
+        self.cell.serve()
+
+    def close_port(self) -> None:
+        """World calls it when the guest is destroyed."""
+        self.cells.pop(self.number).remove()
+
+
+class CellWorld(fake_world.World):
+    def carried_out(self, order: Any) -> Optional[bytes]:
+        guest = self.guests.get(order.instance)
+        if order.type == fake_world.SUSPEND and guest:
+            guest.cell.signal(signal.SIGSTOP)
+        elif order.type == fake_world.RESUME and guest:
+            guest.cell.signal(signal.SIGCONT)
+        return super().carried_out(order)
+
+
+class Relay(threading.Thread):
+    """Between the engine and koboshi-net; makes a cell when its tap is ordered."""
+
+    def __init__(self, engine: socket.socket, net: socket.socket):
+        super().__init__(daemon=True)
+        self.engine, self.net = engine, net
+        self.start()
+
+    def pass_on(self, source: socket.socket, to: socket.socket) -> bool:
+        try:
+            packet, ancillary, _, _ = source.recvmsg(65536, socket.CMSG_SPACE(4 * 4))
+        except OSError:
+            return False
+        if not packet:
+            return False
+        fds = array.array("i")
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(data[:len(data) - len(data) % fds.itemsize])
+        if source is self.engine:
+            self.look(packet)
+        try:
+            to.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
+        except OSError:
+            return False
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def look(self, packet: bytes) -> None:
+        if struct.unpack_from("=HHI", packet)[1] != fake_world.ORDER:
+            return
+        order = fake_world.Order(packet[8:])
+        if order.type == fake_world.TAP_ADD and order.instance not in CellGuest.cells:
+            CellGuest.cells[order.instance] = Cell(cell_of(order.instance), f"kb{order.instance}")
+
+    def run(self) -> None:
+        with selectors.DefaultSelector() as ready:
+            ready.register(self.engine, selectors.EVENT_READ, self.net)
+            ready.register(self.net, selectors.EVENT_READ, self.engine)
+            while all(self.pass_on(key.fileobj, key.data) for key, _ in ready.select()):
+                pass
+        self.engine.close()
+        self.net.close()
+
+    def end(self) -> None:
+        for link in (self.engine, self.net):
+            try:
+                link.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.join()
+
+
+class Net:
+    """The real koboshi-net under a double of koboshid."""
+
+    def __init__(self, config: pathlib.Path, log: pathlib.Path):
+        self.supervisor, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def become() -> None:
+            os.dup2(its.fileno(), 3)
+            os.set_blocking(3, False)
+
+        with open(log, "ab") as out:
+            self.process = subprocess.Popen([NET_PROGRAM, "--config", config], preexec_fn=become, pass_fds=(3,), stdin=subprocess.DEVNULL,
+                                            stderr=out)
+        its.close()
+
+    def link(self) -> socket.socket:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.supervisor.sendmsg([fake_world.packet(fake_world.LINK, struct.pack("=II", 1, 0))],
+                                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
+        its.close()
+        return ours
+
+    def end(self) -> None:
+        self.supervisor.close()
+        self.process.wait(10)
+
+
+class Engine(fake_world.Engine):
+    """Its link to the network's actuator leads to the real one."""
+
+    net: Net
+
+    def connect(self, role: int) -> None:
+        if role != fake_world.NET:
+            super().connect(role)
+            return
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        its.setblocking(False)
+        self.supervisor.sendmsg([fake_world.packet(fake_world.LINK, struct.pack("=II", role, 0))],
+                                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
+        its.close()
+        self.actuators[role] = Relay(ours, self.net.link())
+
+
+def config_text(folder: pathlib.Path) -> str:
+    return f"""device: cells
+user: "{fake_world.ENGINE_USER}"
+paths: {{run: {folder}/run, state: {folder}/state, images: {folder}/images, image_key: {folder}/key.pub}}
+guests: {{addresses: [{layout.GUESTS4}, "{layout.GUESTS6}"]}}
+brake: {{falls: 0}}
+decoys: {{enabled: no}}
+services:
+  sensor:
+    addresses: [{layout.SERVICE4}, "{layout.SERVICE6}"]
+    ports: [80/tcp]
+    clients: [{layout.CLIENT_NET4}, "{layout.CLIENT_NET6}"]
+    variants: [amber, birch, cedar]
+    drain: 200ms
+    ladder: []
+    probe: {{interval: 100ms, timeout: 200ms, challenge: no}}
+"""
+
+
+class Device:
+    """Started and stopped as a baseline is."""
+
+    def __init__(self) -> None:
+        self.folder = layout.KEEPER / "device"
+        self.world: Optional[CellWorld] = None
+        self.engine: Optional[Engine] = None
+        self.net: Optional[Net] = None
+
+    def start(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o755)
+        CellGuest.cells.clear()
+        fake_world.Guest = CellGuest
+        fake_world.make_folder(self.folder, ENGINE, IMAGE_TOOL)
+        fake_world.make_images(self.folder, IMAGE_TOOL, agent=False)
+        (self.folder / "koboshi.yaml").write_text(config_text(self.folder))
+        self.world = CellWorld()
+        self.net = Net(self.folder / "koboshi.yaml", self.folder / "net.log")
+        self.engine = Engine(self.folder, self.world)
+        self.engine.net = self.net
+        self.engine.start()
+        self.wait_whole()
+
+    def wait_whole(self, seconds: float = 30) -> None:
+        wait_for("the device is whole", lambda: self.engine.status()["state"] == "ok", seconds, 0.05)
+
+    def active(self) -> Cell:
+        number = self.engine.status()["services"][0]["active"]
+        if number not in CellGuest.cells:
+            raise LabError("nobody is active")
+        return CellGuest.cells[number]
+
+    def steered_us(self, first: int) -> Optional[int]:
+        status, story = self.engine.ask("GET", f"/v1/incidents/{first}")
+        return story.get("steered_us") if status == 200 else None
+
+    def newest_incident(self) -> int:
+        numbers = [one["number"] for one in self.engine.ask("GET", "/v1/incidents")[1]["incidents"]]
+        return max(numbers, default=0)
+
+    def keep_logs(self) -> None:
+        """They outlive the world: without them a failed run could not be understood."""
+        target = layout.BUILD / "race"
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("log", "net.log"):
+            if (self.folder / name).exists():
+                shutil.copy(self.folder / name, target / f"koboshi-{name}")
+
+    def stop(self) -> None:
+        self.keep_logs()
+        if self.engine:
+            self.engine.stop()
+            self.engine.api.close()
+        if self.net:
+            self.net.end()
+            subprocess.run([NET_PROGRAM, "--config", self.folder / "koboshi.yaml", "--down"], check=False, capture_output=True)
+        if self.world:
+            self.world.close()
+        for cell in list(CellGuest.cells.values()):
+            cell.remove()
+        CellGuest.cells.clear()

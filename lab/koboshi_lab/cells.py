@@ -1,0 +1,99 @@
+"""A cell: a network namespace with a small web server in it, in the place of a guest. It starts in milliseconds and bears a
+thousand requests a second, so that many faults can be played; what a hypervisor does is not in it.
+"""
+import ipaddress
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+from typing import Callable
+
+from . import layout
+from .shell import LabError, now_us, run
+
+SERVE = layout.BUILD / "lab/koboshi-serve"
+PAGE = b"<h1>sensor</h1>\n"
+TAMPERED = b"<h1>owned</h1>\n"
+RULE = "add table inet fault; add chain inet fault in {{ type filter hook input priority 0; }}; add rule inet fault in tcp dport 80 {}"
+
+
+class Cell:
+    """`link` is its wire's end in the device; inside it is eth0."""
+
+    def __init__(self, name: str, link: str):
+        self.name, self.link, self.server = name, link, None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=layout.KEEPER))
+        self.page = self.folder / "page"
+        self.page.write_bytes(PAGE)
+        run("ip", "netns", "add", name)
+        run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
+
+    def inside(self, *argv: object) -> str:
+        return run("ip", "netns", "exec", self.name, *argv)
+
+    def furnish(self, commands: str) -> None:
+        """Addresses and routes, as `ip -batch` takes them."""
+        run("ip", "-n", self.name, "-batch", "-", text_in="link set lo up\nlink set eth0 up\n" + commands)
+
+    def serve(self) -> None:
+        self.server = subprocess.Popen(["nsenter", f"--net=/run/netns/{self.name}", "--", str(SERVE), "80", str(self.page)],
+                                       stdin=subprocess.DEVNULL)
+
+    def signal(self, number: int) -> None:
+        if self.server and self.server.poll() is None:
+            os.kill(self.server.pid, number)
+
+    def stop(self) -> None:
+        if self.server:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGKILL)
+            self.server.wait()
+            self.server = None
+
+    def remove(self) -> None:
+        self.stop()
+        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "del", self.link], check=False, capture_output=True)  # is gone with the other end, if not before
+
+    # --- what can be done to it, and undone; each gives the moment at which it began to be so
+
+    def strike(self, fault: str) -> int:
+        begin_us = now_us()
+        FAULTS[fault][0](self)
+        return begin_us
+
+    def heal(self, fault: str) -> None:
+        FAULTS[fault][1](self)
+
+    def filter(self, verdict: str) -> None:
+        self.inside("nft", RULE.format(verdict))
+
+    def unfilter(self) -> None:
+        self.inside("nft", "delete table inet fault")
+
+    def die(self) -> None:
+        """All at once, as a guest whose process ends: nobody says a word any more."""
+        run("ip", "-n", self.name, "link", "set", "eth0", "down")
+        self.stop()
+
+
+def nothing(_: Cell) -> None:
+    raise LabError("this cannot be undone: the cell is made anew")
+
+
+FAULTS: dict[str, tuple[Callable[[Cell], object], Callable[[Cell], object]]] = {
+    "closed": (lambda cell: cell.filter("reject with tcp reset"), Cell.unfilter),
+    "dropped": (lambda cell: cell.filter("drop"), Cell.unfilter),
+    "hung": (lambda cell: cell.signal(signal.SIGSTOP), lambda cell: cell.signal(signal.SIGCONT)),
+    "tampered": (lambda cell: cell.page.write_bytes(TAMPERED), lambda cell: cell.page.write_bytes(PAGE)),
+    "died": (Cell.die, nothing),
+}
+
+
+def guest_addresses(number: int) -> dict[str, str]:
+    """What follows from an instance's number: src/conf/instance.c, for the ranges of layout.GUESTS4 and 6."""
+    four, six = ipaddress.ip_network(layout.GUESTS4), ipaddress.ip_network(layout.GUESTS6)
+    return {"mac": "02:6b:6f:%02x:%02x:%02x" % (number >> 16 & 255, number >> 8 & 255, number & 255),
+            "four": str(four[2 + number % (four.num_addresses - 3)]), "gate4": str(four[1]),
+            "six": str(six[2 + number]), "gate6": str(six[1])}

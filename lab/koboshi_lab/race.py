@@ -1,0 +1,166 @@
+"""The race: Koboshi and what people use today, with the same faults, the same clients and cells for guests, in turns.
+
+Runs inside a world without guests; lab/race starts it there. Each round starts every arm once, in random order, and plays every
+fault of the plan on it. Nothing passes or fails by its speed: figures are written down, each run of them.
+"""
+import argparse
+import dataclasses
+import hashlib
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Optional, Protocol
+
+from . import bench, clients, layout, network
+from .cell_device import Device
+from .cells import Cell, FAULTS, PAGE
+from .shell import guarded, LabError, Progress, run
+
+TARGET = layout.BUILD / "race"
+BEFORE_S = 0.5  # the clients ask so long before the fault
+LATE_MS = 100
+Json = dict[str, Any]
+
+
+class Arm(Protocol):
+    """Something that keeps the service's address answered."""
+    name: str
+
+    def start(self) -> None: ...
+    def active(self) -> Cell: ...
+    def recovered(self) -> None:
+        """Back to how it was before the fault: by itself, or because whoever races repairs it now."""
+    def stop(self) -> None: ...
+    def version(self) -> str: ...
+
+
+class Ours:
+    name = "koboshi"
+
+    def __init__(self) -> None:
+        self.device = Device()
+
+    def start(self) -> None:
+        self.device.start()
+
+    def active(self) -> Cell:
+        return self.device.active()
+
+    def recovered(self) -> None:
+        self.device.wait_whole()
+
+    def stop(self) -> None:
+        self.device.stop()
+
+    def version(self) -> str:
+        return run(layout.CLI, "--version").strip()
+
+
+ARMS = {arm.name: arm for arm in (Ours,)}
+
+# --- one run
+
+
+@dataclasses.dataclass
+class Client:
+    keep_alive: bool
+    rate: int
+
+    def start(self, folder: pathlib.Path, seconds: int) -> None:
+        self.name = "kept" if self.keep_alive else "new"
+        self.csv = folder / f"{self.name}.csv"
+        self.process = subprocess.Popen(network.client_exec(
+            layout.LOAD, "--target", layout.SERVICE4, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
+            "--timeout", 1000, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json",
+            "--good", hashlib.sha256(PAGE).hexdigest(), *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
+
+    def requests(self) -> list[clients.Request]:
+        if self.process.wait(30):
+            raise LabError(f"the client '{self.name}' ended with status {self.process.returncode}")
+        return clients.parse(self.name, self.csv.read_text(encoding="ascii"))
+
+
+def seen(requests: list[clients.Request], begin_us: int) -> Json:
+    """What one client saw from the fault on."""
+    window = [one for one in requests if one.end_us >= begin_us]
+    kinds: dict[str, int] = {}
+    for one in window:
+        if not one.good:
+            kinds[one.outcome] = kinds.get(one.outcome, 0) + 1
+    end_us = max((one.end_us for one in requests), default=begin_us)
+    return {"requests": len(window), "failed": sum(kinds.values()), "kinds": kinds,
+            "late": sum(one.good and one.latency_ms > LATE_MS for one in window),
+            "gap_ms": round(clients.longest_gap_ms(requests, begin_us, end_us), 2)}
+
+
+def play(arm: Arm, fault: str, options: argparse.Namespace) -> Json:
+    asking = [Client(False, options.rate), Client(True, options.rate)]
+    with tempfile.TemporaryDirectory(dir=layout.KEEPER) as folder:
+        for client in asking:
+            client.start(pathlib.Path(folder), options.seconds)
+        time.sleep(BEFORE_S)  # so that there is a before
+        victim = arm.active()
+        fault_us = victim.strike(fault)
+        rows = {client.name: seen(client.requests(), fault_us) for client in asking}
+    if fault != "died" and victim.server:
+        victim.heal(fault)
+    arm.recovered()
+    return {"arm": arm.name, "fault": fault, **rows}
+
+
+# --- all of them
+
+
+def rounds(options: argparse.Namespace) -> list[Json]:
+    chance, rows = random.Random(options.seed), []
+    for number in range(1, options.rounds + 1):
+        for name in chance.sample(options.arms, len(options.arms)):
+            arm = ARMS[name]()
+            with Progress(f"round {number} of {options.rounds}: {name}") as progress:
+                try:
+                    arm.start()
+                    for fault in chance.sample(options.faults, len(options.faults)):
+                        rows.append({"round": number, **play(arm, fault, options)})
+                        progress(fault)
+                finally:
+                    arm.stop()
+    return rows
+
+
+def table(rows: list[Json]) -> str:
+    lines = [f"  {'arm':<20}{'fault':<10}{'n':>4}" + "".join(f"{head:>24}" for head in ("new: gap ms", "new: failed", "kept: gap ms", "kept: failed"))]
+    for arm, fault in sorted({(row["arm"], row["fault"]) for row in rows}):
+        mine = [row for row in rows if (row["arm"], row["fault"]) == (arm, fault)]
+        cells = [bench.cell(bench.spread([row[client][what] for row in mine])) for client in ("new", "kept") for what in ("gap_ms", "failed")]
+        lines.append(f"  {arm:<20}{fault:<10}{len(mine):>4}" + "".join(f"{cell:>24}" for cell in cells))
+    return "\n".join(lines)
+
+
+def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lab/race", description="Koboshi beside what people use today, with cells for guests.")
+    parser.add_argument("--rounds", type=int, default=30, help="each plays every fault once for every arm (30)")
+    parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=sorted(ARMS), help="who races (all)")
+    parser.add_argument("--faults", nargs="+", choices=sorted(FAULTS), default=sorted(FAULTS), help="what happens (all)")
+    parser.add_argument("--rate", type=int, default=500, help="requests a second of each of two clients (500)")
+    parser.add_argument("--seconds", type=int, default=4, help="so long the clients ask in a run (4)")
+    parser.add_argument("--seed", type=int, default=1, help="of the random order (1)")
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    options = arguments()
+    rows = rounds(options)
+    report = {"machine": bench.machine(), "options": vars(options), "versions": {name: ARMS[name]().version() for name in options.arms}, "runs": rows}
+    TARGET.mkdir(parents=True, exist_ok=True)
+    (TARGET / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(table(rows))
+    print(f"\n  written to {TARGET / 'report.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

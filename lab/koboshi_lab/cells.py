@@ -56,21 +56,14 @@ class Cell:
         subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
         subprocess.run(["ip", "link", "del", self.link], check=False, capture_output=True)  # is gone with the other end, if not before
 
-    # --- what can be done to it, and undone; each gives the moment at which it began to be so
-
     def strike(self, fault: str) -> int:
+        """The moment just before."""
         begin_us = now_us()
-        FAULTS[fault][0](self)
+        FAULTS[fault](self)
         return begin_us
-
-    def heal(self, fault: str) -> None:
-        FAULTS[fault][1](self)
 
     def filter(self, verdict: str) -> None:
         self.inside("nft", RULE.format(verdict))
-
-    def unfilter(self) -> None:
-        self.inside("nft", "delete table inet fault")
 
     def die(self) -> None:
         """All at once, as a guest whose process ends: nobody says a word any more."""
@@ -78,16 +71,12 @@ class Cell:
         self.stop()
 
 
-def nothing(_: Cell) -> None:
-    raise LabError("this cannot be undone: the cell is made anew")
-
-
-FAULTS: dict[str, tuple[Callable[[Cell], object], Callable[[Cell], object]]] = {
-    "closed": (lambda cell: cell.filter("reject with tcp reset"), Cell.unfilter),
-    "dropped": (lambda cell: cell.filter("drop"), Cell.unfilter),
-    "hung": (lambda cell: cell.signal(signal.SIGSTOP), lambda cell: cell.signal(signal.SIGCONT)),
-    "tampered": (lambda cell: cell.page.write_bytes(TAMPERED), lambda cell: cell.page.write_bytes(PAGE)),
-    "died": (Cell.die, nothing),
+FAULTS: dict[str, Callable[[Cell], object]] = {
+    "closed": lambda cell: cell.filter("reject with tcp reset"),
+    "dropped": lambda cell: cell.filter("drop"),
+    "hung": lambda cell: cell.signal(signal.SIGSTOP),
+    "tampered": lambda cell: cell.page.write_bytes(TAMPERED),
+    "died": Cell.die,
 }
 
 
@@ -97,3 +86,31 @@ def guest_addresses(number: int) -> dict[str, str]:
     return {"mac": "02:6b:6f:%02x:%02x:%02x" % (number >> 16 & 255, number >> 8 & 255, number & 255),
             "four": str(four[2 + number % (four.num_addresses - 3)]), "gate4": str(four[1]),
             "six": str(six[2 + number]), "gate6": str(six[1])}
+
+
+class Bridge:
+    """Three cells on one segment behind the device: what the others are raced on."""
+    ADDRESSES = {"g1": "192.0.2.11", "g2": "192.0.2.12", "g3": "192.0.2.13"}
+
+    def __init__(self) -> None:
+        self.cells: dict[str, Cell] = {}
+
+    def make(self) -> None:
+        run("ip", "-batch", "-", text_in="link add br0 type bridge\naddr add 192.0.2.1/26 dev br0\nlink set br0 up\n")
+        for name, address in self.ADDRESSES.items():
+            cell = self.cells[name] = Cell(name, f"port-{name}")
+            run("ip", "link", "set", cell.link, "master", "br0", "up")
+            cell.furnish(f"addr add {address}/26 dev eth0\nroute add default via 192.0.2.1\n")
+            cell.serve()
+
+    def holder(self, address: str) -> Cell:
+        """Who has this address beside its own."""
+        for cell in self.cells.values():
+            if f" {address}/" in run("ip", "-n", cell.name, "-4", "-o", "addr"):
+                return cell
+        raise LabError(f"nobody has {address}")
+
+    def remove(self) -> None:
+        for cell in self.cells.values():
+            cell.remove()
+        subprocess.run(["ip", "link", "del", "br0"], check=False, capture_output=True)

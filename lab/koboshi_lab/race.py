@@ -1,23 +1,24 @@
 """The race: Koboshi and what people use today, with the same faults, the same clients and cells for guests, in turns.
 
-Runs inside a world without guests; lab/race starts it there. Each round starts every arm once, in random order, and plays every
-fault of the plan on it. Nothing passes or fails by its speed: figures are written down, each run of them.
+Runs inside a world without guests; lab/race starts it there. Each round plays every fault once on every arm, in random order; each
+run begins with an arm that was just started. Nothing passes or fails by its speed: figures are written down, each run of them.
 """
 import argparse
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from . import bench, clients, layout, network
 from .cell_device import Device
-from .cells import Cell, FAULTS, PAGE
+from .cells import Bridge, Cell, FAULTS, PAGE
 from .shell import guarded, LabError, Progress, run
 
 TARGET = layout.BUILD / "race"
@@ -32,8 +33,8 @@ class Arm(Protocol):
 
     def start(self) -> None: ...
     def active(self) -> Cell: ...
-    def recovered(self) -> None:
-        """Back to how it was before the fault: by itself, or because whoever races repairs it now."""
+    def moved_us(self) -> Optional[int]:
+        """When it had led the clients elsewhere; None: it did not, or does not say."""
     def stop(self) -> None: ...
     def version(self) -> str: ...
 
@@ -50,8 +51,9 @@ class Ours:
     def active(self) -> Cell:
         return self.device.active()
 
-    def recovered(self) -> None:
-        self.device.wait_whole()
+    def moved_us(self) -> Optional[int]:
+        newest = self.device.newest_incident()
+        return self.device.steered_us(newest) if newest else None
 
     def stop(self) -> None:
         self.device.stop()
@@ -60,7 +62,49 @@ class Ours:
         return run(layout.CLI, "--version").strip()
 
 
-ARMS = {arm.name: arm for arm in (Ours,)}
+class Baseline:
+    """One of lab/baselines, in one of its styles."""
+
+    def __init__(self, script: str, style: str, environment: Optional[dict[str, str]] = None):
+        self.script, self.bridge = layout.ROOT / "lab/baselines" / script, Bridge()
+        self.name = f"{script} {style}"
+        self.environment = {**os.environ, "BASELINE_STYLE": style, "BASELINE_RUN": str(layout.KEEPER / "baseline"),
+                            "BASELINE_PORTS": "g1=port-g1 g2=port-g2 g3=port-g3", **(environment or {})}
+
+    def do(self, what: str) -> str:
+        done = subprocess.run([self.script, what], env=self.environment, capture_output=True, text=True, check=False, timeout=60,
+                              stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise LabError(f"{self.name}: {what}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout.strip()
+
+    def start(self) -> None:
+        self.bridge.make()
+        self.do("start")
+
+    def active(self) -> Cell:
+        return self.bridge.cells["g1"] if self.script.name == "haproxy" else self.bridge.holder(layout.SERVICE4)
+
+    def moved_us(self) -> Optional[int]:
+        return None
+
+    def stop(self) -> None:
+        try:
+            self.do("stop")
+        finally:
+            self.bridge.remove()
+
+    def version(self) -> str:
+        return self.do("version")
+
+
+ARMS: dict[str, Callable[[], Arm]] = {
+    "koboshi": Ours,
+    "haproxy-tuned": lambda: Baseline("haproxy", "tuned"),
+    "haproxy-default": lambda: Baseline("haproxy", "default"),
+    "keepalived-tuned": lambda: Baseline("keepalived", "tuned"),
+    "keepalived-default": lambda: Baseline("keepalived", "default"),
+}
 
 # --- one run
 
@@ -97,7 +141,16 @@ def seen(requests: list[clients.Request], begin_us: int) -> Json:
             "gap_ms": round(clients.longest_gap_ms(requests, begin_us, end_us), 2)}
 
 
-def play(arm: Arm, fault: str, options: argparse.Namespace) -> Json:
+def play(name: str, fault: str, options: argparse.Namespace) -> Json:
+    arm = ARMS[name]()
+    try:
+        arm.start()
+        return {"arm": name, "fault": fault, **measure(arm, fault, options)}
+    finally:
+        arm.stop()
+
+
+def measure(arm: Arm, fault: str, options: argparse.Namespace) -> Json:
     asking = [Client(False, options.rate), Client(True, options.rate)]
     with tempfile.TemporaryDirectory(dir=layout.KEEPER) as folder:
         for client in asking:
@@ -106,10 +159,8 @@ def play(arm: Arm, fault: str, options: argparse.Namespace) -> Json:
         victim = arm.active()
         fault_us = victim.strike(fault)
         rows = {client.name: seen(client.requests(), fault_us) for client in asking}
-    if fault != "died" and victim.server:
-        victim.heal(fault)
-    arm.recovered()
-    return {"arm": arm.name, "fault": fault, **rows}
+    moved_us = arm.moved_us()
+    return {"moved_ms": round((moved_us - fault_us) / 1000, 2) if moved_us else None, **rows}
 
 
 # --- all of them
@@ -117,17 +168,12 @@ def play(arm: Arm, fault: str, options: argparse.Namespace) -> Json:
 
 def rounds(options: argparse.Namespace) -> list[Json]:
     chance, rows = random.Random(options.seed), []
+    runs = [(name, fault) for name in options.arms for fault in options.faults]
     for number in range(1, options.rounds + 1):
-        for name in chance.sample(options.arms, len(options.arms)):
-            arm = ARMS[name]()
-            with Progress(f"round {number} of {options.rounds}: {name}") as progress:
-                try:
-                    arm.start()
-                    for fault in chance.sample(options.faults, len(options.faults)):
-                        rows.append({"round": number, **play(arm, fault, options)})
-                        progress(fault)
-                finally:
-                    arm.stop()
+        with Progress(f"round {number} of {options.rounds}") as progress:
+            for name, fault in chance.sample(runs, len(runs)):
+                progress(f"{name}, {fault}")
+                rows.append({"round": number, **play(name, fault, options)})
     return rows
 
 
@@ -143,7 +189,7 @@ def table(rows: list[Json]) -> str:
 def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab/race", description="Koboshi beside what people use today, with cells for guests.")
     parser.add_argument("--rounds", type=int, default=30, help="each plays every fault once for every arm (30)")
-    parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=sorted(ARMS), help="who races (all)")
+    parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=list(ARMS), help="who races (all)")
     parser.add_argument("--faults", nargs="+", choices=sorted(FAULTS), default=sorted(FAULTS), help="what happens (all)")
     parser.add_argument("--rate", type=int, default=500, help="requests a second of each of two clients (500)")
     parser.add_argument("--seconds", type=int, default=4, help="so long the clients ask in a run (4)")

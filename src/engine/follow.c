@@ -86,6 +86,7 @@ static void fill_target(const struct engine_instance *i, bool proving, struct se
 	        .source4 = i->address.gateway4,
 	        .source6 = i->address.gateway6,
 	        .use6 = conf->has_address6,
+	        .content_proves = !conf->probe.challenge,
 	        .clock_slack_ms = 2000,
 	};
 	ret_target->vantage = VANTAGE_HOST; /* to the guest's own address */

@@ -90,16 +90,12 @@ static void expect_content(struct sense_http *http, struct exchange *x)
 	x->shown = strlen(x->path);
 }
 
-static bool can_be_challenged(const struct sense_target *target)
-{
-	return target->probe.challenge && root_hash(target);
-}
-
 static void choose_question(struct sense_http *http, struct exchange *x, enum sense_probe wanted)
 {
 	const struct sense_target *target = &http->prober.target;
-	bool challenge_due = clock_monotonic_us() >= http->challenge_us;
-	if (can_be_challenged(target) && (wanted == SENSE_PROBE_CHALLENGE || (wanted == SENSE_PROBE_ANY && challenge_due)))
+	bool challenge_due = target->probe.challenge && clock_monotonic_us() >= http->challenge_us;
+	if (!target->content_proves && root_hash(target) &&
+	    (wanted == SENSE_PROBE_CHALLENGE || (wanted == SENSE_PROBE_ANY && challenge_due)))
 		expect_challenge(http, x);
 	else if (wanted == SENSE_PROBE_ANY && target->json_path[0] && client_random_below(&http->prober.random, 8) == 0)
 		expect_json(http, x);
@@ -156,13 +152,10 @@ static enum finding judge_doubtful(struct sense_http *http, const struct exchang
 	return FINDING_WRONG_CONTENT;
 }
 
-/* Of a service that cannot be challenged, its content is all that there is to go by. */
 static bool is_proof(const struct sense_target *target, const struct exchange *x)
 {
-	enum answer_kind wanted = can_be_challenged(target) ? ANSWER_CHALLENGE
-	                          : target->n_content > 0   ? ANSWER_CONTENT
-	                                                    : ANSWER_PLAIN;
-	return x->expected.kind == wanted;
+	enum answer_kind content = target->n_content > 0 ? ANSWER_CONTENT : ANSWER_PLAIN;
+	return x->expected.kind == ANSWER_CHALLENGE || (target->content_proves && x->expected.kind == content);
 }
 
 static bool http_heard(struct prober *p, struct prober_slot *slot, const uint8_t *bytes, size_t size,

@@ -38,7 +38,9 @@ struct sense_target {
 	size_t n_hosts;
 	struct in_addr source4; /* probes bind to this address; the net actuator disguises it. 0: do not bind */
 	struct in6_addr source6;
-	bool use6;               /* alternate with IPv6 */
+	bool use6;           /* alternate with IPv6 */
+	bool content_proves; /* the service has no challenge: right content is FINDING_PROVEN, and it is never asked for another
+	                        proof */
 	uint32_t clock_slack_ms; /* guest's clock may be off by this; 0: not checked */
 };
 

@@ -200,7 +200,7 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     rows = rounds(options)
-    report = {"machine": bench.machine(), "options": vars(options), "versions": {name: ARMS[name]().version() for name in options.arms}, "runs": rows}
+    report = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(), "options": vars(options), "versions": {name: ARMS[name]().version() for name in options.arms}, "runs": rows}
     TARGET.mkdir(parents=True, exist_ok=True)
     (TARGET / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(table(rows))

@@ -151,6 +151,7 @@ def mend_test(name: str, *rungs: str) -> None:
         check(tried == list(rungs), f"these were tried: {tried}: {[step['text'] for step in story['steps']]}")
         check([step["step"] for step in story["steps"]].count("mended") == 1, "the last one helped")
         check(not story["evidence"], f"of who comes back nothing is kept: {story['evidence']}")
+        check("refused" not in played.view.kinds, f"nobody was refused a connection: {played.view.kinds}")
         mended(played)
         moments = {step["step"]: step["ms"] for step in story["steps"]}
         print(f"# {name}: steered {played.after_ms('steered_us')} ms after the fault, mended {moments['mended']:.0f} ms after the first evidence", flush=True)

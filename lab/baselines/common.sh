@@ -9,7 +9,7 @@ set -euo pipefail
 arm=${0##*/}
 here=$(dirname "$(readlink -f "$0")")
 tree=${BASELINE_TREE:-${KOBOSHI_CACHE:-/var/cache/koboshi}/baselines/tree}
-base=${BASELINE_RUN:-/run/koboshi-baselines}
+base=$(realpath -m "${BASELINE_RUN:-/run/koboshi-baselines}")
 run=$base/$arm
 style=${BASELINE_STYLE:-default}
 service=203.0.113.10
@@ -39,7 +39,15 @@ tree_exec() {
 		exec env -i PATH=/usr/sbin:/usr/bin HOME=/root "$@"' in-tree "$tree" "$run" "$here" "${ours[@]}" "$(command -v chroot)" "$tree" "$@"
 }
 
-tree_says() { (tree_exec host "$@") 2>&1 | awk 'NF && !said++' || die "$1 of the tree does not run; run lab/baselines/build"; }
+tree_check() {
+	[ "$(id -u)" -eq 0 ] || die "only root can do this"
+	[ -e "$tree/made-of" ] || die "the tree of Debian programs is not there; run lab/baselines/build first"
+}
+
+# tree_says WORDS: the first line of what a program of the tree prints.
+tree_says() {
+	(tree_exec host "$@") 2>&1 | awk 'NF && !said++' || die "$1 of the tree does not run; run lab/baselines/build"
+}
 
 # --- processes
 
@@ -63,12 +71,15 @@ family() {
 		}' || true
 }
 
-# spawn NAME WORDS: a function or program in the background; what it says goes to NAME.log.
+# spawn NAME WORDS: a function in the background; what it says goes to NAME.log. It puts itself on the list before it does anything.
 spawn() {
-	local name=$1
+	local name=$1 pid
 	shift
-	("$@") < /dev/null > "$run/$name.log" 2>&1 &
-	echo "$! $(began $!) $name" >> "$run/processes"
+	(
+		pid=$BASHPID # before a substitution, which has its own
+		echo "$pid $(began "$pid") $name" >> "$run/processes" || exit
+		"$@"
+	) < /dev/null > "$run/$name.log" 2>&1 &
 }
 
 # Those of "PID BEGAN" lines on the input that still live, each once.
@@ -106,11 +117,10 @@ processes_end() {
 # --- start and stop
 
 begin() {
-	[ "$(id -u)" -eq 0 ] || die "only root can do this"
-	[ -e "$tree/made-of" ] || die "the tree of Debian programs is not there; run lab/baselines/build first"
 	[ ! -e "$run" ] || die "it runs already or was not stopped; run 'lab/baselines/$arm stop' first"
 	if [ -d "$base" ]; then mkdir "$run"; else mkdir -p "$run" && : > "$run/base-is-ours"; fi
 	chmod 711 "$run"
+	: > "$run/processes"
 	trap 'stop; exit 1' INT TERM HUP
 	trap '[ $? -eq 0 ] || stop' EXIT
 }
@@ -122,6 +132,7 @@ stop() {
 	local words base_is_ours
 	trap '' INT TERM HUP
 	[ -d "$run" ] || return 0
+	[ "$(id -u)" -eq 0 ] || die "only root can do this"
 	processes_end
 	if [ -e "$run/undo" ]; then
 		while read -ra words; do
@@ -168,12 +179,16 @@ styles() {
 run_as() {
 	case ${1:-} in
 	start)
+		tree_check
 		begin
 		start
 		answers_wait
 		;;
 	stop) stop ;;
-	version) version ;;
+	version)
+		tree_check
+		version
+		;;
 	*)
 		echo "usage: $0 start|stop|version" >&2
 		exit 2

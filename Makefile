@@ -33,8 +33,9 @@ lab-down: ## end the lab that `make lab` left running
 test: deps ## build and run all tests; the last line counts them
 	@test/run
 
-bench: build images ## figures: 30 switches, every fault, idle cost, false alarms; build/bench/report.json (an hour)
+bench: build images ## figures: 30 switches, every fault, idle cost, false alarms, and a race with what others use (four hours)
 	@lab/bench
+	@lab/race
 
 soak: build images ## 300 incidents of random kinds in a row, koboshid killed at each step too; build/soak/report.json (two hours)
 	@lab/soak

@@ -12,12 +12,12 @@ import sys
 from typing import Any
 
 from . import layout
+from .race import OURS
 from .shell import guarded, LabError
 
 PAGE = layout.ROOT / "docs/benchmarks.md"
 FOLDER = layout.ROOT / "docs/benchmarks"
 RESULTS = FOLDER / "results.json"
-OURS = "koboshi"
 RESAMPLES = 2000
 FAULTS = {
     "closed": "the port answers with a reset",

@@ -22,6 +22,7 @@ from .cells import Bridge, Cell, FAULTS, PAGE
 from .shell import guarded, LabError, Progress, run
 
 TARGET = layout.BUILD / "race"
+OURS = "koboshi"
 BEFORE_S = 0.5  # the clients ask so long before the fault
 LATE_MS = 100
 Json = dict[str, Any]
@@ -40,7 +41,7 @@ class Arm(Protocol):
 
 
 class Ours:
-    name = "koboshi"
+    name = OURS
 
     def __init__(self) -> None:
         self.device = Device()
@@ -65,11 +66,11 @@ class Ours:
 class Baseline:
     """One of lab/baselines, in one of its styles."""
 
-    def __init__(self, script: str, style: str, environment: Optional[dict[str, str]] = None):
+    def __init__(self, script: str, style: str):
         self.script, self.bridge = layout.ROOT / "lab/baselines" / script, Bridge()
         self.name = f"{script} {style}"
         self.environment = {**os.environ, "BASELINE_STYLE": style, "BASELINE_RUN": str(layout.KEEPER / "baseline"),
-                            "BASELINE_PORTS": "g1=port-g1 g2=port-g2 g3=port-g3", **(environment or {})}
+                            "BASELINE_PORTS": "g1=port-g1 g2=port-g2 g3=port-g3", "BASELINE_EXPECT": "sensor"}
 
     def do(self, what: str) -> str:
         done = subprocess.run([self.script, what], env=self.environment, capture_output=True, text=True, check=False, timeout=60,
@@ -99,11 +100,12 @@ class Baseline:
 
 
 ARMS: dict[str, Callable[[], Arm]] = {
-    "koboshi": Ours,
+    OURS: Ours,
     "haproxy-tuned": lambda: Baseline("haproxy", "tuned"),
     "haproxy-default": lambda: Baseline("haproxy", "default"),
     "keepalived-tuned": lambda: Baseline("keepalived", "tuned"),
     "keepalived-default": lambda: Baseline("keepalived", "default"),
+    "paper-tuned": lambda: Baseline("paper", "tuned"),
 }
 
 # --- one run
@@ -192,7 +194,7 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=list(ARMS), help="who races (all)")
     parser.add_argument("--faults", nargs="+", choices=sorted(FAULTS), default=sorted(FAULTS), help="what happens (all)")
     parser.add_argument("--rate", type=int, default=500, help="requests a second of each of two clients (500)")
-    parser.add_argument("--seconds", type=int, default=4, help="so long the clients ask in a run (4)")
+    parser.add_argument("--seconds", type=int, default=6, help="so long the clients ask in a run (6)")
     parser.add_argument("--seed", type=int, default=1, help="of the random order (1)")
     return parser.parse_args(argv)
 

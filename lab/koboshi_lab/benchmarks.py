@@ -27,6 +27,18 @@ FAULTS = {
     "tampered": "the server works and shows another page",
 }
 CLIENTS = {"new": "a connection for each request", "kept": "connections that are kept"}
+BEHIND = """## Where Koboshi is behind, and why
+
+A tuned HAProxy asks a guest anew within the request's own time: it stands in the path of every packet and sees at once that an answer does
+not come. Koboshi is in no path; it must first be sure that the guest has fallen, because it then ends it.
+
+- *dropped*, *died*: an opening counts as unanswered after 200 ms at the least (emulated guests on a busy host need that), and three such are
+  needed. Nobody fails meanwhile. In this tier a guest that dies is seen in no other way; a real hypervisor tells of it at once.
+- *hung*: three probes must be missed, and each has its patience (200 ms here). Requests that hang in the guest are lost to it: their clients
+  are told to ask again, which counts as failed.
+- *tampered*: the page is asked for each 100 ms.
+- HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.
+"""
 Json = dict[str, Any]
 
 
@@ -116,8 +128,8 @@ Made by `lab/benchmarks` from [results.json](benchmarks/results.json), which hol
 [lab.md](lab.md) says what is done and how it is counted.
 
 So far this is one tier of two: guests are network namespaces with a small web server in them, so what a hypervisor adds is not in it
-(`make bench` measures that, for Koboshi alone). Not raced yet: Pacemaker, systemd in the guest, the paper's prototype; processor and memory of
-each; the time until redundancy is whole again.
+(`make bench` measures that, for Koboshi alone). Not raced yet: Pacemaker, systemd in the guest, the paper's prototype with real
+guests and at its own pace of a poll each 60 s; processor and memory of each; the time until redundancy is whole again.
 
 {options['rounds']} rounds on {results['date']}: {machine['processors']} processors ({machine['model']}), Linux {machine['kernel']}. Two clients, each at
 {options['rate']} requests a second: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}), for {options['seconds']} seconds, a fault after half a second.
@@ -127,6 +139,7 @@ Medians, and in brackets the least and the most of all runs. *ours / theirs*: of
     for fault in faults:
         count = len(of(runs, OURS, fault, "new", "gap_ms"))
         parts.append(f"## {fault}: {FAULTS[fault]}\n\n![{fault}](benchmarks/{fault}.svg)\n\nn = {count} each\n\n{table(runs, arms, fault)}\n")
+    parts.append(BEHIND)
     versions = "\n".join(f"| {arm} | {version} |" for arm, version in results["versions"].items())
     parts.append(f"## Versions\n\n| | |\n| --- | --- |\n{versions}\n")
     return "\n".join(parts)

@@ -267,49 +267,64 @@ static void flows_take(struct net *net, struct net_flows *flows)
 	}
 }
 
-static int flow_keep(const struct nlmsghdr *message, void *arg)
+struct listing {
+	const struct conntrack_seen *seen;
+	struct net_flows *flows; /* kept here too; NULL: nowhere */
+};
+
+static void flow_keep(struct net_flows *flows, const struct nlmsghdr *message)
 {
-	struct net_flows *flows = arg;
 	size_t size = MNL_ALIGN(message->nlmsg_len);
 	if (size > sizeof(flows->bytes) - flows->size) {
 		flows->more = true;
-		return MNL_CB_OK;
+		return;
 	}
 	memcpy(flows->bytes + flows->size, message, message->nlmsg_len);
 	flows->size += size;
+}
+
+static int flow_listed(const struct nlmsghdr *message, void *arg)
+{
+	const struct listing *listing = arg;
+	if (listing->flows)
+		flow_keep(listing->flows, message);
+	listing->seen->see(listing->seen->arg, message);
 	return MNL_CB_OK;
 }
 
-int conntrack_list(struct net *net, const struct conf_instance *instance, struct net_flows *into, struct err *err)
+static int list(struct net *net, const struct conf_instance *instance, struct listing *listing, struct err *err)
 {
 	char buffer[256];
 	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
 	mnl_attr_put_u32(request, CTA_MARK, htonl(conntrack_mark(instance)));
 	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
-	return talk(net, request, flow_keep, into, err);
+	return talk(net, request, flow_listed, listing, err);
 }
 
-int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err)
+int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen, struct err *err)
+{
+	struct listing listing = {seen, NULL};
+	return list(net, instance, &listing, err);
+}
+
+int conntrack_seize(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen, struct err *err)
 {
 	struct net_flows *flows = flows_place(net, instance->number);
+	struct listing listing = {seen, flows};
 	long of_host = flows_of_host();
 	bool listens = of_host <= LISTEN_MAX && listen_set(net, NETLINK_ADD_MEMBERSHIP);
-	if (of_host > LISTEN_MAX && of_host <= LIST_MAX)
-		(void)!conntrack_list(net, instance, flows, NULL);
+	if (of_host > LISTEN_MAX && (of_host > LIST_MAX || list(net, instance, &listing, NULL) < 0))
+		flows->more = true;
 	int r = conntrack_cut(net, instance, err);
-	if (listens)
-		listen_set(net, NETLINK_DROP_MEMBERSHIP);
+	if (!listens)
+		return r;
+	listen_set(net, NETLINK_DROP_MEMBERSHIP);
 	flows_take(net, flows);
-	flows->more = flows->more || of_host > LIST_MAX;
+	int left = (int)flows->size;
+	for (const struct nlmsghdr *message = (struct nlmsghdr *)flows->bytes; mnl_nlmsg_ok(message, left);
+	     message = mnl_nlmsg_next(message, &left))
+		seen->see(seen->arg, message);
 	return r;
-}
-
-const struct net_flows *conntrack_seized(const struct net *net, uint32_t instance)
-{
-	for (size_t i = 0; i < NET_FLOWS_KEPT && net->flows[i]; i++)
-		if (net->flows[i]->instance == instance)
-			return net->flows[i];
-	return NULL;
 }
 
 /* What was kept of this guest is given out once. */

@@ -90,10 +90,15 @@ uint32_t conntrack_mark(const struct conf_instance *instance);
 int conntrack_open(struct net *net, struct err *err) must_use;
 int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct err *err) must_use; /* 0 too if it is not there */
-int conntrack_seize(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
-const struct net_flows *conntrack_seized(const struct net *net, uint32_t instance); /* NULL: nothing was */
-/* What is there, as far as it has room. */
-int conntrack_list(struct net *net, const struct conf_instance *instance, struct net_flows *into, struct err *err) must_use;
+/* Who is shown the flows: conntrack's messages of those that are there, or that end (then of others too). */
+struct conntrack_seen {
+	void (*see)(void *arg, const struct nlmsghdr *message);
+	void *arg;
+};
+int conntrack_seize(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,
+                    struct err *err) must_use;
+int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,
+                   struct err *err) must_use;
 /* True: this flow had no answer, and is forgotten now. */
 bool conntrack_forget_unanswered(struct net *net, const struct wire_contain *flow);
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,

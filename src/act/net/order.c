@@ -182,14 +182,13 @@ static int steer_proven(struct net *net, const struct wire_order *order, struct 
 }
 
 /* The map has moved and nobody comes to the victim any more: now those who were there. */
-static int victim_part(struct net *net, const struct wire_order *order, struct rescue_counts *counts, struct err *err)
+static int victim_part(struct net *net, const struct wire_order *order, unsigned *ret_told, struct err *err)
 {
-	struct conf_instance victim;
-	conf_instance(&net->conf, order->victim, &victim);
-	int r = conntrack_seize(net, &victim, err);
-	const struct net_flows *flows = conntrack_seized(net, order->victim);
-	if (r == 0 && order->instance > 0 && flows)
-		rescue_cut(net, order->victim, flows, counts);
+	struct rescue_cut cut;
+	rescue_cut_begin(net, order->victim, &cut);
+	cut.helped = cut.helped && order->instance > 0;
+	int r = conntrack_seize(net, &cut.guest, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
+	*ret_told = cut.told;
 	return r;
 }
 
@@ -198,6 +197,7 @@ static int do_steer(struct net *net, const struct wire_order *order, struct wire
 	struct steer steer = {.service = order->service, .instance = order->instance, .victim = order->victim};
 	struct rescue_move move = {.service = order->service, .to = order->instance, .fell = order->victim > 0};
 	struct rescue_counts counts = {0};
+	unsigned told = 0;
 	int r = steer_check(net, order, &move.from, err);
 	if (order->victim > 0)
 		move.from = order->victim;
@@ -206,7 +206,7 @@ static int do_steer(struct net *net, const struct wire_order *order, struct wire
 	if (r == 0)
 		rescue_moved(net, &move, &counts);
 	if (r == 0 && order->victim > 0)
-		r = victim_part(net, order, &counts, err);
+		r = victim_part(net, order, &told, err);
 	if (r == 0)
 		r = steer_proven(net, order, err);
 	if (r < 0)
@@ -216,31 +216,24 @@ static int do_steer(struct net *net, const struct wire_order *order, struct wire
 		snprintf(to, sizeof(to), "at kb%u", order->instance);
 	if (order->victim > 0)
 		snprintf(fenced, sizeof(fenced), ", kb%u is fenced and its flows are cut", order->victim);
-	if (counts.again + counts.told > 0)
-		snprintf(rescued, sizeof(rescued), "; openings sent again: %u, clients told: %u", counts.again, counts.told);
+	if (counts.again + told > 0)
+		snprintf(rescued, sizeof(rescued), "; openings sent again: %u, clients told: %u", counts.again, told);
 	say(answer, "%s points %s%s%s", net->conf.services[order->service].name, to, fenced, rescued);
 	return 0;
 }
 
 static int do_cut(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
-	struct conf_instance instance;
-	struct rescue_counts counts = {0};
+	struct rescue_cut cut;
 	int r = need_instance(order, err);
 	if (r < 0)
 		return r;
-	conf_instance(&net->conf, order->instance, &instance);
-	struct net_flows *flows = calloc(1, sizeof(*flows));
-	if (!flows)
-		abort();
-	r = conntrack_list(net, &instance, flows, err);
+	rescue_cut_begin(net, order->instance, &cut);
+	r = conntrack_list(net, &cut.guest, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
 	if (r == 0)
-		r = conntrack_cut(net, &instance, err);
+		r = conntrack_cut(net, &cut.guest, err);
 	if (r == 0)
-		rescue_cut(net, order->instance, flows, &counts);
-	free(flows);
-	if (r == 0)
-		say(answer, "the flows of kb%u are cut; clients told: %u", order->instance, counts.told);
+		say(answer, "the flows of kb%u are cut; clients told: %u", order->instance, cut.told);
 	return r;
 }
 

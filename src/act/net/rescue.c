@@ -389,17 +389,19 @@ static bool to_tell_add(struct rescue *rescue, const struct conntrack_flow *flow
 	return true;
 }
 
-void rescue_cut(struct net *net, uint32_t instance, const struct net_flows *flows, struct rescue_counts *counts)
+void rescue_cut_begin(struct net *net, uint32_t instance, struct rescue_cut *ret_cut)
 {
-	struct netlink_bytes messages = {flows->bytes, flows->size};
+	*ret_cut = (struct rescue_cut){.net = net, .helped = is_helped(net, service_of_instance(net, instance))};
+	conf_instance(&net->conf, instance, &ret_cut->guest);
+}
+
+void rescue_cut_saw(void *arg, const struct nlmsghdr *message)
+{
+	struct rescue_cut *cut = arg;
+	struct netlink_bytes bytes = {(const uint8_t *)message, message->nlmsg_len};
 	struct conntrack_flow flow;
-	struct conf_instance guest;
-	if (!is_helped(net, service_of_instance(net, instance)))
-		return;
-	conf_instance(&net->conf, instance, &guest);
-	while (conntrack_next(&messages, &flow) == 1)
-		if (waits(&flow, &guest))
-			counts->told += to_tell_add(&net->rescue, &flow);
+	if (cut->helped && conntrack_next(&bytes, &flow) == 1 && waits(&flow, &cut->guest))
+		cut->told += to_tell_add(&cut->net->rescue, &flow);
 }
 
 static void tell_some(struct rescue *rescue)

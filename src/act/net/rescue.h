@@ -14,13 +14,12 @@
  */
 #include "act/net/nflog.h"
 #include "act/net/segment.h"
+#include "conf/conf.h"
 #include "wire/order.h"
 
 #include <stdio.h>
 
 struct net;
-struct net_flows;
-struct conf;
 
 #define RESCUE_HOLD_US 500000 /* below the second after which a client repeats its opening by itself: RFC 6298, section 2.1 */
 #define RESCUE_HELD_MAX 1024
@@ -50,7 +49,7 @@ struct rescue {
 };
 
 struct rescue_counts {
-	unsigned again, told; /* openings that were sent again; clients that will be told */
+	unsigned again; /* openings that were sent again */
 };
 
 /* Texts of the base ruleset. A service is helped when it is in the sets, that is if `problem` is empty and it is not switched
@@ -68,8 +67,15 @@ struct rescue_move {
 	bool fell;
 };
 void rescue_moved(struct net *net, const struct rescue_move *move, struct rescue_counts *counts);
-/* These flows of a guest were cut. */
-void rescue_cut(struct net *net, uint32_t instance, const struct net_flows *flows, struct rescue_counts *counts);
+/* A guest's flows are cut: who sees them passes them on, and whoever waits at the other end of one is told in the next turns. */
+struct rescue_cut {
+	struct net *net;
+	struct conf_instance guest;
+	bool helped;
+	unsigned told;
+};
+void rescue_cut_begin(struct net *net, uint32_t instance, struct rescue_cut *ret_cut);
+void rescue_cut_saw(void *cut, const struct nlmsghdr *message);
 
 /* The program's loop: what to wait for, at most how long (ms, -1: nothing is due), and a turn. */
 int rescue_fd(const struct rescue *rescue);

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #define MANY 200
+#define VERY_MANY 2000
 
 static const char *const services[] = {SERVICE4, SERVICE6};
 
@@ -310,6 +311,26 @@ static void test_who_waits_is_told(void **state)
 	}
 }
 
+/* On a host with so many flows they are listed, not heard of; most have ended already. */
+static void test_among_very_many_flows(void **state)
+{
+	struct world *w = *state;
+	int client, server;
+	char byte;
+	steer(w, 1, 0);
+	for (int i = 0; i < VERY_MANY; i++)
+		assert_int_equal(reached(w, services[i % 2], NULL, NULL, NULL), 1);
+	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
+	struct wire_answer answer = fine(w, (struct wire_order){.type = ORDER_NET_STEER, .instance = 2, .victim = 1});
+	if (!strstr(answer.text, "clients told: 1"))
+		fail_msg("%s", answer.text);
+	assert_true(lab_readable(client, SOON));
+	assert_int_equal(recv(client, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	close(client);
+	close(server);
+}
+
 /* The number that the client's kernel takes is its own: it said what it expects next, and the new guest's refusal bears that. */
 static void test_how_it_is_told(void **state)
 {
@@ -438,6 +459,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_refused_by_icmp),
 	        LAB_TEST(test_who_was_not_answered_is_served),
 	        LAB_TEST(test_who_waits_is_told),
+	        LAB_TEST(test_among_very_many_flows),
 	        LAB_TEST(test_how_it_is_told),
 	        LAB_TEST(test_the_end_of_a_drain_is_told),
 	        LAB_TEST(test_without_another_guest_it_is_refused),

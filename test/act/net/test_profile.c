@@ -111,6 +111,7 @@ static void test_late_answers_are_no_strays(void **state)
 {
 	struct world *w = *state;
 	static const char *const services[] = {SERVICE4, SERVICE6};
+	char byte;
 	begin(w, &report, "");
 	for (size_t i = 0; i < countof(services); i++) {
 		int client, server;
@@ -119,7 +120,9 @@ static void test_late_answers_are_no_strays(void **state)
 		steer(w, 2, 0);
 		fine(w, (struct wire_order){.type = ORDER_NET_CUT, .instance = 1});
 		assert_int_equal(send(server, "late", 4, MSG_NOSIGNAL), 4);
-		assert_false(lab_readable(client, QUIET));
+		assert_true(lab_readable(client, SOON)); /* told of its end, and nothing else */
+		assert_int_equal(recv(client, &byte, 1, 0), -1);
+		assert_int_equal(errno, ECONNRESET);
 		close(client);
 		close(server);
 	}

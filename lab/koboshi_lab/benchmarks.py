@@ -27,6 +27,9 @@ FAULTS = {
     "tampered": "the server works and shows another page",
 }
 CLIENTS = {"new": "a connection for each request", "kept": "connections that are kept"}
+LOCKED = """In these runs the fault came half a second after the clients' first request, and the arm had just been started: who checks once a second
+(keepalived, the paper's loop) was met at about the same point of its second each time. Their figures vary more than is shown.
+"""
 BEHIND = """## Where Koboshi is behind, and why
 
 A tuned HAProxy asks a guest anew within the request's own time: it stands in the path of every packet and sees at once that an answer does
@@ -132,8 +135,8 @@ So far this is one tier of two: guests are network namespaces with a small web s
 guests and at its own pace of a poll each 60 s; processor and memory of each; the time until redundancy is whole again.
 
 {options['rounds']} rounds on {results['date']}: {machine['processors']} processors ({machine['model']}), Linux {machine['kernel']}. Two clients, each at
-{options['rate']} requests a second: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}), for {options['seconds']} seconds, a fault after half a second.
-Medians, and in brackets the least and the most of all runs. *ours / theirs*: of the medians of the gap, with the interval that holds it in 95 of
+{options['rate']} requests a second: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}), for {options['seconds']} seconds, with a fault in it.
+{'' if options.get('random_phase') else LOCKED}Medians, and in brackets the least and the most of all runs. *ours / theirs*: of the medians of the gap, with the interval that holds it in 95 of
 100 cases (bootstrap). A good answer that took more than 100 ms is *late*. A gap as long as the run means: never.
 """]
     for fault in faults:

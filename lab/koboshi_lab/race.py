@@ -19,11 +19,12 @@ from typing import Any, Callable, Optional, Protocol
 from . import bench, clients, layout, network
 from .cell_device import Device
 from .cells import Bridge, Cell, FAULTS, PAGE
-from .shell import guarded, LabError, Progress, run
+from .shell import guarded, LabError, Progress, run, wait_for
 
 TARGET = layout.BUILD / "race"
 OURS = "koboshi"
-BEFORE_S = 0.5  # the clients ask so long before the fault
+BEFORE = 50  # good answers of each client before the fault
+PHASE_S = 1.0  # who checks once a second is met at any point of it
 LATE_MS = 100
 Json = dict[str, Any]
 
@@ -124,6 +125,12 @@ class Client:
             "--timeout", 1000, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json",
             "--good", hashlib.sha256(PAGE).hexdigest(), *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
 
+    def is_served(self) -> bool:
+        try:
+            return sum(one.good for one in clients.parse(self.name, self.csv.read_text(encoding="ascii"))) >= BEFORE
+        except FileNotFoundError:
+            return False
+
     def requests(self) -> list[clients.Request]:
         if self.process.wait(30):
             raise LabError(f"the client '{self.name}' ended with status {self.process.returncode}")
@@ -143,21 +150,22 @@ def seen(requests: list[clients.Request], begin_us: int) -> Json:
             "gap_ms": round(clients.longest_gap_ms(requests, begin_us, end_us), 2)}
 
 
-def play(name: str, fault: str, options: argparse.Namespace) -> Json:
+def play(name: str, fault: str, options: argparse.Namespace, chance: random.Random) -> Json:
     arm = ARMS[name]()
     try:
         arm.start()
-        return {"arm": name, "fault": fault, **measure(arm, fault, options)}
+        return {"arm": name, "fault": fault, **measure(arm, fault, options, chance)}
     finally:
         arm.stop()
 
 
-def measure(arm: Arm, fault: str, options: argparse.Namespace) -> Json:
+def measure(arm: Arm, fault: str, options: argparse.Namespace, chance: random.Random) -> Json:
     asking = [Client(False, options.rate), Client(True, options.rate)]
     with tempfile.TemporaryDirectory(dir=layout.KEEPER) as folder:
         for client in asking:
             client.start(pathlib.Path(folder), options.seconds)
-        time.sleep(BEFORE_S)  # so that there is a before
+        wait_for("good answers to both clients", lambda: all(client.is_served() for client in asking), options.seconds)
+        time.sleep(chance.uniform(0, PHASE_S))  # a fault does not wait for anybody's check
         victim = arm.active()
         fault_us = victim.strike(fault)
         rows = {client.name: seen(client.requests(), fault_us) for client in asking}
@@ -175,7 +183,7 @@ def rounds(options: argparse.Namespace) -> list[Json]:
         with Progress(f"round {number} of {options.rounds}") as progress:
             for name, fault in chance.sample(runs, len(runs)):
                 progress(f"{name}, {fault}")
-                rows.append({"round": number, **play(name, fault, options)})
+                rows.append({"round": number, **play(name, fault, options, chance)})
     return rows
 
 
@@ -202,7 +210,7 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     rows = rounds(options)
-    report = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(), "options": vars(options), "versions": {name: ARMS[name]().version() for name in options.arms}, "runs": rows}
+    report = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(), "options": {**vars(options), "random_phase": True}, "versions": {name: ARMS[name]().version() for name in options.arms}, "runs": rows}
     TARGET.mkdir(parents=True, exist_ok=True)
     (TARGET / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(table(rows))

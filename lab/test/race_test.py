@@ -31,7 +31,7 @@ class CountTest(unittest.TestCase):
 
 class RaceTest(unittest.TestCase):
     def test_each_run_is_in_the_report(self):
-        done = subprocess.run([LAB / "race", "--rounds", "1", "--arms", "koboshi", "--faults", "closed", "died", "tampered", "--seconds", "2",
+        done = subprocess.run([LAB / "race", "--rounds", "1", "--arms", "koboshi", "--faults", "closed", "died", "tampered", "--seconds", "4",
                                "--rate", "100"], capture_output=True, text=True, check=False, timeout=200)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("Looked for what is left behind", done.stdout)

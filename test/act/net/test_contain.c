@@ -440,18 +440,7 @@ static void test_what_no_service_has_is_refused(void **state)
 	}
 }
 
-static void never_cut_more(struct world *w)
-{
-	char path[96];
-	assert_int_equal(lab_command("mkdir -p %s.d", w->lab.config), 0);
-	snprintf(path, sizeof(path), "%s.d/never.yaml", w->lab.config);
-	FILE *out = fopen(path, "w");
-	assert_non_null(out);
-	fputs("never_cut: [198.51.100.8/30, \"2001:db8:20:0:1::/80\"]\n", out);
-	fclose(out);
-	lab_kill(&w->lab);
-	lab_start(&w->lab, world_program);
-}
+static const char never_cut_more[] = "never_cut: [198.51.100.8/30, \"2001:db8:20:0:1::/80\"]\n";
 
 static void test_flows_and_limits_spare_the_same(void **state)
 {
@@ -463,7 +452,7 @@ static void test_flows_and_limits_spare_the_same(void **state)
 	                 0);
 	begin(w, 1, "198.51.100.9", 32);
 	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
-	never_cut_more(w);
+	configure(w, never_cut_more);
 	const struct wire_contain limit = a_limit(2, "2001:db8:20::", 48, 5, 1),
 	                          flow = a_flow(3, client, "198.51.100.9", SERVICE4);
 	struct wire_answer answer = lab_order(&w->lab, about(limit, true));
@@ -505,7 +494,7 @@ static void test_some_are_never_cut(void **state)
 	        {"0.0.0.0", 7, "so wide"},
 	        {"::", 15, "so wide"},
 	};
-	never_cut_more(w);
+	configure(w, never_cut_more);
 	for (size_t i = 0; i < countof(rows); i++) {
 		struct wire_answer answer = lab_order(&w->lab, containing(10 + i, rows[i].address, rows[i].prefix, true));
 		assert_int_equal(answer.status, -EPERM);

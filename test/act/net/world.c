@@ -41,6 +41,19 @@ void gate(struct world *w, uint32_t instance, enum wire_gate which)
 	fine(w, (struct wire_order){.type = ORDER_NET_GATE, .instance = instance, .gate = which});
 }
 
+void configure(struct world *w, const char *more)
+{
+	char path[96];
+	assert_int_equal(lab_command("mkdir -p %s.d", w->lab.config), 0);
+	snprintf(path, sizeof(path), "%s.d/more.yaml", w->lab.config);
+	FILE *out = fopen(path, "w");
+	assert_non_null(out);
+	fputs(more, out);
+	fclose(out);
+	lab_kill(&w->lab);
+	lab_start(&w->lab, world_program);
+}
+
 static void world_fill(struct world *w)
 {
 	for (uint32_t n = 1; n <= 3; n++) {

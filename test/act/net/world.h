@@ -26,6 +26,7 @@ struct world {
 struct wire_answer fine(struct world *w, struct wire_order order);
 void steer(struct world *w, uint32_t to, uint32_t victim);
 void gate(struct world *w, uint32_t instance, enum wire_gate which);
+void configure(struct world *w, const char *more); /* the program starts anew, with this beside its settings */
 int world_setup(void **state);
 int world_setup_hidden(void **state);
 int world_teardown(void **state);

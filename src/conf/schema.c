@@ -234,6 +234,10 @@ static const struct yaml_key probe_keys[] = {
 	 .fallback = "3", .help = "So many unanswered probes among the last _window_ mean: failed."},
 	{.key = "window", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, probe.window), .min = 1, .max = 32,
 	 .fallback = "5", .help = "So many last probes are looked at."},
+	{.key = "silence", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.silence_ms), .min = 0, .max = 1000,
+	 .fallback = "20ms", .help = "When no client's new connection is answered any more for so long, at least, and for four times the longest that this "
+	         "took in the last minutes, all instances are asked at once; if it lasts as long again, and another one answers and this one does not, it has "
+	         "failed. _0s_ turns it off: then probes alone find it."},
 	{.key = "port", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, probe.port), .min = 1, .max = 65535,
 	 .help = "TCP port that is probed, one of _ports_. Default: the first TCP port."},
 	{.key = "content", .type = YAML_LIST, .item = YAML_URL_PATH, YAML_ITEMS(struct conf_service, probe.content, probe.n_content),

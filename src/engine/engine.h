@@ -17,6 +17,7 @@
 #include "engine/vault.h"
 #include "engine/wanted.h"
 #include "plan/plan.h"
+#include "sense/carrier.h"
 #include "sense/peer.h"
 #include "sense/sense.h"
 #include "sense/usage.h"
@@ -112,6 +113,7 @@ struct engine {
 	struct hands *hands;
 	struct journal *journal;
 	struct sense_wire *wire;
+	struct sense_carrier *carrier;
 	struct sense_flows *flows;
 	int flows_fd; /* came with koboshi-net and waits for the instances to be known; -1: none */
 	struct engine_service services[CONF_SERVICES_MAX];
@@ -176,13 +178,19 @@ void engine_tell_all(struct engine *e, enum plan_event_type type, bool flag); /*
 /* Reserves the next instance number, unless one is there or coming; with a ledger that cannot be written: tries it. */
 void engine_fetch_number(struct engine *e);
 
+/* senses.c: what all services share. `links`: of sense_carrier_open(), or negative. */
+void senses_open(struct engine *e, int links);
+void senses_wire(struct engine *e, int packets, int flows); /* descriptors of koboshi-net's; flows -1: none */
+void senses_pulse(struct engine *e);
+
 /* follow.c: what changes in a plan is followed: probes started and stopped, rows written. */
 void follow_instances(struct engine_service *s);
 void follow_incidents(struct engine_service *s, bool closed_too); /* first false, then the notes, then true */
 void follow_suspicion(struct engine_service *s);
 void follow_tries(struct engine_service *s);
-void follow_again(struct engine_service *s); /* the ledger may have missed rows: all are written at the next step */
-void follow_prune(struct engine *e);         /* what is older than the configuration keeps leaves the ledger */
+void follow_again(struct engine_service *s);   /* the ledger may have missed rows: all are written at the next step */
+void follow_ask_all(struct engine_service *s); /* whoever is asked at all, once more and at once */
+void follow_prune(struct engine *e);           /* what is older than the configuration keeps leaves the ledger */
 
 /* agents.c: the agents inside the guests. */
 void agents_came(struct engine_instance *i, bool starts); /* `starts`: its guest will be started by us, not found */

@@ -159,6 +159,13 @@ static void probes_follow(struct engine_instance *i)
 	votes_follow(i, i->has_key && i->life == PLAN_LIFE_READY);
 }
 
+void follow_ask_all(struct engine_service *s)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		if (s->instances[k].number && s->instances[k].http && !s->instances[k].proving)
+			sense_http_ask(s->instances[k].http, SENSE_PROBE_ANY);
+}
+
 /* --- instances' rows */
 
 struct instance_job {
@@ -201,6 +208,7 @@ static void instance_gone(struct engine_instance *i)
 	agents_gone(i);
 	if (i->service->engine->wire)
 		sense_wire_remove(i->service->engine->wire, i->number);
+	sense_carrier_remove(i->service->engine->carrier, i->number);
 	sense_flows_remove(i->service->engine->flows, i->number);
 	write_instance(i, true);
 	free(i->content);
@@ -226,7 +234,8 @@ static void instance_came(struct engine_service *s, struct engine_instance *i, c
 	memcpy(i->key, key, sizeof(key));
 	conf_instance(&s->engine->conf, p->number, &i->address);
 	if (s->engine->wire)
-		sense_wire_add(s->engine->wire, &i->address);
+		sense_wire_add(s->engine->wire, &i->address, s->conf->probe.silence_ms);
+	sense_carrier_add(s->engine->carrier, i->number, i->address.tap);
 	agents_came(i, !has_key);
 	sense_flows_add(s->engine->flows, &i->address);
 }

@@ -65,7 +65,6 @@ static void check_senses(struct engine *e, int64_t now_us)
 }
 
 static void ledger_try_again(struct engine *e);
-static void flows_watch(struct engine *e);
 
 static void on_pulse(uv_timer_t *timer)
 {
@@ -84,8 +83,7 @@ static void on_pulse(uv_timer_t *timer)
 	hold_pulse(e);
 	journal_check(e->journal, now_us);
 	e->beats++;
-	if (e->flows_fd >= 0 && e->world_known)
-		flows_watch(e);
+	senses_pulse(e);
 	if (e->beats % PROGRESS_BEATS == 0)
 		hands_progress(e->hands, e->beats);
 	if (e->start && (e->beats % 10 == 0 || start_waits(e)))
@@ -118,43 +116,6 @@ static void on_ledger_state(void *arg, bool writable, const char *why)
 }
 
 /* --- what the actuators say */
-
-static void on_wire_report(void *arg, const struct evidence *evidence, const char *detail)
-{
-	struct engine *e = arg;
-	struct engine_service *s = service_of_instance(e, evidence->instance);
-	if (evidence->finding == FINDING_TOUCHED) {
-		e->decoys.touches++;
-		e->decoys.time_us = evidence->time_us;
-		snprintf(e->decoys.text, sizeof(e->decoys.text), "kb-%u %s", evidence->instance, detail);
-	}
-	if (s)
-		service_found(s, evidence, detail);
-}
-
-static void wire_watch(struct engine *e, int fd)
-{
-	sense_wire_free(e->wire);
-	e->wire = sense_wire_new(e->loop, fd, 200, on_wire_report, e);
-	sense_wire_tell(e->wire, e->flows);
-	for (size_t i = 0; i < e->n_services; i++)
-		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
-			if (e->services[i].instances[k].number)
-				sense_wire_add(e->wire, &e->services[i].instances[k].address);
-}
-
-/* What is there already is told as a list, which says nothing as long as nobody knows the instances. */
-static void flows_later(struct engine *e, int fd)
-{
-	if (e->flows_fd >= 0)
-		close(e->flows_fd);
-	e->flows_fd = fd;
-}
-
-static void flows_watch(struct engine *e)
-{
-	sense_flows_read(e->flows, take_fd(&e->flows_fd));
-}
 
 static const struct {
 	enum wire_notice notice;
@@ -264,8 +225,7 @@ static void on_notice(void *arg, enum wire_role role, const struct wire_note *no
 		if (role == WIRE_VM && note->accelerator)
 			e->accelerator = note->accelerator;
 		if (role == WIRE_NET && n_fds >= 1) {
-			wire_watch(e, fds[0]);
-			flows_later(e, n_fds >= 2 ? fds[1] : -1);
+			senses_wire(e, fds[0], n_fds >= 2 ? fds[1] : -1);
 			taken = n_fds >= 2 ? 2 : 1;
 		}
 		if (role == WIRE_SCAN)
@@ -531,11 +491,13 @@ static int engine_start(struct engine *e, struct err *err)
 	library_load(&e->library, &e->conf);
 	pressure_open(&e->pressure);
 	lessons_open(e);
-	r = confine(e, err); /* before the first thread */
+	int links = sense_carrier_open(); /* the sandbox lets nobody open one */
+	r = confine(e, err);              /* before the first thread */
 	if (r < 0)
 		return r;
-	e->flows = sense_flows_new(e->loop, on_wire_report, e);
-	e->flows_fd = -1;
+	if (links < 0)
+		add_unproven(e, "links are not watched: no rtnetlink socket");
+	senses_open(e, links);
 	e->n_services = e->conf.n_services;
 	for (uint32_t i = 0; i < e->n_services; i++)
 		service_init(&e->services[i], e, i);

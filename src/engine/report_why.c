@@ -39,6 +39,9 @@ static void weight_text(const struct plan_config *config, const struct plan_wind
 	case FINDING_CLASS_COUNTED:
 		snprintf(ret_text, size, "a miss: %u of %u may count", config->failures, config->window);
 		break;
+	case FINDING_CLASS_LASTING:
+		snprintf(ret_text, size, "when told twice, if it does not answer what is asked then and another one does");
+		break;
 	case FINDING_CLASS_AT_ONCE:
 		snprintf(ret_text, size, "failed, at once");
 		break;

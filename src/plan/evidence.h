@@ -33,13 +33,16 @@ enum finding {
 	FINDING_UNANSWERED,  /* a client's SYN got no reply for several times the usual handshake time */
 	FINDING_WRONG_CLOCK, /* answer's clock is off by more than allowed (after a wake-up: not yet set) */
 	FINDING_IO_ERROR,    /* a read or write of the guest's disk failed on the host */
+	/* told again while it lasts; counts when whoever is asked then does not answer and another one does */
+	FINDING_SILENT, /* several clients asked and not one was answered, for far longer than usual */
 	/* at once */
-	FINDING_REFUSED,  /* RST to a new connection: the port is closed */
-	FINDING_PANICKED, /* guest kernel panic */
-	FINDING_GONE,     /* guest's process ended or it shut down, and nobody ordered that */
-	FINDING_PAUSED,   /* guest stopped running, and nobody ordered that */
-	FINDING_RESET,    /* guest rebooted by itself */
-	FINDING_WATCHDOG, /* guest stopped feeding its watchdog device */
+	FINDING_REFUSED,   /* RST to a new connection: the port is closed */
+	FINDING_PANICKED,  /* guest kernel panic */
+	FINDING_GONE,      /* guest's process ended or it shut down, and nobody ordered that */
+	FINDING_PAUSED,    /* guest stopped running, and nobody ordered that */
+	FINDING_RESET,     /* guest rebooted by itself */
+	FINDING_UNPLUGGED, /* its link in the host lost its carrier or was taken down, and nobody ordered that */
+	FINDING_WATCHDOG,  /* guest stopped feeding its watchdog device */
 	/* at once, and it means takeover, not fault */
 	FINDING_WRONG_CONTENT,   /* a good status with other bytes than the manifest's */
 	FINDING_WRONG_CHALLENGE, /* digest does not fit nonce, key and page */
@@ -71,6 +74,7 @@ enum finding_class {
 	FINDING_CLASS_GOOD,
 	FINDING_CLASS_UNKNOWN,
 	FINDING_CLASS_COUNTED,
+	FINDING_CLASS_LASTING,
 	FINDING_CLASS_AT_ONCE,
 	FINDING_CLASS_COMPROMISE,
 	FINDING_CLASS_WEAK

@@ -29,13 +29,15 @@ uint64_t incident_current(const struct plan *p)
 	return newest;
 }
 
-/* The window remembers when the first of the misses began; what counts at once began when it was seen. */
+/* The window remembers when the first of the misses, or the silence, began; what counts at once began when it was seen. */
 static int64_t first_evidence_us(const struct plan *p, const struct plan_instance *victim, int64_t now_us)
 {
 	const struct plan_window *w = &victim->window;
 	int64_t first_us = now_us;
 	if (w->fell_at_once)
 		return w->fell_us ? w->fell_us : now_us;
+	if (w->worst == FINDING_SILENT)
+		return w->silence.began_us;
 	uint32_t n = p->config.window < w->filled ? p->config.window : w->filled;
 	for (uint32_t age = 0; age < n; age++)
 		if ((w->misses >> age & 1) && w->began_us[age] < first_us)

@@ -26,7 +26,8 @@ static const enum plan_rung lowest[FINDING_MAX_] = {
         [FINDING_TIMEOUT] = PLAN_RUNG_RESTART,    [FINDING_SLOW] = PLAN_RUNG_RESTART,
         [FINDING_ERROR] = PLAN_RUNG_RESTART,      [FINDING_UNREACHABLE] = PLAN_RUNG_RESTART,
         [FINDING_UNANSWERED] = PLAN_RUNG_RESTART, [FINDING_REFUSED] = PLAN_RUNG_RESTART,
-        [FINDING_PANICKED] = PLAN_RUNG_REBOOT,    [FINDING_PAUSED] = PLAN_RUNG_REBOOT, /* how a panic is told first */
+        [FINDING_SILENT] = PLAN_RUNG_RESTART,     [FINDING_PANICKED] = PLAN_RUNG_REBOOT,
+        [FINDING_PAUSED] = PLAN_RUNG_REBOOT, /* how a panic is told first */
         [FINDING_WATCHDOG] = PLAN_RUNG_REBOOT,    [FINDING_WRONG_CLOCK] = PLAN_RUNG_REBOOT,
         [FINDING_RESET] = PLAN_RUNG_REBOOT, /* its agent lost its key: only who was let boot anew gets another one */
 };

@@ -258,6 +258,14 @@ struct plan_weak {        /* one kind of weak finding about one instance */
 	int64_t damped_until_us; /* 0: never damped */
 };
 
+#define PLAN_SILENCE_FRESH_US 100000 /* what was told longer ago may be over */
+
+/* FINDING_SILENT: whoever says it says it again while it lasts. */
+struct plan_silence {
+	int64_t began_us;          /* which silence; 0: none */
+	int64_t first_us, last_us; /* when it was told first and last */
+};
+
 struct plan_window {
 	uint32_t misses;      /* bit 0 = newest probe; 1 = missed */
 	uint32_t filled;      /* how many bits mean something, at most 32 */
@@ -272,6 +280,7 @@ struct plan_window {
 	int64_t fell_us;     /* when that was seen */
 	enum finding beside; /* weak: the other one that it took, FINDING_GOOD: none */
 	enum vantage beside_vantage;
+	struct plan_silence silence;
 	uint64_t learnt;                     /* incident by which one weak finding was enough; 0: none */
 	struct plan_weak weak[FINDING_WEAK]; /* by finding, from FINDING_WEAK_FIRST on */
 };

@@ -12,6 +12,9 @@
  * one would be slow, and building one more guest takes what is short. Many connections that were tried in one moment are one
  * miss, or a crowd of clients would make a verdict out of a hiccup. What is merely unusual is weak: it takes two vantages, and
  * two different things that they see.
+ *
+ * A silence that clients meet convicts sooner than probes do, and by contrast alone: it was told twice, in between all were asked
+ * at once, another one answered that, and this one did not.
  */
 #include "plan/inside.h"
 
@@ -51,6 +54,18 @@ static void window_miss(struct plan_window *window, const struct evidence *evide
 	if (window_knows(window, evidence->began_us, apart_us))
 		return;
 	window_shift(window, true, evidence->began_us);
+	if (window->fell_at_once)
+		return;
+	window->worst = evidence->finding;
+	window->vantage = evidence->vantage;
+}
+
+static void window_silent(struct plan_window *window, const struct evidence *evidence)
+{
+	struct plan_silence *silence = &window->silence;
+	if (silence->began_us != evidence->began_us)
+		*silence = (struct plan_silence){.began_us = evidence->began_us, .first_us = evidence->time_us};
+	silence->last_us = evidence->time_us;
 	if (window->fell_at_once)
 		return;
 	window->worst = evidence->finding;
@@ -174,6 +189,9 @@ void verdict_add(const struct plan *p, struct plan_window *window, const struct 
 	case FINDING_CLASS_COUNTED:
 		window_miss(window, evidence, p->config.interval_us / 2);
 		break;
+	case FINDING_CLASS_LASTING:
+		window_silent(window, evidence);
+		break;
 	case FINDING_CLASS_AT_ONCE:
 		window_fall(window, evidence, false);
 		break;
@@ -279,6 +297,28 @@ static bool verdict_missed(const struct plan *p, const struct plan_instance *i, 
 	return misses_in_row(&i->window) >= row_enough(p) && verdict_row(p, i, row_enough(p), now_us);
 }
 
+/* Who else was asked since then, and has answered? */
+static bool anybody_answers_since(const struct plan *p, const struct plan_instance *me, int64_t since_us)
+{
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *other = &p->instances[k];
+		if (other == me || other->number == 0 || (other->life != PLAN_LIFE_READY && other->life != PLAN_LIFE_DOOMED))
+			continue;
+		for (uint32_t age = 0; age < other->window.filled; age++)
+			if (!(other->window.misses >> age & 1) && other->window.began_us[age] >= since_us)
+				return true;
+	}
+	return false;
+}
+
+static bool verdict_silent(const struct plan *p, const struct plan_instance *i, int64_t now_us)
+{
+	const struct plan_silence *silence = &i->window.silence;
+	bool lasts = silence->last_us > silence->first_us && now_us - silence->last_us <= PLAN_SILENCE_FRESH_US;
+	bool answers = i->window.last_good_us >= silence->first_us || i->window.late_us >= silence->first_us;
+	return lasts && !answers && !p->busy && anybody_answers_since(p, i, silence->first_us);
+}
+
 static int64_t fresh_us(const struct plan *p)
 {
 	return p->config.interval_us * p->config.window + p->config.timeout_us;
@@ -288,7 +328,7 @@ enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *i
 {
 	if (i->window.fell_compromised)
 		return PLAN_COMPROMISED;
-	if (i->window.fell_at_once || verdict_missed(p, i, now_us))
+	if (i->window.fell_at_once || verdict_missed(p, i, now_us) || verdict_silent(p, i, now_us))
 		return PLAN_FAILED;
 	if (i->window.last_good_us == 0 || now_us - i->window.last_good_us > fresh_us(p))
 		return PLAN_UNKNOWN;

@@ -93,7 +93,7 @@ struct sense_answer;
  */
 struct sense_wire;
 struct sense_wire_counts {
-	uint64_t packets, malformed, resets, unanswered, spoofed, lost /* ENOBUFS */;
+	uint64_t packets, malformed, resets, unanswered, silent, spoofed, lost /* ENOBUFS */;
 	uint64_t reached;   /* connections that guests opened; with a profile: outside of it */
 	uint64_t strayed;   /* packets outside of a profile, as far as they were told */
 	uint64_t touched;   /* decoys */
@@ -102,11 +102,13 @@ struct sense_wire_counts {
 };
 
 /* Takes `fd` (a NETLINK_NETFILTER socket bound to the group, non-blocking). A SYN that is pending for several times the usual
- * handshake, at least `handshake_ms`, is FINDING_UNANSWERED. Never NULL. */
+ * handshake, at least `handshake_ms`, is FINDING_UNANSWERED; several without a single answer, for several times the longest that
+ * this took lately, FINDING_SILENT (silence.h). Never NULL. */
 struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms, sense_report *report, void *arg);
 
-/* Instances that packets may be about: at most 24, by address and tap name. Adding again updates. */
-void sense_wire_add(struct sense_wire *wire, const struct conf_instance *instance);
+/* Instances that packets may be about: at most SYNS_GUESTS_MAX, by address and tap name; of each the shortest silence that is
+ * told, 0: none. Adding again updates. */
+void sense_wire_add(struct sense_wire *wire, const struct conf_instance *instance, uint32_t silence_ms);
 void sense_wire_remove(struct sense_wire *wire, uint32_t number);
 
 /* What guests try to open is told to `flows` from now on (NULL: no more). */

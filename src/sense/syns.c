@@ -156,7 +156,7 @@ static void put_in(struct syn_table *t, struct guest *guest, const struct syn_ke
 	t->count++;
 }
 
-void syn_table_add(struct syn_table *t, const struct syn_key *key, int64_t now_us)
+bool syn_table_add(struct syn_table *t, const struct syn_key *key, int64_t now_us)
 {
 	assert(key->instance != 0);
 	struct guest *guest = find_guest(t, key->instance);
@@ -165,8 +165,10 @@ void syn_table_add(struct syn_table *t, const struct syn_key *key, int64_t now_u
 		assert(guest); /* the caller forgets guests that are gone */
 		*guest = (struct guest){.instance = key->instance, .oldest = NOWHERE, .newest = NOWHERE};
 	}
-	if (find(t, key) == NOWHERE)
-		put_in(t, guest, key, now_us);
+	if (find(t, key) != NOWHERE)
+		return false;
+	put_in(t, guest, key, now_us);
+	return true;
 }
 
 bool syn_table_answer(struct syn_table *t, const struct syn_key *key, int64_t now_us, bool usable, int64_t *ret_began_us)

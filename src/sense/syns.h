@@ -30,8 +30,8 @@ struct syn_table *syn_table_new(int64_t least_us, uint64_t seed);
 void syn_table_free(struct syn_table *table);
 
 /* A SYN on its way to the guest. Another of the same kind while one is pending says nothing: a network may double it, and a
- * client may ask as often as it likes. */
-void syn_table_add(struct syn_table *table, const struct syn_key *key, int64_t now_us);
+ * client may ask as often as it likes. True: it is a new one. */
+bool syn_table_add(struct syn_table *table, const struct syn_key *key, int64_t now_us);
 
 /* The guest's answer, of whatever kind. `usable`: an acceptance, whose time says what is usual. True if it was pending. */
 bool syn_table_answer(struct syn_table *table, const struct syn_key *key, int64_t now_us, bool usable, int64_t *ret_began_us);

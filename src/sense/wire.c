@@ -5,10 +5,8 @@
  * drop some, all pending requests are forgotten, because the missing ones may be their answers.
  */
 #include "sense/dns.h"
-#include "sense/reach.h"
-#include "sense/sense.h"
-#include "sense/syns.h"
 #include "sense/touch.h"
+#include "sense/wire_local.h"
 
 #include "lib/bytes.h"
 
@@ -22,48 +20,12 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-#define BATCH 8            /* datagrams a call */
 #define BATCHES 16         /* calls a wake-up: other sources get their turn */
 #define GATHER_MS 2        /* so long, while many come: to be woken for many costs little more than for one */
 #define MANY 64            /* packets ... */
 #define MANY_US 100000     /* ... in so short a time */
-#define DATAGRAM_MAX 8192  /* what the kernel gathers at most, unless told otherwise */
-#define REPEAT_US 20000    /* the same at-once finding about one instance is said again after that */
 #define STRAY_US 1000000   /* strays of one instance are told once in that time, with their number */
 #define STRANGER_US 100000 /* an unknown interface is looked up again after that */
-
-struct living { /* an instance that packets may be about */
-	uint32_t number;
-	struct nflog_address address4, address6;
-	char tap[16];
-	uint32_t index; /* tap's, once seen; 0: not yet */
-	int64_t refused_us, spoofed_us, strayed_us, touched_us;
-	uint32_t strays; /* since they were told last */
-	struct reach reach;
-};
-
-struct sense_wire {
-	uv_poll_t poll;
-	uv_timer_t timer;
-	uv_timer_t gather; /* runs instead of the poll while many come */
-	unsigned n_closing;
-	bool gone, armed;
-	bool many; /* came in the last span of MANY_US, which ended when this one began: */
-	int64_t span_us;
-	uint64_t span_packets;
-	int fd;
-	int names; /* a socket to ask for links' names */
-	sense_report *report;
-	void *arg;
-	struct sense_wire_counts counts;
-	struct sense_flows *flows; /* NULL: nobody wants to know what guests try to open */
-	struct syn_table *syns;
-	struct living living[SYNS_GUESTS_MAX];
-	uint32_t stranger; /* interface that was not found last */
-	int64_t stranger_us;
-	int64_t now_us, real_us; /* of the batch */
-	uint8_t buffers[BATCH][DATAGRAM_MAX];
-};
 
 /* ---- who is it */
 
@@ -80,7 +42,7 @@ static bool address_equals(const struct nflog_address *a, const struct nflog_add
 	return a->ipv6 == b->ipv6 && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
-static struct living *living_at(struct sense_wire *w, const struct nflog_address *address)
+struct living *wire_living_at(struct sense_wire *w, const struct nflog_address *address)
 {
 	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++) {
 		struct living *one = &w->living[i];
@@ -123,81 +85,20 @@ static struct living *living_behind(struct sense_wire *w, uint32_t index)
 
 /* ---- what is it */
 
-static void wire_report(struct sense_wire *w, uint32_t instance, enum finding finding, int64_t time_us, int64_t began_us,
-                        const char *detail)
+void wire_report(struct sense_wire *w, uint32_t instance, enum finding finding, int64_t time_us, int64_t began_us,
+                 const char *detail)
 {
 	struct evidence evidence = {
 	        .time_us = time_us, .instance = instance, .vantage = VANTAGE_WIRE, .finding = finding, .began_us = began_us};
 	w->report(w->arg, &evidence, detail);
 }
 
-static void report_unanswered(struct sense_wire *w, const struct syn_key *key, int64_t time_us, int64_t began_us)
-{
-	char detail[128], client[INET6_ADDRSTRLEN];
-	nflog_address_text(&key->client, client);
-	snprintf(detail, sizeof(detail), "%s port %u asked for port %u and got no answer", client, key->client_port, key->port);
-	w->counts.unanswered++;
-	wire_report(w, key->instance, FINDING_UNANSWERED, time_us, began_us, detail);
-}
-
-static void on_syn(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
-{
-	struct living *one = living_at(w, &tcp->destination);
-	if (!one) {
-		w->counts.strange++;
-		return;
-	}
-	struct syn_key key = {
-	        .client = tcp->source, .client_port = tcp->source_port, .port = tcp->destination_port, .instance = one->number};
-	syn_table_add(w->syns, &key, time_us);
-}
-
-/* Takes the pending request out that `tcp` answers; its beginning, or `time_us` when none was pending. */
-static int64_t answered(struct sense_wire *w, const struct living *one, const struct nflog_tcp *tcp, int64_t time_us,
-                        bool accepted)
-{
-	int64_t began_us = time_us;
-	struct syn_key key = {.client = tcp->destination,
-	                      .client_port = tcp->destination_port,
-	                      .port = tcp->source_port,
-	                      .instance = one->number};
-	syn_table_answer(w->syns, &key, time_us, accepted, &began_us);
-	return began_us;
-}
-
-static void on_ack(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
-{
-	struct living *one = living_at(w, &tcp->source);
-	if (one)
-		answered(w, one, tcp, time_us, true);
-	else
-		w->counts.strange++;
-}
-
-/* Many clients knock at a closed port: one report in REPEAT_US says it as well as a thousand. */
-static bool is_due(int64_t *last_us, int64_t now_us, int64_t repeat_us)
+bool wire_is_due(int64_t *last_us, int64_t now_us, int64_t repeat_us)
 {
 	if (*last_us && now_us - *last_us < repeat_us)
 		return false;
 	*last_us = now_us;
 	return true;
-}
-
-static void on_reset(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
-{
-	char detail[128], client[INET6_ADDRSTRLEN];
-	struct living *one = living_at(w, &tcp->source);
-	if (!one) {
-		w->counts.strange++;
-		return;
-	}
-	w->counts.resets++;
-	int64_t began_us = answered(w, one, tcp, time_us, false);
-	if (!is_due(&one->refused_us, w->now_us, REPEAT_US))
-		return;
-	nflog_address_text(&tcp->destination, client);
-	snprintf(detail, sizeof(detail), "port %u refused %s port %u", tcp->source_port, client, tcp->destination_port);
-	wire_report(w, one->number, FINDING_REFUSED, time_us, began_us, detail);
 }
 
 static void on_spoof(struct sense_wire *w, const struct nflog_packet *packet, int64_t time_us)
@@ -209,7 +110,7 @@ static void on_spoof(struct sense_wire *w, const struct nflog_packet *packet, in
 		return;
 	}
 	w->counts.spoofed++;
-	if (!is_due(&one->spoofed_us, w->now_us, REPEAT_US))
+	if (!wire_is_due(&one->spoofed_us, w->now_us, REPEAT_US))
 		return;
 	nflog_claim(packet, claim);
 	wire_report(w, one->number, FINDING_SPOOFED, time_us, time_us, claim);
@@ -229,7 +130,7 @@ static void on_touch(struct sense_wire *w, const struct nflog_packet *packet, in
 		return;
 	}
 	w->counts.touched++;
-	if (!is_due(&one->touched_us, w->now_us, REPEAT_US))
+	if (!wire_is_due(&one->touched_us, w->now_us, REPEAT_US))
 		return;
 	touch_text(&asked, text);
 	struct evidence evidence = {.time_us = time_us,
@@ -280,7 +181,7 @@ static void on_stray(struct sense_wire *w, const struct nflog_packet *packet, in
 		return;
 	w->counts.strayed++;
 	one->strays++;
-	if (is_due(&one->strayed_us, w->now_us, STRAY_US)) {
+	if (wire_is_due(&one->strayed_us, w->now_us, STRAY_US)) {
 		nflog_place(&flow, place);
 		if (one->strays > 1)
 			snprintf(more, sizeof(more), " (the last of %u packets)", one->strays);
@@ -317,7 +218,7 @@ static void on_name(struct sense_wire *w, const struct nflog_packet *packet)
 		w->counts.malformed++;
 		return;
 	}
-	const struct living *one = living_at(w, &udp.destination);
+	const struct living *one = wire_living_at(w, &udp.destination);
 	if (!one)
 		w->counts.strange++;
 	else if (w->flows)
@@ -329,9 +230,9 @@ static const struct {
 	uint8_t flags; /* of those in `mask`, exactly these */
 	void (*seen)(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us);
 } segments[] = {
-        {"kb:syn", NFLOG_SYN, on_syn},
-        {"kb:ack", NFLOG_SYN | NFLOG_ACK, on_ack},
-        {"kb:rst", NFLOG_RST | NFLOG_ACK, on_reset},
+        {"kb:syn", NFLOG_SYN, wire_on_syn},
+        {"kb:ack", NFLOG_SYN | NFLOG_ACK, wire_on_ack},
+        {"kb:rst", NFLOG_RST | NFLOG_ACK, wire_on_reset},
 };
 
 /* The kernel's stamp is of the real clock: only its distance from now counts, and only if it makes sense. */
@@ -345,7 +246,7 @@ static void on_segment(struct sense_wire *w, const struct nflog_packet *packet, 
 {
 	const uint8_t mask = NFLOG_SYN | NFLOG_ACK | NFLOG_RST | NFLOG_FIN;
 	struct nflog_tcp tcp;
-	bool right = nflog_tcp(packet, &tcp) || (segments[which].seen == on_reset && nflog_refusal(packet, &tcp));
+	bool right = nflog_tcp(packet, &tcp) || (segments[which].seen == wire_on_reset && nflog_refusal(packet, &tcp));
 	if (right && (tcp.flags & mask) == segments[which].flags)
 		segments[which].seen(w, &tcp, packet_time(w, packet));
 	else
@@ -430,7 +331,7 @@ static bool receive(struct sense_wire *w)
 		int n = receive_batch(w);
 		if (n == -ENOBUFS) {
 			w->counts.lost++;
-			syn_table_clear(w->syns);
+			wire_lost_some(w);
 		} else if (n < BATCH && n != -EINTR) {
 			return true;
 		}
@@ -442,23 +343,21 @@ static void on_timer(uv_timer_t *timer);
 
 static void schedule(struct sense_wire *w)
 {
-	int64_t due_us = syn_table_deadline(w->syns);
-	if (w->armed || due_us == INT64_MAX)
+	int64_t due_us = wire_deadline(w);
+	if (due_us >= w->armed_us)
 		return; /* a timer that fires early for an answered request costs less than one set anew for each packet */
 	int64_t wait_us = due_us - clock_monotonic_us();
 	uv_timer_start(&w->timer, on_timer, wait_us > 0 ? (uint64_t)(wait_us + 999) / 1000 : 1, 0);
-	w->armed = true;
+	w->armed_us = due_us;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct sense_wire *w = timer->data;
-	struct syn_overdue overdue;
-	w->armed = false;
+	w->armed_us = INT64_MAX;
 	bool all = receive(w); /* the loop runs timers first: the answer may be waiting in the socket */
-	int64_t now_us = clock_monotonic_us();
-	while (all && !w->gone && syn_table_overdue(w->syns, now_us, &overdue))
-		report_unanswered(w, &overdue.key, now_us, overdue.began_us);
+	if (all && !w->gone)
+		wire_overdue(w, clock_monotonic_us());
 	if (!w->gone)
 		schedule(w);
 }
@@ -514,6 +413,7 @@ struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms
 	w->names = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	w->report = report;
 	w->arg = arg;
+	w->armed_us = INT64_MAX;
 	w->syns = syn_table_new((int64_t)handshake_ms * 1000, seed);
 	int r = uv_timer_init(loop, &w->timer);
 	assert(r == 0);
@@ -527,7 +427,7 @@ struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms
 	return w;
 }
 
-void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance)
+void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance, uint32_t silence_ms)
 {
 	struct living *one = living_numbered(w, instance->number);
 	if (!one)
@@ -535,7 +435,7 @@ void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance)
 	assert(instance->number != 0);
 	if (!one)
 		return; /* more than may have a tap: it is on its way out, or will be refused one */
-	*one = (struct living){.number = instance->number, .address6.ipv6 = true};
+	*one = (struct living){.number = instance->number, .address6.ipv6 = true, .silence_us = (int64_t)silence_ms * 1000};
 	memcpy(one->address4.bytes, &instance->address4, sizeof(instance->address4));
 	memcpy(one->address6.bytes, &instance->address6, sizeof(instance->address6));
 	text_copy(one->tap, sizeof(one->tap), instance->tap);

@@ -52,8 +52,8 @@ static void tried(enum finding cause, enum plan_rung rung, bool worked)
 static void each_finding_begins_where_it_may(void **state)
 {
 	(void)state;
-	static const enum finding restarts[] = {FINDING_TIMEOUT,     FINDING_SLOW,    FINDING_ERROR,
-	                                        FINDING_UNREACHABLE, FINDING_REFUSED, FINDING_UNANSWERED};
+	static const enum finding restarts[] = {FINDING_TIMEOUT, FINDING_SLOW,       FINDING_ERROR, FINDING_UNREACHABLE,
+	                                        FINDING_REFUSED, FINDING_UNANSWERED, FINDING_SILENT};
 	static const enum finding boots[] = {FINDING_PANICKED, FINDING_PAUSED, FINDING_RESET, FINDING_WATCHDOG,
 	                                     FINDING_WRONG_CLOCK};
 	for (unsigned f = 0; f < FINDING_MAX_; f++) {

@@ -164,6 +164,70 @@ static void asleep_is_nobody_to_compare_with(void **state)
 	}
 }
 
+/* Two right answers of each, then clients meet silence from 1230 ms on: told at 1250 and 1270. What either says of a probe that
+ * began at 1251 (0: nothing), and the verdict at 1275. */
+static void silence_convicts_by_contrast(void **state)
+{
+	static const struct {
+		const char *why;
+		bool again, busy, mine, late;
+		int64_t other_began_us, now_us;
+		enum plan_verdict verdict;
+	} cases[] = {
+	        {"told twice, and another one answers", true, false, false, false, 1251000, 1275000, PLAN_FAILED},
+	        {"told once", false, false, false, false, 1251000, 1275000, PLAN_HEALTHY},
+	        {"nobody answers: the host stands still", true, false, false, false, 0, 1275000, PLAN_HEALTHY},
+	        {"the other was asked before", true, false, false, false, 1249000, 1275000, PLAN_HEALTHY},
+	        {"it answers what it is asked itself", true, false, true, false, 1251000, 1275000, PLAN_HEALTHY},
+	        {"it answers late", true, false, false, true, 1251000, 1275000, PLAN_HEALTHY},
+	        {"a host that is overrun", true, true, false, false, 1251000, 1275000, PLAN_HEALTHY},
+	        {"what was told long ago", true, false, false, false, 1251000, 1270001 + PLAN_SILENCE_FRESH_US, PLAN_HEALTHY},
+	};
+	(void)state;
+	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
+		static struct plan p;
+		struct evidence e;
+		made_plan(&p);
+		struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+		struct plan_instance *other = made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+		play(&p, mine, "gg", 0);
+		play(&p, other, "gg", 30000);
+		p.busy = cases[n].busy;
+		for (int64_t told_us = 1250000; told_us <= (cases[n].again ? 1270000 : 1250000); told_us += 20000) {
+			e = made_evidence(1, FINDING_SILENT, 1230000, told_us);
+			e.vantage = VANTAGE_WIRE;
+			verdict_add(&p, &mine->window, &e);
+		}
+		e = made_evidence(1, cases[n].late ? FINDING_LATE : FINDING_GOOD, 1251000, 1272000);
+		if (cases[n].mine || cases[n].late)
+			verdict_add(&p, &mine->window, &e);
+		e = made_evidence(2, FINDING_GOOD, cases[n].other_began_us, 1254000);
+		if (cases[n].other_began_us)
+			verdict_add(&p, &other->window, &e);
+		if (verdict_of(&p, mine, cases[n].now_us) != cases[n].verdict)
+			fail_msg("%s: is not %s", cases[n].why, plan_verdict_name(cases[n].verdict));
+	}
+}
+
+/* A silence that ended and one that began then are two. */
+static void silences_do_not_add_up(void **state)
+{
+	(void)state;
+	static struct plan p;
+	made_plan(&p);
+	struct plan_instance *mine = made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY);
+	struct plan_instance *other = made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+	play(&p, mine, "gg", 0);
+	play(&p, other, "gg", 30000);
+	for (int64_t began_us = 1230000; began_us <= 1280000; began_us += 50000) {
+		struct evidence e = made_evidence(1, FINDING_SILENT, began_us, began_us + 20000);
+		verdict_add(&p, &mine->window, &e);
+		e = made_evidence(2, FINDING_GOOD, began_us + 21000, began_us + 22000);
+		verdict_add(&p, &other->window, &e);
+	}
+	assert_int_equal(verdict_of(&p, mine, 1305000), PLAN_HEALTHY);
+}
+
 /* Proving probes wait longer. What they were told late is no proof that the host was quick when we missed. */
 static void patience_is_no_contrast(void **state)
 {
@@ -270,6 +334,8 @@ int main(void)
 	        cmocka_unit_test(burst_is_one_miss),
 	        cmocka_unit_test(asleep_is_nobody_to_compare_with),
 	        cmocka_unit_test(patience_is_no_contrast),
+	        cmocka_unit_test(silence_convicts_by_contrast),
+	        cmocka_unit_test(silences_do_not_add_up),
 	        cmocka_unit_test(busy_host_needs_more),
 	        cmocka_unit_test(slow_on_a_busy_host_must_last),
 	        cmocka_unit_test(why_tells_what_the_verdict_rests_on),

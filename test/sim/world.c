@@ -167,6 +167,7 @@ static const struct {
 } hurts[] = {
         {"refuse", SIM_REFUSES, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"hang", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
+        {"drop", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SILENT},
         {"wrong", SIM_WRONG, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"error", SIM_ERRORS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"spoof", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SPOOFED},
@@ -187,6 +188,19 @@ static void hurt_twofold(struct sim *s, struct sim_guest *g)
 	g->wronged = true;
 	sim_notice(s, g->number, VANTAGE_GUEST, FINDING_LISTENING, sim_spread(s, 2000, 20000));
 	sim_notice(s, g->number, VANTAGE_WIRE, FINDING_UNUSUAL, sim_spread(s, 2000, 2000000));
+}
+
+/* Said again while it lasts. */
+static void hurt_silent(struct sim *s, struct sim_guest *g)
+{
+	for (int64_t after_us = 24000; after_us < 400000; after_us += 50000) {
+		struct sim_moment *m = sim_at(s, s->now_us + after_us, SIM_EV_NOTICE, g->number, 0);
+		m->evidence = (struct evidence){.time_us = s->now_us + after_us,
+		                                .instance = g->number,
+		                                .vantage = VANTAGE_WIRE,
+		                                .finding = FINDING_SILENT,
+		                                .began_us = s->now_us};
+	}
 }
 
 void sim_hurt(struct sim *s, uint32_t number, const char *how)
@@ -214,7 +228,9 @@ void sim_hurt(struct sim *s, uint32_t number, const char *how)
 			g->state = hurts[k].state;
 		if (hurts[k].finding == FINDING_RESET)
 			g->booted_us = s->now_us + s->boot_us[g->variant];
-		if (hurts[k].finding != FINDING_GOOD)
+		if (hurts[k].finding == FINDING_SILENT)
+			hurt_silent(s, g);
+		else if (hurts[k].finding != FINDING_GOOD)
 			sim_notice(s, number, hurts[k].vantage, hurts[k].finding, sim_spread(s, 2000, 20000));
 		return;
 	}

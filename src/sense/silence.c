@@ -1,0 +1,62 @@
+#include "sense/silence.h"
+
+void silence_asked(struct silence *s, int64_t now_us)
+{
+	if (s->n_asked < SILENCE_ASKED)
+		s->asked_us[s->n_asked++] = now_us;
+}
+
+static void remember(struct silence *s, int64_t lasted_us, int64_t now_us)
+{
+	if (now_us - s->span_us >= SILENCE_SPAN_US) {
+		s->longest_before_us = now_us - s->span_us < 2 * SILENCE_SPAN_US ? s->longest_us : 0;
+		s->longest_us = 0;
+		s->span_us = now_us;
+	}
+	if (lasted_us > s->longest_us)
+		s->longest_us = lasted_us;
+}
+
+void silence_answered(struct silence *s, int64_t now_us)
+{
+	if (s->known_us == 0) {
+		s->known_us = now_us;
+		s->span_us = now_us;
+	}
+	if (s->n_answers < SILENCE_KNOWN_ANSWERS)
+		s->n_answers++;
+	if (s->n_asked > 0)
+		remember(s, now_us - s->asked_us[0], now_us);
+	silence_clear(s);
+}
+
+void silence_clear(struct silence *s)
+{
+	s->n_asked = 0;
+	s->told = 0;
+}
+
+int64_t silence_limit(const struct silence *s, int64_t least_us)
+{
+	int64_t longest_us = s->longest_us > s->longest_before_us ? s->longest_us : s->longest_before_us;
+	int64_t limit_us = longest_us * SILENCE_TIMES > least_us ? longest_us * SILENCE_TIMES : least_us;
+	return limit_us > SILENCE_LIMIT_MAX_US ? INT64_MAX : limit_us;
+}
+
+int64_t silence_due(const struct silence *s, int64_t least_us)
+{
+	int64_t limit_us = silence_limit(s, least_us);
+	bool known = s->n_answers >= SILENCE_KNOWN_ANSWERS && s->asked_us[0] - s->known_us >= SILENCE_KNOWN_US;
+	if (s->n_asked < SILENCE_ASKED || !known || limit_us == INT64_MAX)
+		return INT64_MAX;
+	return s->told ? s->again_us : s->asked_us[SILENCE_ASKED - 1] + limit_us;
+}
+
+void silence_tell(struct silence *s, int64_t now_us, int64_t least_us)
+{
+	int64_t wait_us = silence_limit(s, least_us);
+	if (s->told > 0 && wait_us < SILENCE_AGAIN_US)
+		wait_us = SILENCE_AGAIN_US;
+	s->told++;
+	s->again_us = now_us + wait_us;
+}

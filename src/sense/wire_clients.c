@@ -1,0 +1,112 @@
+/*
+ * What clients ask of a guest and how it answers: a refusal is told at once, an opening that waits for several times what is
+ * usual when it is overdue, and the silence of a guest that answers nobody any more (silence.h) long before.
+ */
+#include "sense/wire_local.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+static void report_unanswered(struct sense_wire *w, const struct syn_key *key, int64_t time_us, int64_t began_us)
+{
+	char detail[128], client[INET6_ADDRSTRLEN];
+	nflog_address_text(&key->client, client);
+	snprintf(detail, sizeof(detail), "%s port %u asked for port %u and got no answer", client, key->client_port, key->port);
+	w->counts.unanswered++;
+	wire_report(w, key->instance, FINDING_UNANSWERED, time_us, began_us, detail);
+}
+
+void wire_on_syn(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
+{
+	struct living *one = wire_living_at(w, &tcp->destination);
+	if (!one) {
+		w->counts.strange++;
+		return;
+	}
+	struct syn_key key = {
+	        .client = tcp->source, .client_port = tcp->source_port, .port = tcp->destination_port, .instance = one->number};
+	if (syn_table_add(w->syns, &key, time_us))
+		silence_asked(&one->silence, time_us);
+}
+
+/* Takes the pending request out that `tcp` answers; its beginning, or `time_us` when none was pending. */
+static int64_t answered(struct sense_wire *w, struct living *one, const struct nflog_tcp *tcp, int64_t time_us, bool accepted)
+{
+	int64_t began_us = time_us;
+	struct syn_key key = {.client = tcp->destination,
+	                      .client_port = tcp->destination_port,
+	                      .port = tcp->source_port,
+	                      .instance = one->number};
+	if (syn_table_answer(w->syns, &key, time_us, accepted, &began_us))
+		silence_answered(&one->silence, time_us);
+	return began_us;
+}
+
+void wire_on_ack(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
+{
+	struct living *one = wire_living_at(w, &tcp->source);
+	if (one)
+		answered(w, one, tcp, time_us, true);
+	else
+		w->counts.strange++;
+}
+
+void wire_on_reset(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
+{
+	char detail[128], client[INET6_ADDRSTRLEN];
+	struct living *one = wire_living_at(w, &tcp->source);
+	if (!one) {
+		w->counts.strange++;
+		return;
+	}
+	w->counts.resets++;
+	int64_t began_us = answered(w, one, tcp, time_us, false);
+	if (!wire_is_due(&one->refused_us, w->now_us, REPEAT_US))
+		return;
+	nflog_address_text(&tcp->destination, client);
+	snprintf(detail, sizeof(detail), "port %u refused %s port %u", tcp->source_port, client, tcp->destination_port);
+	wire_report(w, one->number, FINDING_REFUSED, time_us, began_us, detail);
+}
+
+/* ---- what waits */
+
+void wire_lost_some(struct sense_wire *w)
+{
+	syn_table_clear(w->syns);
+	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++)
+		silence_clear(&w->living[i].silence);
+}
+
+static int64_t silent_from(const struct living *one)
+{
+	return one->number && one->silence_us ? silence_due(&one->silence, one->silence_us) : INT64_MAX;
+}
+
+static void report_silence(struct sense_wire *w, struct living *one, int64_t now_us)
+{
+	char detail[96];
+	int64_t began_us = one->silence.asked_us[0];
+	silence_tell(&one->silence, now_us, one->silence_us);
+	snprintf(detail, sizeof(detail), "no new connection was answered for %lld ms", (long long)(now_us - began_us) / 1000);
+	w->counts.silent++;
+	wire_report(w, one->number, FINDING_SILENT, now_us, began_us, detail);
+}
+
+void wire_overdue(struct sense_wire *w, int64_t now_us)
+{
+	struct syn_overdue overdue;
+	for (size_t i = 0; i < SYNS_GUESTS_MAX && !w->gone; i++)
+		if (silent_from(&w->living[i]) <= now_us)
+			report_silence(w, &w->living[i], now_us);
+	while (!w->gone && syn_table_overdue(w->syns, now_us, &overdue))
+		report_unanswered(w, &overdue.key, now_us, overdue.began_us);
+}
+
+int64_t wire_deadline(const struct sense_wire *w)
+{
+	int64_t first_us = syn_table_deadline(w->syns);
+	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++)
+		if (silent_from(&w->living[i]) < first_us)
+			first_us = silent_from(&w->living[i]);
+	return first_us;
+}

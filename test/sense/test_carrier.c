@@ -151,6 +151,20 @@ static void flapped(void **state)
 	assert_int_equal(s->told, 0);
 }
 
+/* The loop was away while it came back. */
+static void back_and_read_late(void **state)
+{
+	struct stage *s = *state;
+	say(s, RTM_NEWLINK, "kb7", IFF_UP | LOWER_UP);
+	say(s, RTM_NEWLINK, "kb7", IFF_UP);
+	uv_run(&s->loop, UV_RUN_NOWAIT);
+	say(s, RTM_NEWLINK, "kb7", IFF_UP | LOWER_UP);
+	usleep(2 * CARRIER_LOST_MS * 1000); /* the fault itself */
+	uv_run(&s->loop, UV_RUN_NOWAIT);
+	uv_run(&s->loop, UV_RUN_NOWAIT);
+	assert_int_equal(s->told, 0);
+}
+
 static void never_had(void **state)
 {
 	struct stage *s = *state;
@@ -215,11 +229,11 @@ static void by_the_kernel(void **state)
 	struct stage *s = *state;
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 		skip();
+	set_up_link("lo", true); /* before anybody listens */
 	int fd = sense_carrier_open();
 	assert_true(fd >= 0);
-	set_up_link("lo", true);
 	s->real = sense_carrier_new(&s->loop, fd, on_report, s);
-	sense_carrier_add(s->real, 9, "lo"); /* was up before we were told of it */
+	sense_carrier_add(s->real, 9, "lo");
 	set_up_link("lo", false);
 	wait_for_word(s, 10000);
 	assert_int_equal(s->told, 1);
@@ -232,6 +246,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(lost, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(taken_down_or_away, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(flapped, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(back_and_read_late, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(never_had, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(removed, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(nonsense, set_up, tear_down),

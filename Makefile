@@ -37,7 +37,7 @@ bench: build images ## figures: 30 switches, every fault, idle cost, false alarm
 	@lab/bench
 	@lab/race
 
-soak: build images ## 300 incidents of random kinds in a row, koboshid killed at each step too; build/soak/report.json (two hours)
+soak: build images ## 300 incidents in a row, koboshid killed at each step too; 100,000 requests, switches all the while; an hour of hogs (three hours)
 	@lab/soak
 
 format: ## lay out the C code

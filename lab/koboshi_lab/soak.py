@@ -10,7 +10,7 @@ import random
 import sys
 from typing import Any, Callable, Optional
 
-from . import api, clients, footprint, guest, layout, network, scene
+from . import api, clients, endure, footprint, guest, layout, network, scene
 from .bench import machine, spread
 from .faults import FAULTS, PLANNED
 from .shell import LabError, Progress, guarded, now_us, wait_for
@@ -192,7 +192,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--incidents", type=int, default=300, help="so many (300; a quarter of a minute each)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="what they are drawn from (another each time)")
     parser.add_argument("--steps", type=int, default=1, help="1: before that, koboshid is killed at each step of a compromise (1)")
+    parser.add_argument("--requests", type=int, default=100000, help="afterwards, without a fault: so many, with a planned switch each --every seconds (100000)")
+    parser.add_argument("--every", type=float, default=30, help="seconds (30)")
+    parser.add_argument("--busy", type=float, default=3600, help="at last: seconds beside two hogs and a guest that boots again and again (3600)")
     return parser.parse_args()
+
+
+def endured(options: argparse.Namespace) -> Json:
+    """What is done without a fault: nothing may fail, nobody may fall."""
+    found: Json = {}
+    if options.requests:
+        row = found["rotated"] = endure.rotated(options.requests, options.every)
+        print(f"  {row['failed']} of {row['requests']} requests failed with {row['switches']} planned switches; falls: {len(row['fallen'])}; "
+              f"p99 {row['p99_ms']} ms, longest gap {row['max_gap_ms']} ms", flush=True)
+    if options.busy:
+        row = found["busy"] = endure.busy(options.busy)
+        print(f"  {row['incidents']} false switches in {row['seconds']:.0f} s beside two hogs and {row['boots']} boots; {row['failed']} of "
+              f"{row['requests']} requests failed", flush=True)
+    rotated, busy = found.get("rotated", {}), found.get("busy", {})
+    found["wrong"] = rotated.get("failed", 0) + len(rotated.get("fallen", [])) + busy.get("incidents", 0)
+    return found
 
 
 def main() -> int:
@@ -216,10 +235,12 @@ def main() -> int:
 
         soak(asking, acts, told)
         found = report(options.seed, rows, began_us, asking)
+    found["endured"] = endured(options)
+    write(found)
     times = found["verdict_to_steered_ms"]
     print(f"\n  {found['acts']} in {found['seconds']} s, {found['wrong']} wrong; verdict to steered {times.get('median', '-')} ms (median), "
           f"{times['within_50_ms']} of {times['n']} within 50 ms; {found['failed']} of {found['requests']} requests failed\n  written to {TARGET / 'report.json'}")
-    return 1 if found["wrong"] else 0
+    return 1 if found["wrong"] or found["endured"]["wrong"] else 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import traceback
 from typing import Any, Callable
 
 import rotated
-from koboshi_lab import api, clients, footprint, guest, layout, network, scene, senses, shell, soak
+from koboshi_lab import api, clients, endure, footprint, guest, layout, network, scene, senses, shell, soak
 from koboshi_lab.faults import FAULTS, PLANNED
 
 import wanted_image
@@ -749,6 +749,15 @@ def incidents_of_random_kinds_in_a_row(asking: clients.Clients) -> None:
     print(f"# seed {seed}", flush=True)
     drawn = random.Random(seed)
     all_well(asking, [soak.draw(drawn, ("steered", "fenced", "frozen", "removed")) for _ in range(4)])
+
+
+@test
+def nothing_fails_and_nobody_falls_without_a_fault(_asking: clients.Clients) -> None:
+    """`make soak` plays 100,000 requests and an hour."""
+    seen = endure.rotated(1500, 7)
+    check(seen["switches"] >= 2 and seen["failed"] == 0 and not seen["fallen"], f"switched all the while, no request failed, nobody fell: {seen}")
+    loaded = endure.busy(15)
+    check(loaded["incidents"] == 0 and loaded["requests"] > 0, f"a busy host makes nobody fall: {loaded}")
 
 
 # --- the data, which lies outside: last, because every guest is replaced for it ------------------------------------------

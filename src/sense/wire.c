@@ -22,7 +22,7 @@
 
 #define BATCHES 16         /* calls a wake-up: other sources get their turn */
 #define GATHER_MS 2        /* so long, while many come: to be woken for many costs little more than for one */
-#define MANY 64            /* packets ... */
+#define MANY 256           /* packets ... */
 #define MANY_US 100000     /* ... in so short a time */
 #define STRAY_US 1000000   /* strays of one instance are told once in that time, with their number */
 #define STRANGER_US 100000 /* an unknown interface is looked up again after that */

@@ -128,6 +128,8 @@ int tap_add(struct net *net, const struct conf_instance *instance, uint32_t serv
 int tap_del(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
 /* Kinds of link that may be a tap; ends with NULL. The program's list has "tun" alone; a test's has veth too. */
 extern const char *const tap_kinds[];
+/* Makes one of that name. The program's makes a tap, the laboratory's a wire whose other end is named like it with a p before. */
+int tap_make(struct net *net, const char *name, struct err *err) must_use;
 
 /* steer.c: orders about the map and the gates; each is one transaction. */
 struct steer {

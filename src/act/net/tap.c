@@ -8,10 +8,7 @@
 #include "act/net/state.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/if_tun.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 struct tap_look {
 	const char *name;
@@ -32,20 +29,6 @@ static int tap_find(struct net *net, const char *name, struct rtnl_link *ret_lin
 	if (r == 0)
 		*ret_link = look.link;
 	return r;
-}
-
-/* The same flags as QEMU asks for when it is given a tap that is already there, else it would be refused. */
-static int tap_make(const char *name, struct err *err)
-{
-	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(err, -errno, "cannot open /dev/net/tun: %s; load the module tun or pass the device in",
-		               strerror(errno));
-	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-	memcpy(request.ifr_name, name, strlen(name) + 1);
-	if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETPERSIST, 1) < 0)
-		return err_set(err, -errno, "cannot make tap %s: %s", name, strerror(errno));
-	return 0;
 }
 
 static int kind_check(const struct rtnl_link *link, struct err *err)
@@ -141,7 +124,7 @@ int tap_add(struct net *net, const struct conf_instance *instance, uint32_t serv
 	int r = tap_find(net, instance->tap, &link, err);
 	bool new = r == 0 && link.index == 0;
 	if (new)
-		r = tap_make(instance->tap, err);
+		r = tap_make(net, instance->tap, err);
 	if (new &&r == 0)
 		r = tap_find(net, instance->tap, &link, err);
 	if (r != 0)

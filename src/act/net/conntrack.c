@@ -179,25 +179,6 @@ int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct 
 	return r == -ENOENT ? 0 : r;
 }
 
-static int unanswered_seen(const struct nlmsghdr *message, void *arg)
-{
-	struct netlink_bytes bytes = {(const uint8_t *)message, message->nlmsg_len};
-	struct conntrack_flow flow;
-	bool *unanswered = arg;
-	*unanswered = conntrack_next(&bytes, &flow) == 1 && !flow.replied;
-	return MNL_CB_OK;
-}
-
-bool conntrack_forget_unanswered(struct net *net, const struct wire_contain *flow)
-{
-	char buffer[256];
-	bool unanswered = false;
-	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_ACK);
-	flow_put(request, flow);
-	return talk(net, request, unanswered_seen, &unanswered, NULL) == 0 && unanswered &&
-	       conntrack_cut_flow(net, flow, NULL) == 0;
-}
-
 /* A socket of its own: what it is told of must not stand between a question and its answer. */
 int conntrack_open(struct net *net, struct err *err)
 {

@@ -99,8 +99,6 @@ int conntrack_seize(struct net *net, const struct conf_instance *instance, const
                     struct err *err) must_use;
 int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,
                    struct err *err) must_use;
-/* True: this flow had no answer, and is forgotten now. */
-bool conntrack_forget_unanswered(struct net *net, const struct wire_contain *flow);
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
                     struct err *err) must_use;
 

@@ -182,22 +182,22 @@ static int steer_proven(struct net *net, const struct wire_order *order, struct 
 }
 
 /* The map has moved and nobody comes to the victim any more: now those who were there. */
-static int victim_part(struct net *net, const struct wire_order *order, unsigned *ret_told, struct err *err)
+static int victim_part(struct net *net, const struct wire_order *order, struct rescue_counts *counts, struct err *err)
 {
 	struct rescue_cut cut;
 	rescue_cut_begin(net, order->victim, &cut);
 	cut.helped = cut.helped && order->instance > 0;
 	int r = conntrack_seize(net, &cut.guest, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
-	*ret_told = cut.told;
+	counts->again += rescue_cut_end(&cut);
+	counts->told = cut.told;
 	return r;
 }
 
 static int do_steer(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct steer steer = {.service = order->service, .instance = order->instance, .victim = order->victim};
-	struct rescue_move move = {.service = order->service, .to = order->instance, .fell = order->victim > 0};
+	struct rescue_move move = {.service = order->service, .to = order->instance};
 	struct rescue_counts counts = {0};
-	unsigned told = 0;
 	int r = steer_check(net, order, &move.from, err);
 	if (order->victim > 0)
 		move.from = order->victim;
@@ -206,7 +206,7 @@ static int do_steer(struct net *net, const struct wire_order *order, struct wire
 	if (r == 0)
 		rescue_moved(net, &move, &counts);
 	if (r == 0 && order->victim > 0)
-		r = victim_part(net, order, &told, err);
+		r = victim_part(net, order, &counts, err);
 	if (r == 0)
 		r = steer_proven(net, order, err);
 	if (r < 0)
@@ -216,8 +216,8 @@ static int do_steer(struct net *net, const struct wire_order *order, struct wire
 		snprintf(to, sizeof(to), "at kb%u", order->instance);
 	if (order->victim > 0)
 		snprintf(fenced, sizeof(fenced), ", kb%u is fenced and its flows are cut", order->victim);
-	if (counts.again + told > 0)
-		snprintf(rescued, sizeof(rescued), "; openings sent again: %u, clients told: %u", counts.again, told);
+	if (counts.again + counts.told > 0)
+		snprintf(rescued, sizeof(rescued), "; openings sent again: %u, clients told: %u", counts.again, counts.told);
 	say(answer, "%s points %s%s%s", net->conf.services[order->service].name, to, fenced, rescued);
 	return 0;
 }
@@ -232,8 +232,10 @@ static int do_cut(struct net *net, const struct wire_order *order, struct wire_a
 	r = conntrack_list(net, &cut.guest, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
 	if (r == 0)
 		r = conntrack_cut(net, &cut.guest, err);
+	unsigned again = r == 0 ? rescue_cut_end(&cut) : 0;
 	if (r == 0)
-		say(answer, "the flows of kb%u are cut; clients told: %u", order->instance, cut.told);
+		say(answer, "the flows of kb%u are cut; openings sent again: %u, clients told: %u", order->instance, again,
+		    cut.told);
 	return r;
 }
 

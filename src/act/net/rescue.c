@@ -181,12 +181,6 @@ static void end_at_service(struct segment_end *end, bool ipv6, const struct conf
 	memcpy(end->address, ipv6 ? (const void *)&service->address6 : (const void *)&service->address4, address_size(ipv6));
 }
 
-static bool is_service(const struct segment_end *end, bool ipv6, const struct conf_service *service)
-{
-	return (ipv6 ? service->has_address6 : service->has_address4) &&
-	       end_is(end, ipv6, ipv6 ? (const uint8_t *)&service->address6 : (const uint8_t *)&service->address4);
-}
-
 static const struct conf_service *service_at(const struct net *net, const struct guard_tap *tap)
 {
 	return tap->service < net->conf.n_services ? &net->conf.services[tap->service] : NULL;
@@ -324,27 +318,6 @@ static void held_answer(struct net *net, const struct rescue_move *move, const s
 	rescue->n_held = kept;
 }
 
-/* The kernel's entry still leads to the guest that fell, so it goes first; who got an answer is not asked for again. */
-static void asked_answer(struct net *net, const struct rescue_move *move, int64_t now_us, struct rescue_counts *counts)
-{
-	struct rescue *rescue = &net->rescue;
-	const struct conf_service *service = &net->conf.services[move->service];
-	for (size_t i = 1; i <= RESCUE_ASKED_MAX; i++) {
-		struct rescue_asked *asked = &rescue->asked[(rescue->next_asked + RESCUE_ASKED_MAX - i) % RESCUE_ASKED_MAX];
-		const struct tcp_segment *opening = &asked->opening;
-		if (asked->time_us + RESCUE_ASKED_US < now_us)
-			return;
-		if (!is_service(&opening->to, opening->ipv6, service))
-			continue;
-		struct wire_contain flow = {
-		        .v6 = opening->ipv6, .protocol = IPPROTO_TCP, .port = opening->from.port, .to_port = opening->to.port};
-		memcpy(flow.address, opening->from.address, sizeof(flow.address));
-		memcpy(flow.to, opening->to.address, sizeof(flow.to));
-		if (conntrack_forget_unanswered(net, &flow))
-			counts->again += segment_send(&rescue->sockets, opening);
-	}
-}
-
 static bool is_helped(const struct net *net, const struct conf_service *service)
 {
 	return !net->rescue.problem[0] && service && service->rescue;
@@ -353,26 +326,50 @@ static bool is_helped(const struct net *net, const struct conf_service *service)
 void rescue_moved(struct net *net, const struct rescue_move *move, struct rescue_counts *counts)
 {
 	struct conf_instance from;
-	int64_t now_us = clock_monotonic_us();
 	if (!is_helped(net, &net->conf.services[move->service]) || move->from == 0)
 		return;
-	log_read(net, now_us);
+	log_read(net, clock_monotonic_us());
 	conf_instance(&net->conf, move->from, &from);
 	held_answer(net, move, &from, counts);
-	if (move->fell && move->to > 0)
-		asked_answer(net, move, now_us, counts);
 }
 
-/* --- who waits for the dead */
+/* --- who asked the dead, and who waits for them */
 
-static bool waits(const struct conntrack_flow *flow, const struct conf_instance *guest)
+static bool is_to(const struct conntrack_flow *flow, const struct conf_instance *guest)
 {
 	bool ipv6 = flow->answers.source.ipv6;
 	const void *address = ipv6 ? (const void *)&guest->address6 : (const void *)&guest->address4;
-	return flow->asks.protocol == IPPROTO_TCP && flow->assured &&
-	       memcmp(flow->answers.source.bytes, address, address_size(ipv6)) == 0 &&
-	       (flow->tcp == TCP_CONNTRACK_NONE || flow->tcp == TCP_CONNTRACK_ESTABLISHED ||
-	        flow->tcp == TCP_CONNTRACK_FIN_WAIT || flow->tcp == TCP_CONNTRACK_CLOSE_WAIT);
+	return flow->asks.protocol == IPPROTO_TCP && memcmp(flow->answers.source.bytes, address, address_size(ipv6)) == 0;
+}
+
+static bool waits(const struct conntrack_flow *flow)
+{
+	return flow->assured && (flow->tcp == TCP_CONNTRACK_NONE || flow->tcp == TCP_CONNTRACK_ESTABLISHED ||
+	                         flow->tcp == TCP_CONNTRACK_FIN_WAIT || flow->tcp == TCP_CONNTRACK_CLOSE_WAIT);
+}
+
+/* Not older than RESCUE_ASKED_US; NULL: it was not kept, and its client asks again by itself. */
+static const struct tcp_segment *opening_to_repeat(const struct rescue *rescue, const struct conntrack_flow *flow, int64_t now_us)
+{
+	for (size_t i = 1; i <= RESCUE_ASKED_MAX; i++) {
+		const struct rescue_asked *asked = &rescue->asked[(rescue->next_asked + RESCUE_ASKED_MAX - i) % RESCUE_ASKED_MAX];
+		const struct tcp_segment *opening = &asked->opening;
+		if (asked->time_us == 0 || asked->time_us + RESCUE_ASKED_US < now_us)
+			return NULL;
+		if (opening->ipv6 == flow->asks.source.ipv6 && opening->from.port == flow->asks.source_port &&
+		    opening->to.port == flow->asks.destination_port &&
+		    end_is(&opening->from, opening->ipv6, flow->asks.source.bytes) &&
+		    end_is(&opening->to, opening->ipv6, flow->asks.destination.bytes))
+			return opening;
+	}
+	return NULL;
+}
+
+static void to_ask_add(struct rescue *rescue, const struct conntrack_flow *flow, int64_t now_us)
+{
+	const struct tcp_segment *opening = opening_to_repeat(rescue, flow, now_us);
+	if (opening && rescue->n_again < RESCUE_ASKED_MAX)
+		rescue->again[rescue->n_again++] = *opening;
 }
 
 static bool to_tell_add(struct rescue *rescue, const struct conntrack_flow *flow)
@@ -391,8 +388,12 @@ static bool to_tell_add(struct rescue *rescue, const struct conntrack_flow *flow
 
 void rescue_cut_begin(struct net *net, uint32_t instance, struct rescue_cut *ret_cut)
 {
-	*ret_cut = (struct rescue_cut){.net = net, .helped = is_helped(net, service_of_instance(net, instance))};
+	*ret_cut = (struct rescue_cut){
+	        .net = net, .now_us = clock_monotonic_us(), .helped = is_helped(net, service_of_instance(net, instance))};
 	conf_instance(&net->conf, instance, &ret_cut->guest);
+	net->rescue.n_again = 0;
+	if (ret_cut->helped)
+		log_read(net, ret_cut->now_us);
 }
 
 void rescue_cut_saw(void *arg, const struct nlmsghdr *message)
@@ -400,8 +401,23 @@ void rescue_cut_saw(void *arg, const struct nlmsghdr *message)
 	struct rescue_cut *cut = arg;
 	struct netlink_bytes bytes = {(const uint8_t *)message, message->nlmsg_len};
 	struct conntrack_flow flow;
-	if (cut->helped && conntrack_next(&bytes, &flow) == 1 && waits(&flow, &cut->guest))
+	if (!cut->helped || conntrack_next(&bytes, &flow) != 1 || !is_to(&flow, &cut->guest))
+		return;
+	if (!flow.replied)
+		to_ask_add(&cut->net->rescue, &flow, cut->now_us);
+	else if (waits(&flow))
 		cut->told += to_tell_add(&cut->net->rescue, &flow);
+}
+
+/* While the kernel's entry stood, a repeated opening would have followed it to the guest that fell. */
+unsigned rescue_cut_end(struct rescue_cut *cut)
+{
+	struct rescue *rescue = &cut->net->rescue;
+	unsigned sent = 0;
+	for (size_t i = 0; i < rescue->n_again; i++)
+		sent += segment_send(&rescue->sockets, &rescue->again[i]);
+	rescue->n_again = 0;
+	return sent;
 }
 
 static void tell_some(struct rescue *rescue)

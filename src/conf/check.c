@@ -9,7 +9,6 @@
 
 #define EXPOSURE_LEAST_MS 10000u
 #define VAULT_EVERY_LEAST_MS 1000u
-#define CONF_WANTED_MAX 16 /* of all services; the processes' messages hold 24, and the dying need room */
 
 /* Mask of a prefix, host order; a shift by 32 would be undefined. */
 static uint32_t mask4(unsigned prefix)
@@ -197,10 +196,10 @@ static int check_wanted(const struct check *c)
 	unsigned wanted = 0, room = (1u << (32 - c->conf->guests4.prefix)) - 3;
 	for (size_t i = 0; i < c->conf->n_services; i++)
 		wanted += 1 + c->conf->services[i].standby + c->conf->services[i].spare;
-	if (wanted > CONF_WANTED_MAX)
+	if (wanted > CONF_INSTANCES_MAX)
 		return yaml_fail(yaml_tree_find(c->tree, "services"), c->err,
 		                 "all services together want %u instances, %d at most: lower 'standby' or 'spare'", wanted,
-		                 CONF_WANTED_MAX);
+		                 CONF_INSTANCES_MAX);
 	if (2 * wanted > room)
 		return yaml_fail(yaml_tree_find(c->tree, "guests/addresses"), c->err,
 		                 "the guests' IPv4 range has %u addresses; %u instances need twice as many, since the old keep "

@@ -14,14 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONF_SERVICES_MAX 4
+#define CONF_SERVICES_MAX 16
 #define CONF_PORTS_MAX 8
 #define CONF_VARIANTS_MAX 16
 #define CONF_RANGES_MAX 8
 #define CONF_CONTENT_MAX 8
 #define CONF_FOLDERS_MAX 8
 #define CONF_RESOLVERS_MAX 3
-#define CONF_INSTANCES_MAX 8 /* wanted of one service, all roles together */
+#define CONF_INSTANCES_MAX 32 /* wanted, of one service or of all together */
 #define CONF_KEYS_MAX 8
 #define CONF_TRUST_MAX 8
 #define CONF_SECRETS_MAX 8 /* of one service */
@@ -246,7 +246,7 @@ struct conf_instance {
 };
 
 /* Never fails for number >= 1. Two living instances never share an address as long as fewer than the range's size
- * numbers lie between them (prefix <= 28 and at most CONF_INSTANCES_MAX living: always). */
+ * numbers lie between them (which has room for twice as many as are wanted). */
 void conf_instance(const struct conf *conf, uint32_t number, struct conf_instance *ret_instance);
 
 /* "kb-7" -> 7; 0 when it is no instance's name. */

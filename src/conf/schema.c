@@ -296,9 +296,9 @@ static const struct yaml_key service_keys[] = {
 	 .help = "Images that can provide the service, the preferred first. Three that share little make the next attack hard. "
 	         "_dune-(lts|new)-(nginx|apache)-(php|lua)_ stands for all eight names; of the combinations of a recipe those that are not "
 	         "built yet are no fault: when one of them would be better than what is there, the engine asks for it."},
-	{.key = "standby", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, standby), .max = 3, .fallback = "1",
-	 .help = "Instances that run beside the active one and can take over at once."},
-	{.key = "spare", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, spare), .max = 3, .fallback = "1",
+	{.key = "standby", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, standby), .max = CONF_INSTANCES_MAX - 1, .fallback = "1",
+	 .help = "Instances that run beside the active one and can take over at once. All services together want 32 instances at most."},
+	{.key = "spare", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, spare), .max = CONF_INSTANCES_MAX - 1, .fallback = "1",
 	 .help = "Instances that were proven and then paused; they wake up in milliseconds and cost memory only."},
 	{.key = "clients", .type = YAML_LIST, .item = YAML_RANGE, .limit = CONF_RANGES_MAX, .hook = service_client, .fallback = "[]",
 	 .help = "Where clients come from. Probes borrow sources of these ranges, so that a guest cannot tell them from clients. "

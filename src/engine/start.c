@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#define ROWS_MAX 64
+#define ROWS_MAX (2 * WIRE_INSTANCES_MAX)
 #define CONTAIN_US 2000000  /* so long a service waits for containments; each takes some milliseconds */
 #define OBSERVE_US 10000000 /* it takes milliseconds; one that takes so long has met something that hangs */
 

@@ -19,12 +19,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_INSTANCES_MAX 12 /* living ones of one service, the dying included */
+#define PLAN_INSTANCES_MAX 48 /* living ones of one service, the dying included */
 #define PLAN_VARIANTS_MAX 16
 #define PLAN_COMPONENTS_MAX 2048
 #define PLAN_INCIDENTS_MAX 8
-#define PLAN_ORDERS_MAX 48
-#define PLAN_NOTES_MAX 64
+#define PLAN_ORDERS_MAX 192
+#define PLAN_NOTES_MAX 256
 #define PLAN_NEVER INT64_MAX
 
 /* What findings weigh for takeover. One that can only mean that is enough; two weak ones are, from different vantages and about

@@ -25,7 +25,7 @@
 #include "sense/dns.h"
 #include "sense/usual.h"
 
-#define FLOWS_GUESTS_MAX 24
+#define FLOWS_GUESTS_MAX 64
 #define FLOWS_WINDOW_US 10000000
 #define FLOWS_LEARN 6 /* windows before anything is judged */
 #define FLOWS_LOAD 10 /* so many flows of clients in a window are a load */

@@ -8,7 +8,7 @@
 
 #define SYNS_MAX 1024
 #define SYNS_GUEST_MAX 256
-#define SYNS_GUESTS_MAX 24
+#define SYNS_GUESTS_MAX 64
 #define SYNS_USUAL_TIMES 4        /* a handshake that takes so many times the usual one is overdue */
 #define SYNS_LIMIT_MAX_US 1000000 /* a guest that is slow on purpose cannot raise its limit beyond this */
 

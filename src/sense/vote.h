@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VOTE_VOTERS_MAX 8
+#define VOTE_VOTERS_MAX 32
 #define VOTE_DIGEST 32
 
 enum vote_result {

@@ -162,10 +162,7 @@ static const char *answer_wrong(const struct wire_message *message)
 		if (wrong)
 			return wrong;
 	}
-	size_t unused = WIRE_INSTANCES_MAX - answer->n_observed;
-	if (answer->zero || !all_zero(answer->observed + answer->n_observed, unused * sizeof(answer->observed[0])))
-		return "a spare field in use";
-	return NULL;
+	return answer->zero ? "a spare field in use" : NULL;
 }
 
 static bool is_about_service(uint32_t type)
@@ -277,8 +274,14 @@ static const char *replace_wrong(const struct wire_message *message)
 	return message->replace.zero ? "a spare field in use" : NULL;
 }
 
+/* An answer is cut behind what it has observed: most have observed nothing, and a link holds only so many bytes. */
+static size_t answer_size(const struct wire_answer *answer)
+{
+	return HEAD_SIZE + offsetof(struct wire_answer, observed) + answer->n_observed * sizeof(answer->observed[0]);
+}
+
 static const struct {
-	size_t size;
+	size_t size; /* an answer's is the largest */
 	const char *(*wrong)(const struct wire_message *message);
 } kinds[WIRE_KIND_MAX_] = {
         [WIRE_ORDER] = {HEAD_SIZE + sizeof(struct wire_order), order_wrong},
@@ -288,6 +291,13 @@ static const struct {
         [WIRE_PROGRESS] = {HEAD_SIZE + sizeof(struct wire_progress), progress_wrong},
         [WIRE_REPLACE] = {HEAD_SIZE + sizeof(struct wire_replace), replace_wrong},
 };
+
+/* Of a message whose count of observed instances may be anything yet. */
+static size_t message_size(const struct wire_message *message)
+{
+	bool cut = message->kind == WIRE_ANSWER && message->answer.n_observed <= WIRE_INSTANCES_MAX;
+	return cut ? answer_size(&message->answer) : kinds[message->kind].size;
+}
 
 int wire_decode(const void *packet, size_t size, struct wire_message *ret_message, struct err *err)
 {
@@ -300,9 +310,9 @@ int wire_decode(const void *packet, size_t size, struct wire_message *ret_messag
 		               message.version, WIRE_VERSION);
 	if (message.kind == 0 || message.kind >= WIRE_KIND_MAX_)
 		return err_set(err, -EBADMSG, "the peer sent a message of the unknown kind %u", message.kind);
-	if (size != kinds[message.kind].size || message.size != size)
+	if (size != message_size(&message) || message.size != size)
 		return err_set(err, -EBADMSG, "the peer sent %zu bytes (says %u) of kind %u, which has %zu", size, message.size,
-		               message.kind, kinds[message.kind].size);
+		               message.kind, message_size(&message));
 	const char *wrong = kinds[message.kind].wrong(&message);
 	if (wrong)
 		return err_set(err, -EBADMSG, "the peer sent %s", wrong);
@@ -318,22 +328,15 @@ static void text_seal(char text[static WIRE_TEXT_MAX])
 	memset(text + length, 0, WIRE_TEXT_MAX - length);
 }
 
-static void answer_seal(struct wire_answer *answer)
-{
-	assert(answer->n_observed <= WIRE_INSTANCES_MAX);
-	text_seal(answer->text);
-	size_t unused = WIRE_INSTANCES_MAX - answer->n_observed;
-	memset(answer->observed + answer->n_observed, 0, unused * sizeof(answer->observed[0]));
-}
-
 size_t wire_encode(struct wire_message *message)
 {
 	assert(message->kind > 0 && message->kind < WIRE_KIND_MAX_);
+	assert(message->kind != WIRE_ANSWER || message->answer.n_observed <= WIRE_INSTANCES_MAX);
 	if (message->kind == WIRE_ANSWER)
-		answer_seal(&message->answer);
+		text_seal(message->answer.text);
 	else if (message->kind == WIRE_NOTICE)
 		text_seal(message->note.text);
 	message->version = WIRE_VERSION;
-	message->size = (uint32_t)kinds[message->kind].size;
+	message->size = (uint32_t)message_size(message);
 	return message->size;
 }

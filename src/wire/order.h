@@ -1,6 +1,6 @@
 #pragma once
 /*
- * What the processes say to each other: fixed-size messages over SOCK_SEQPACKET, one per packet, native byte order
+ * What the processes say to each other: messages of a fixed form over SOCK_SEQPACKET, one per packet, native byte order
  * (both ends are the same build on the same host). A message that does not decode ends the link: the sender is
  * broken or taken over. No message carries a path or a command, nor an address by which something would be opened: only numbers
  * of things that every process knows from the configuration that it loaded itself, and the addresses of what is contained.
@@ -19,9 +19,9 @@
 #include <stdint.h>
 
 #define WIRE_VERSION 1
-#define WIRE_PENDING_MAX 64
-#define WIRE_INSTANCES_MAX 24 /* of all services, the dying included */
-#define WIRE_SERVICES_MAX 4
+#define WIRE_PENDING_MAX 128
+#define WIRE_INSTANCES_MAX 64 /* of all services, the dying included: twice as many as may be wanted */
+#define WIRE_SERVICES_MAX 16
 #define WIRE_VARIANTS_MAX 16 /* of one service */
 #define WIRE_TEXT_MAX 200
 #define WIRE_FDS_MAX 4
@@ -205,8 +205,8 @@ struct wire_answer {
 	uint8_t key[WIRE_KEY_SIZE];         /* ORDER_VM_CREATE */
 	uint32_t target[WIRE_SERVICES_MAX]; /* ORDER_NET_OBSERVE: instance that each service points at, 0 none */
 	uint32_t n_observed;                /* *_OBSERVE */
-	struct wire_observed_instance observed[WIRE_INSTANCES_MAX];
 	uint32_t zero;
+	struct wire_observed_instance observed[WIRE_INSTANCES_MAX]; /* sent as far as `n_observed` */
 };
 
 struct wire_usage { /* counters since the guest's start; NOTICE_GUEST_USAGE only */
@@ -310,11 +310,11 @@ struct wire_message {
 /* Checks a received packet of `size` bytes completely (version, kind, exact size, every enum's range, NUL in texts,
  * booleans, counts, what each order type needs) and copies it out. Pure; the fuzzer's target. An order that takes no
  * service, variant, gate or flag may carry one (in range); a victim belongs to ORDER_NET_STEER alone. What is behind a
- * text's NUL or behind `n_observed` must be zero. NOTICE_LINK_RESTARTED is never on the wire. 0 or -EBADMSG. */
+ * text's NUL must be zero, and an answer ends behind `n_observed`. NOTICE_LINK_RESTARTED is never on the wire. 0 or -EBADMSG. */
 int wire_decode(const void *packet, size_t size, struct wire_message *ret_message, struct err *err) must_use;
 
-/* Fills version and size for `message->kind`, clears what is behind texts' ends and counts (so that nothing of the
- * sender's memory leaks); returns the bytes to send. */
+/* Fills version and size for `message->kind`, clears what is behind texts' ends (so that nothing of the sender's memory
+ * leaks); returns the bytes to send. */
 size_t wire_encode(struct wire_message *message);
 
 const char *order_type_name(enum order_type type);

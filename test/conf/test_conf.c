@@ -140,8 +140,8 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	        {"device: pump-7", "user: -x", "f:1:7: 'user' must be a user's name or number, not '-x'"},
 	        {"device: pump-7", "hypervisor: {uri: qemu+ssh://host/system}",
 	         "f:1:19: 'uri' must be 'embed' or a libvirt URI on this host (qemu:///system), not 'qemu+ssh://host/system'"},
-	        {"    variants: [amber]\n", "    variants: [amber]\n    standby: 4\n",
-	         "f:16:14: 'standby' must be between 0 and 3, not '4'"},
+	        {"    variants: [amber]\n", "    variants: [amber]\n    standby: 32\n",
+	         "f:16:14: 'standby' must be between 0 and 31, not '32'"},
 	        {"    variants: [amber]\n", "", "f:12:3: 'variants' is missing here"},
 	        {"    variants: [amber]\n", "    variants: [amber]\n    max_exposure: 5s\n",
 	         "f:16:19: 'max_exposure' (5000ms) is 0s (never) or at least 10s: a new guest must be able to start"},
@@ -204,17 +204,32 @@ static void a_pattern_stands_for_its_combinations(void **state unused_arg)
 		assert_string_equal(conf.services[0].variants[i], names[i]);
 }
 
+static void too_many_services_are_refused(void **state unused_arg)
+{
+	char text[4096] = "guests: {addresses: [192.0.2.0/25, \"2001:db8:1::/64\"]}\nservices:\n";
+	struct conf conf;
+	struct err err = {0};
+	for (int i = 0; i <= CONF_SERVICES_MAX; i++) {
+		assert_int_equal(conf_parse("f", text, strlen(text), &conf, &err), i == 0 ? -EINVAL : 0);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+		         "  s%d: {addresses: [203.0.113.%d], ports: [80/tcp], variants: [amber], standby: 1, spare: 0}\n", i,
+		         i + 1);
+	}
+	assert_int_equal(conf_parse("f", text, strlen(text), &conf, &err), -EINVAL);
+	assert_string_equal(err.text, "f:19:3: 'services' can have 16 at most");
+}
+
 static void too_many_instances_are_refused(void **state unused_arg)
 {
 	char text[2048] = "guests: {addresses: [192.0.2.0/26, \"2001:db8:1::/64\"]}\nservices:\n";
 	struct conf conf;
 	struct err err = {0};
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < CONF_SERVICES_MAX; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text),
-		         "  s%d: {addresses: [203.0.113.%d], ports: [80/tcp], variants: [amber], standby: %d, spare: 1}\n", i,
-		         i + 1, i == 3 ? 3 : 2);
+		         "  s%d: {addresses: [203.0.113.%d], ports: [80/tcp], variants: [amber], standby: %d, spare: 0}\n", i,
+		         i + 1, i == 3 ? 2 : 1);
 	assert_int_equal(conf_parse("f", text, strlen(text), &conf, &err), -EINVAL);
-	assert_string_equal(err.text, "f:3:3: all services together want 17 instances, 16 at most: lower 'standby' or 'spare'");
+	assert_string_equal(err.text, "f:3:3: all services together want 33 instances, 32 at most: lower 'standby' or 'spare'");
 }
 
 static void a_small_range_has_no_room_for_many(void **state unused_arg)
@@ -481,6 +496,7 @@ int main(void)
 	        cmocka_unit_test(mistakes_about_files_are_found),
 	        cmocka_unit_test(mistakes_about_files_that_live_on_are_found),
 	        cmocka_unit_test(a_pattern_stands_for_its_combinations),
+	        cmocka_unit_test(too_many_services_are_refused),
 	        cmocka_unit_test(too_many_instances_are_refused),
 	        cmocka_unit_test(a_small_range_has_no_room_for_many),
 	        cmocka_unit_test(a_failure_touches_nothing),

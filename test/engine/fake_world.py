@@ -38,7 +38,7 @@ NO_GATE, QUARANTINE, OPEN, FENCED = range(4)
 ABSENT, RUNNING, PAUSED = range(3)
 PAGE = b"<h1>sensor</h1>\n"
 RECORDED = {"flows": b"a flow\n", "console.log": b"it panicked\n", "memory": bytes(4096)}  # what is kept of every victim
-TEXT_MAX, KEY_SIZE, SERVICES, OBSERVED_MAX = 200, 32, 4, 24
+TEXT_MAX, KEY_SIZE, SERVICES = 200, 32, 16
 ENGINE_USER = 65534
 WAIT_S = 30
 
@@ -95,6 +95,7 @@ class Guest:
 
     def __init__(self, number, variant):
         self.number, self.variant, self.state, self.outdated, self.revoked = number, variant, RUNNING, 0, 0
+        self.service = 0
         self.key, self.agent_key, self.page = os.urandom(KEY_SIZE), os.urandom(KEY_SIZE), PAGE
         self.alive, self.broken = True, False
         self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
@@ -246,8 +247,8 @@ def taken(incident, instance, file, bytes_):
 
 
 def answer(order_id, status=0, text="done", key=bytes(KEY_SIZE), target=(0,) * SERVICES, observed=()):
-    body = struct.pack("=QiI", order_id, status, 10) + text_field(text) + key + struct.pack("=4I", *target)
-    body += struct.pack("=I", len(observed)) + b"".join(observed).ljust(OBSERVED_MAX * (28 + KEY_SIZE), b"\0") + bytes(4)
+    body = struct.pack("=QiI", order_id, status, 10) + text_field(text) + key + struct.pack(f"={SERVICES}I", *target)
+    body += struct.pack("=II", len(observed), 0) + b"".join(observed)
     return packet(ANSWER, body)
 
 
@@ -267,7 +268,7 @@ class World:
 
     def __init__(self):
         self.changed = threading.Condition(threading.RLock())
-        self.guests, self.gates, self.target = {}, {}, 0
+        self.guests, self.gates, self.targets = {}, {}, [0] * SERVICES
         self.orders, self.numbers = [], []
         self.slow = {}    # order type -> seconds that its answer takes
         self.held = {}    # order type -> instance: such an order is taken and never answered
@@ -280,6 +281,15 @@ class World:
         self.other_list = False  # agents of new guests take another list than the manifest's
         self.carried = None  # what koboshi-vm says of files that live on when it makes a guest; None: nothing
         self.killer = None  # asked of each order: kills somebody and says "before" or "after" it is carried out, or nothing
+
+    @property
+    def target(self):
+        """Whom the first service points at; most tests have no other."""
+        return self.targets[0]
+
+    @target.setter
+    def target(self, number):
+        self.targets[0] = number
 
     def carry_out(self, order):
         """The packet to answer with, or None."""
@@ -300,9 +310,9 @@ class World:
             guest = self.guests.get(order.instance)
             if order.type == NET_OBSERVE:
                 seen = [struct.pack("=7I32x", n, 0xffffffff, 0xffffffff, 0, gate, 0, 0) for n, gate in self.gates.items()]
-                return answer(order.id, target=(self.target, 0, 0, 0), observed=seen)
+                return answer(order.id, target=self.targets, observed=seen)
             if order.type == VM_OBSERVE:
-                seen = [struct.pack("=7I", g.number, 0, g.variant, g.state, 0, g.outdated, g.revoked) + g.key
+                seen = [struct.pack("=7I", g.number, g.service, g.variant, g.state, 0, g.outdated, g.revoked) + g.key
                         for g in self.guests.values()]
                 return answer(order.id, observed=seen)
             if order.type == TAP_ADD:
@@ -312,13 +322,14 @@ class World:
             elif order.type == GATE:
                 self.gates[order.instance] = order.gate
             elif order.type == STEER:
-                self.target = order.instance
+                self.targets[order.service] = order.instance
                 if order.victim:
                     self.gates[order.victim] = FENCED
             elif order.type == CREATE:
                 assert order.instance not in self.numbers, "a number was given twice"
                 self.numbers.append(order.instance)
                 guest = self.guests[order.instance] = Guest(order.instance, order.variant)
+                guest.service = order.service
                 if self.restarts:
                     guest.agent.abilities |= CAN_RESTART | CAN_STOP
                 if self.other_list:

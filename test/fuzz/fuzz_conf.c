@@ -15,7 +15,7 @@ static void check_service(const struct conf_service *s)
 	assert(s->n_clients4 + s->n_clients6 <= CONF_RANGES_MAX);
 	assert(s->probe.n_content <= CONF_CONTENT_MAX);
 	assert(s->probe.port && s->probe.failures >= 1 && s->probe.failures <= s->probe.window && s->probe.window <= 32);
-	assert(s->standby <= 3 && s->spare <= 3);
+	assert(s->standby < CONF_INSTANCES_MAX && s->spare < CONF_INSTANCES_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

@@ -182,7 +182,7 @@ static void test_a_peer_that_does_not_read(void **state)
 	assert_int_equal(wire_send(ends->here, &m, NULL, 0, &err), 0);
 }
 
-/* The buffer holds all orders that may be unanswered, and as many of the largest answers. */
+/* The buffer holds all orders that may be unanswered, and as many answers, those of two observations of everybody among them. */
 static void test_the_buffer_holds_what_may_be_pending(void **state)
 {
 	struct ends *ends = *state;
@@ -190,6 +190,7 @@ static void test_the_buffer_holds_what_may_be_pending(void **state)
 	for (unsigned i = 0; i < WIRE_PENDING_MAX; i++) {
 		struct wire_message m = {.kind = WIRE_ANSWER};
 		m.answer.id = i + 1;
+		m.answer.n_observed = i < 2 ? WIRE_INSTANCES_MAX : 0;
 		assert_int_equal(wire_send(ends->here, &m, NULL, 0, &err), 0);
 	}
 }

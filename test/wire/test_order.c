@@ -330,9 +330,9 @@ static const struct row rows[] = {
         {"answer with endless text", WIRE_ANSWER, answer_text_endless, "without end"},
         {"answer with the longest text", WIRE_ANSWER, answer_text_full, NULL},
         {"answer that hides bytes behind its text", WIRE_ANSWER, answer_text_hidden, "without end"},
-        {"answer with 25 rows", WIRE_ANSWER, answer_many, "more observed"},
-        {"answer with 4 billion rows", WIRE_ANSWER, answer_huge, "more observed"},
-        {"answer that hides a row", WIRE_ANSWER, answer_hidden_row, "spare field"},
+        {"answer with fewer bytes than rows", WIRE_ANSWER, answer_many, "bytes"},
+        {"answer with 4 billion rows", WIRE_ANSWER, answer_huge, "bytes"},
+        {"answer that hides a row", WIRE_ANSWER, answer_hidden_row, "bytes"},
         {"answer with row of no instance", WIRE_ANSWER, answer_no_instance, "without number"},
         {"answer with an instance twice", WIRE_ANSWER, answer_twice, "twice"},
         {"answer with a wrong guest", WIRE_ANSWER, answer_guest, "unknown state"},
@@ -443,6 +443,23 @@ static void test_every_other_size_is_refused(unused_arg void **state)
 	}
 }
 
+static void test_an_answer_is_as_long_as_what_it_observed(unused_arg void **state)
+{
+	struct wire_message got, sent = good(WIRE_ANSWER);
+	struct err err;
+	size_t of_two = wire_encode(&sent);
+	sent.answer.n_observed = WIRE_INSTANCES_MAX;
+	for (uint32_t i = 0; i < WIRE_INSTANCES_MAX; i++)
+		sent.answer.observed[i] = (struct wire_observed_instance){.instance = i + 1};
+	size_t of_all = wire_encode(&sent);
+	assert_int_equal(of_all - of_two, (WIRE_INSTANCES_MAX - 2) * sizeof(sent.answer.observed[0]));
+	assert_int_equal(wire_decode(&sent, of_all, &got, NULL), 0);
+	assert_memory_equal(&got, &sent, of_all);
+	sent.answer.n_observed++;
+	assert_int_equal(wire_decode(&sent, of_all, &got, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "more observed"));
+}
+
 static void test_every_order_that_names_an_instance_needs_it(unused_arg void **state)
 {
 	for (unsigned type = 1; type < ORDER_TYPE_MAX_; type++) {
@@ -472,6 +489,8 @@ static void test_encode_clears_what_is_not_said(unused_arg void **state)
 	sent.answer.n_observed = 0;
 	sent.answer.zero = 0;
 	assert_int_equal(wire_decode(&sent, wire_encode(&sent), &got, NULL), 0);
+	for (size_t i = 0; i < sizeof(got.answer.observed); i++)
+		assert_int_equal(((const uint8_t *)got.answer.observed)[i], 0);
 	memset(sent.answer.text, 'b', WIRE_TEXT_MAX);
 	assert_int_equal(wire_decode(&sent, wire_encode(&sent), &got, NULL), 0);
 	assert_int_equal(strlen(got.answer.text), WIRE_TEXT_MAX - 1);
@@ -543,6 +562,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_rows),
 	        cmocka_unit_test(test_every_other_size_is_refused),
+	        cmocka_unit_test(test_an_answer_is_as_long_as_what_it_observed),
 	        cmocka_unit_test(test_each_containment_has_one_form_in_text),
 	        cmocka_unit_test(test_every_order_that_names_an_instance_needs_it),
 	        cmocka_unit_test(test_encode_clears_what_is_not_said),

@@ -20,7 +20,7 @@
 #define RULESET_LOG " group 7 snaplen 100 queue-threshold 1\n"
 
 /* The flows of a victim, as conntrack told them when they were cut: the evidence is asked for later, when they are gone. */
-#define NET_FLOWS_KEPT 4
+#define NET_FLOWS_KEPT CONF_SERVICES_MAX
 #define NET_FLOWS_BYTES (256u << 10)
 struct net_flows {
 	uint32_t instance;

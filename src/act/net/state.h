@@ -6,7 +6,7 @@
 #include "act/net/net.h"
 
 #define STATE_TAPS_MAX (2 * WIRE_INSTANCES_MAX)
-#define STATE_STEER_MAX 128
+#define STATE_STEER_MAX (2 * CONF_SERVICES_MAX * CONF_PORTS_MAX) /* by IPv4 and IPv6 */
 
 struct state_tap {
 	uint32_t number;

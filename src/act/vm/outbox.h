@@ -6,7 +6,7 @@
  */
 #include "wire/order.h"
 
-#define OUTBOX_MAX 96
+#define OUTBOX_MAX 192
 
 struct outbox;
 

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define VERIFY_IMAGES_MAX 64
+#define VERIFY_IMAGES_MAX 256
 
 struct verify_file {
 	dev_t device;

@@ -56,7 +56,7 @@ class Engine:
     def receive(self, seconds):
         if not select.select([self.engine], [], [], seconds)[0]:
             raise TimeoutError("koboshi-vm said nothing in time")
-        packet, fds, _, _ = socket.recv_fds(self.engine, 4096, 4)
+        packet, fds, _, _ = socket.recv_fds(self.engine, 65536, 4)
         if not packet:
             raise EOFError("koboshi-vm closed the link")
         version, kind, size = struct.unpack_from("=HHI", packet)
@@ -105,10 +105,11 @@ class Engine:
 
     def observe(self):
         body, _, _ = self.order(OBSERVE)
-        n = struct.unpack_from("=I", body, 16 + 200 + 32 + 16)[0]
+        counted = 16 + 200 + 32 + 4 * 16
+        n = struct.unpack_from("=I", body, counted)[0]
         seen = {}
         for i in range(n):
-            at = 16 + 200 + 32 + 16 + 4 + 60 * i
+            at = counted + 8 + 60 * i
             instance, service, variant, guest, _, outdated, revoked = struct.unpack_from("=7I", body, at)
             assert outdated == 0, "it is of the image that is there"
             assert revoked == 0, "nobody asked for that"

@@ -153,9 +153,13 @@ def table(report: Json) -> None:
 
 
 def costs_table(costs: Json) -> None:
-    for name in ("agent", "wire", "vault"):
+    for name in ("plan", "agent", "wire", "vault"):
         if "never" in costs.get(name, {}):
             print(f"  what the {name} costs was not measured: {costs[name]['never']}")
+    if "rows" in costs.get("plan", {}):
+        most = costs["plan"]["rows"][-1]
+        print(f"  a step of the plan with {most['instances']} instances, median / p99 us: " + ", ".join(
+            f"{name} {one['median_us']} / {one['p99_us']}" for name, one in most.items() if name != "instances"))
     for kind in ("hashed", "trusted"):
         row = costs.get("agent", {}).get(kind)
         if row:

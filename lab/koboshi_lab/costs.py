@@ -1,4 +1,4 @@
-"""What deciding and watching costs, measured without a guest beside it: the agent's answers, natively, the senses at the wire, and
+"""What deciding and watching costs, measured without a guest beside it: the plan's steps, the agent's answers, natively, the senses at the wire, and
 the way back of a service's data.
 """
 import json
@@ -10,6 +10,7 @@ from .bench import COSTS, TARGET, Json
 
 ROOT = layout.BUILD.parent
 COMMANDS = {
+    "plan": [layout.BUILD / "test/plan/bench-plan-step"],
     "agent": [sys.executable, ROOT / "test/guest-agent/bench.py", layout.BUILD / "src/guest/koboshi-guest"],
     "vault": [sys.executable, ROOT / "test/act/vault/bench.py", layout.BUILD / "src/act/vault/koboshi-vault"],
     "wire": [layout.BUILD / "test/act/net/bench-net-wire", layout.BUILD / "test/act/net/koboshi-net-test"],

@@ -397,9 +397,12 @@ void follow_suspicion(struct engine_service *s)
 		row->incident = e->last_incident;
 	}
 	journal_put(e->journal, suspicion_work, NULL, job);
-	for (size_t k = 0; k < e->n_services; k++) /* a component is as suspect to one service as to the other */
-		if (&e->services[k] != s)
-			memcpy(e->services[k].plan.suspicion, s->plan.suspicion, sizeof(s->plan.suspicion));
+	for (size_t k = 0; k < e->n_services; k++) { /* a component is as suspect to one service as to the other */
+		if (&e->services[k] == s)
+			continue;
+		memcpy(e->services[k].plan.suspicion, s->plan.suspicion, sizeof(s->plan.suspicion));
+		plan_components_changed(&e->services[k].plan);
+	}
 }
 
 /* --- what was tried, and helped or not */

@@ -98,6 +98,7 @@ void service_variants(struct engine_service *s)
 		if (have)
 			memcpy(to->components, have->components, sizeof(have->components));
 	}
+	plan_components_changed(&s->plan);
 }
 
 struct engine_service *service_of_instance(struct engine *e, uint32_t number)

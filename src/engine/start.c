@@ -78,8 +78,10 @@ static int take_suspicion(void *arg, const struct ledger_suspicion *row)
 	struct engine *e = arg;
 	int component = library_component(&e->library, row->component);
 	uint32_t value = plan_suspicion_after((uint32_t)(row->value * 1000 + 0.5), clock_real_us() - row->since_us);
-	for (size_t s = 0; component >= 0 && s < e->n_services; s++)
+	for (size_t s = 0; component >= 0 && s < e->n_services; s++) {
 		e->services[s].plan.suspicion[component] = value;
+		plan_components_changed(&e->services[s].plan);
+	}
 	return 0; /* a component that no image has any more is history */
 }
 

@@ -11,47 +11,32 @@ static bool component_in(const struct plan_variant *v, uint32_t component)
 
 uint32_t plan_shared_layers(const struct plan *p, uint32_t a, uint32_t b)
 {
-	uint32_t layers = 0;
-	if (a >= p->n_variants || b >= p->n_variants)
-		return 0;
-	for (uint32_t word = 0; word * 64 < p->n_components; word++) {
-		uint64_t both = p->variants[a].components[word] & p->variants[b].components[word];
-		for (; both; both &= both - 1)
-			layers |= 1u << p->layer[word * 64 + (uint32_t)__builtin_ctzll(both)];
-	}
-	return layers;
+	return a < p->n_variants && b < p->n_variants ? traits_of(p)->shared[a][b] : 0;
 }
 
 /* Suspicion of the variant's components in the layers of `mask`, added up. */
 static uint64_t suspicion_in(const struct plan *p, uint32_t variant, uint32_t mask)
 {
+	const struct plan_traits *traits = traits_of(p);
 	uint64_t sum = 0;
-	for (uint32_t c = 0; c < p->n_components; c++)
-		if ((mask >> p->layer[c] & 1) && component_in(&p->variants[variant], c))
-			sum += p->suspicion[c];
+	for (uint32_t layer = 0; layer < PLAN_LAYER_MAX_; layer++)
+		sum += mask >> layer & 1 ? traits->suspicion[layer][variant] : 0;
 	return sum;
 }
 
 uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant)
 {
-	uint32_t layers = 0;
-	if (variant >= p->n_variants)
-		return PLAN_HOLES; /* nobody knows what is in it */
-	for (uint32_t c = 0; c < p->n_components; c++)
-		if (p->suspicion[c] >= PLAN_SUSPECT && component_in(&p->variants[variant], c))
-			layers |= 1u << p->layer[c];
-	return layers;
+	return variant < p->n_variants ? traits_of(p)->suspect[variant] : PLAN_HOLES; /* nobody knows what is in another */
 }
 
 void choice_suspect(struct plan *p, uint32_t variant)
 {
 	if (variant >= p->n_variants)
 		return;
-	for (uint32_t c = 0; c < p->n_components; c++) {
-		p->suspicion[c] /= 4;
-		if (component_in(&p->variants[variant], c))
-			p->suspicion[c] += PLAN_SUSPICION_FALL;
-	}
+	const struct plan_traits *traits = traits_of(p);
+	for (uint32_t c = 0; c < p->n_components; c++)
+		p->suspicion[c] = p->suspicion[c] / 4 + (traits->has[c] >> variant & 1) * PLAN_SUSPICION_FALL;
+	traits_suspicion_changed(p);
 }
 
 /* Whoever stood where the victim fell was within the same attacker's reach: what the two share is less likely the hole. */
@@ -60,6 +45,7 @@ void choice_clear(struct plan *p, uint32_t variant)
 	for (uint32_t c = 0; variant < p->n_variants && c < p->n_components; c++)
 		if (component_in(&p->variants[variant], c))
 			p->suspicion[c] /= 2;
+	traits_suspicion_changed(p);
 }
 
 /* One hour's part of a half-life of a week: 2^(-1/168) is about 1 - 1/243. At least one thousandth, so that it ends. */
@@ -84,9 +70,11 @@ void choice_fade(struct plan *p, int64_t now_us)
 {
 	if (p->faded_us == 0)
 		p->faded_us = now_us;
-	for (; now_us - p->faded_us >= FADE_STEP_US; p->faded_us += FADE_STEP_US)
+	for (; now_us - p->faded_us >= FADE_STEP_US; p->faded_us += FADE_STEP_US) {
 		for (uint32_t c = 0; c < p->n_components; c++)
 			p->suspicion[c] = faded(p->suspicion[c]);
+		traits_suspicion_changed(p);
+	}
 }
 
 static int holes(uint32_t layers)

@@ -36,6 +36,10 @@ void choice_clear(struct plan *p, uint32_t variant);
 void choice_fade(struct plan *p, int64_t now_us);
 uint32_t choice_suspect_layers(const struct plan *p, uint32_t variant);
 
+/* traits.c: what choices ask for; good until components or suspicion change */
+const struct plan_traits *traits_of(const struct plan *p);
+void traits_suspicion_changed(struct plan *p);
+
 /* Answers that say more than no; the plan includes no errno. */
 #define LINK_LOST (-32)  /* -EPIPE: the actuator ended in the middle; says nothing about the instance */
 #define NOT_THERE (-2)   /* -ENOENT: no such tap, no such guest */

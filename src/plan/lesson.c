@@ -26,6 +26,7 @@ static bool raise_all(struct plan *p, const struct plan_lesson *lesson)
 		p->suspicion[c] = value;
 		changed = true;
 	}
+	traits_suspicion_changed(p);
 	return changed;
 }
 

@@ -519,10 +519,19 @@ static void take_outdated(struct plan_turn *t, uint32_t number)
 	plan_note(t, PLAN_STEP_OUTDATED, 0, i, (struct plan_note){0});
 }
 
+/* Orders and notes are counted; what is behind them is nobody's, and much. */
+static void update_clear(struct plan_update *update)
+{
+	update->n_orders = update->n_notes = 0;
+	update->number_used = update->incident_used = update->suspicion_changed = update->tries_changed = false;
+	update->refusal = PLAN_ACCEPTED;
+	update->switch_incident = 0;
+}
+
 void plan_step(struct plan *p, const struct plan_event *event, struct plan_update *update)
 {
 	struct plan_turn turn = {p, event->now_us, event->fresh_number, event->fresh_incident, update};
-	memset(update, 0, sizeof(*update));
+	update_clear(update);
 	p->again = false;
 	switch (event->type) {
 	case PLAN_EV_TIME:

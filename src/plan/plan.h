@@ -384,6 +384,15 @@ struct plan_lesson {
 	struct plan_learnt learnt; /* of our own takeover; until_us is not looked at. incident 0: nothing */
 };
 
+/* Counted out of the components and their suspicion by whoever asks first: traits.c. */
+struct plan_traits {
+	bool made_known, suspicion_known;
+	uint16_t has[PLAN_COMPONENTS_MAX];                      /* variants (bits) that have the component */
+	uint8_t shared[PLAN_VARIANTS_MAX][PLAN_VARIANTS_MAX];   /* layers (bits) in which two have one in common */
+	uint8_t suspect[PLAN_VARIANTS_MAX];                     /* layers (bits) in which one is suspect */
+	uint32_t suspicion[PLAN_LAYER_MAX_][PLAN_VARIANTS_MAX]; /* added up */
+};
+
 struct plan {
 	struct plan_config config;
 	struct plan_variant variants[PLAN_VARIANTS_MAX];
@@ -391,6 +400,7 @@ struct plan {
 	uint8_t layer[PLAN_COMPONENTS_MAX]; /* enum plan_layer of each component */
 	uint32_t n_components;
 	uint32_t suspicion[PLAN_COMPONENTS_MAX];
+	struct plan_traits traits;
 	struct plan_tries tries[FINDING_MAX_][PLAN_RUNGS_MENDING]; /* [.][rung - PLAN_RUNG_RESTART] */
 
 	struct plan_instance instances[PLAN_INSTANCES_MAX];
@@ -504,7 +514,11 @@ struct plan_update {
 /* Zero-fills and takes the configuration. Variants, components and suspicion are filled in by the caller afterwards. */
 void plan_init(struct plan *p, const struct plan_config *config);
 
-/* One event. `update` is overwritten. Orders are to be carried out in order; answers may come in any order or never. */
+/* Whoever changes components, layers or suspicion beside the steps says so afterwards. */
+void plan_components_changed(struct plan *p);
+
+/* One event. `update` is overwritten, as far as it is counted. Orders are to be carried out in order; answers may come in any
+ * order or never. */
 void plan_step(struct plan *p, const struct plan_event *event, struct plan_update *update);
 
 /* When to call with PLAN_EV_TIME at the latest; PLAN_NEVER. */

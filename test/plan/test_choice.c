@@ -160,10 +160,13 @@ static void what_avoids_a_suspect_layer_is_wanted(void **state)
 	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX); /* nobody serves and nobody fell */
 	choice_suspect(&p, AMBER);
 	p.suspicion[1] = PLAN_SUSPECT; /* birch's kernel */
+	plan_components_changed(&p);
 	assert_int_equal(plan_wanted_variant(&p, NOW), CEDAR);
 	p.suspicion[2] = p.suspicion[7] = p.suspicion[10] = PLAN_SUSPECT; /* all of cedar: no better than amber */
+	plan_components_changed(&p);
 	assert_int_equal(plan_wanted_variant(&p, NOW), BIRCH);
 	p.suspicion[6] = p.suspicion[9] = PLAN_SUSPECT;
+	plan_components_changed(&p);
 	assert_int_equal(plan_wanted_variant(&p, NOW), UINT32_MAX);
 }
 

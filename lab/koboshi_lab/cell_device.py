@@ -1,18 +1,15 @@
-"""Koboshi with cells for guests: the real koboshi-engine and the real koboshi-net (the build that takes a veth for a tap), and
-a double of koboshi-vm that makes cells. What the engine orders of the network goes through here, for a cell's wire must be
-there before its tap is guarded; that costs a little of the time that is measured, never saves any.
+"""Koboshi with cells for guests: the real koboshi-engine and the real koboshi-net (the build that makes a veth for a tap), linked as
+koboshid links them, and a double of koboshi-vm that makes cells at the wires' other ends.
 """
 import array
 import os
 import pathlib
-import selectors
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import threading
 from typing import Any, Optional
 
 from . import layout
@@ -22,7 +19,7 @@ from .shell import LabError, wait_for
 sys.path.insert(0, str(layout.ROOT / "test/engine"))
 import fake_world  # noqa: E402
 
-NET_PROGRAM = layout.BUILD / "test/act/net/koboshi-net-test"
+NET_PROGRAM = layout.BUILD / "test/act/net/koboshi-net-cells"
 IMAGE_TOOL = layout.BUILD / "src/image/koboshi-image"
 ENGINE = layout.BUILD / "src/engine/koboshi-engine"
 fake_world.PAGE = PAGE  # what the manifests say that it serves
@@ -39,7 +36,7 @@ class CellGuest:
     def __init__(self, number: int, variant: int):
         self.number, self.variant, self.state, self.outdated, self.revoked = number, variant, fake_world.RUNNING, 0, 0
         self.key, self.agent_key = os.urandom(fake_world.KEY_SIZE), os.urandom(fake_world.KEY_SIZE)
-        self.cell = self.cells[number]
+        self.cell = self.cells[number] = Cell(cell_of(number), f"kb{number}", f"pkb{number}")
         its = guest_addresses(number)
         self.cell.furnish(f"""\
 link set eth0 address {its['mac']}
@@ -65,61 +62,6 @@ class CellWorld(fake_world.World):
         return super().carried_out(order)
 
 
-class Relay(threading.Thread):
-    """Between the engine and koboshi-net; makes a cell when its tap is ordered."""
-
-    def __init__(self, engine: socket.socket, net: socket.socket):
-        super().__init__(daemon=True)
-        self.engine, self.net = engine, net
-        self.start()
-
-    def pass_on(self, source: socket.socket, to: socket.socket) -> bool:
-        try:
-            packet, ancillary, _, _ = source.recvmsg(65536, socket.CMSG_SPACE(4 * 4))
-        except OSError:
-            return False
-        if not packet:
-            return False
-        fds = array.array("i")
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(data[:len(data) - len(data) % fds.itemsize])
-        if source is self.engine:
-            self.look(packet)
-        try:
-            to.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
-        except OSError:
-            return False
-        finally:
-            for fd in fds:
-                os.close(fd)
-        return True
-
-    def look(self, packet: bytes) -> None:
-        if struct.unpack_from("=HHI", packet)[1] != fake_world.ORDER:
-            return
-        order = fake_world.Order(packet[8:])
-        if order.type == fake_world.TAP_ADD and order.instance not in CellGuest.cells:
-            CellGuest.cells[order.instance] = Cell(cell_of(order.instance), f"kb{order.instance}")
-
-    def run(self) -> None:
-        with selectors.DefaultSelector() as ready:
-            ready.register(self.engine, selectors.EVENT_READ, self.net)
-            ready.register(self.net, selectors.EVENT_READ, self.engine)
-            while all(self.pass_on(key.fileobj, key.data) for key, _ in ready.select()):
-                pass
-        self.engine.close()
-        self.net.close()
-
-    def end(self) -> None:
-        for link in (self.engine, self.net):
-            try:
-                link.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.join()
-
-
 class Net:
     """The real koboshi-net under a double of koboshid."""
 
@@ -136,7 +78,10 @@ class Net:
         its.close()
 
     def link(self) -> socket.socket:
+        """The engine's end of one between the two."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        its.setblocking(False)
         self.supervisor.sendmsg([fake_world.packet(fake_world.LINK, struct.pack("=II", 1, 0))],
                                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
         its.close()
@@ -156,12 +101,10 @@ class Engine(fake_world.Engine):
         if role != fake_world.NET:
             super().connect(role)
             return
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        its.setblocking(False)
+        link = self.net.link()
         self.supervisor.sendmsg([fake_world.packet(fake_world.LINK, struct.pack("=II", role, 0))],
-                                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))])
-        its.close()
-        self.actuators[role] = Relay(ours, self.net.link())
+                                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [link.fileno()]))])
+        link.close()
 
 
 def config_text(folder: pathlib.Path) -> str:

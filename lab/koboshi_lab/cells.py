@@ -19,15 +19,18 @@ RULE = "add table inet fault; add chain inet fault in {{ type filter hook input 
 
 
 class Cell:
-    """`link` is its wire's end in the device; inside it is eth0."""
+    """`link` is its wire's end in the device; inside it is eth0, which is `far` if somebody made the wire already."""
 
-    def __init__(self, name: str, link: str):
+    def __init__(self, name: str, link: str, far: str = ""):
         self.name, self.link, self.server = name, link, None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=layout.KEEPER))
         self.page = self.folder / "page"
         self.page.write_bytes(PAGE)
         run("ip", "netns", "add", name)
-        run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
+        if far:
+            run("ip", "link", "set", far, "netns", name, "name", "eth0")
+        else:
+            run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
 
     def inside(self, *argv: object) -> str:
         return run("ip", "netns", "exec", self.name, *argv)

@@ -82,6 +82,15 @@ spawn() {
 	) < /dev/null > "$run/$name.log" 2>&1 &
 }
 
+# pid_of NAME: of what was spawned under it and lives.
+pid_of() {
+	local pid since name
+	while read -r pid since name; do
+		[ "$name" != "$1" ] || [ "$(began "$pid")" != "$since" ] || { echo "$pid" && return; }
+	done < "$run/processes"
+	die "$1 does not run"
+}
+
 # Those of "PID BEGAN" lines on the input that still live, each once.
 living() {
 	local pid since
@@ -175,7 +184,7 @@ styles() {
 	esac
 }
 
-# run_as ACTION: what the three scripts end with; `start` and `version` are theirs.
+# run_as ACTION: what the three scripts end with; `start`, `version` and, where there is such a thing, `rotate` are theirs.
 run_as() {
 	case ${1:-} in
 	start)
@@ -184,13 +193,18 @@ run_as() {
 		start
 		answers_wait
 		;;
+	rotate)
+		[ -e "$run/processes" ] || die "it does not run"
+		declare -F rotate > /dev/null || die "it has no way to hand over while all is well"
+		rotate
+		;;
 	stop) stop ;;
 	version)
 		tree_check
 		version
 		;;
 	*)
-		echo "usage: $0 start|stop|version" >&2
+		echo "usage: $0 start|rotate|stop|version" >&2
 		exit 2
 		;;
 	esac

@@ -33,7 +33,7 @@ lab-down: ## end the lab that `make lab` left running
 test: deps ## build and run all tests; the last line counts them
 	@test/run
 
-bench: build images ## figures: 30 switches, every fault, idle cost, false alarms, and a race with what others use (four hours)
+bench: build images ## figures: 30 switches, every fault, idle cost, false alarms, and a race with what others use (six hours)
 	@lab/bench
 	@lab/race
 

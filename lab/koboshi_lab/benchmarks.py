@@ -4,28 +4,51 @@
 """
 import argparse
 import json
-import math
 import pathlib
-import random
-import statistics
 import sys
 from typing import Any
 
 from . import layout
-from .race import OURS
+from .arms import is_ours, OURS
+from .pictures import budget, picture
+from .results import budgets, gaps, of, ratio, spent, spread, spread_or_never, these, times, wrong
 from .shell import guarded, LabError
 
 PAGE = layout.ROOT / "docs/benchmarks.md"
 FOLDER = layout.ROOT / "docs/benchmarks"
 RESULTS = FOLDER / "results.json"
-RESAMPLES = 2000
 FAULTS = {
     "closed": "the port answers with a reset",
     "dropped": "packets to the port are dropped without a word",
     "hung": "the server stands still, the kernel accepts connections",
     "died": "the guest is gone at once: wire and server",
     "tampered": "the server works and shows another page",
+    "slow": "each answer comes 400 ms late",
+    "paused": "the guest stands still, its link stays up and no packet passes",
+    "tap": "the link to the guest is down on the host, the guest lives",
+    "claim": "root in a guest that stands by claims the service's address, with another page",
+    "planned": "nothing is wrong, the service is asked to hand over",
 }
+COLUMNS = (("detected_ms", "noticed, ms"), ("again_ms", "all well again, ms"), ("redundant_ms", "two again, ms"))
+MEANING = """
+*noticed*: it said so itself, in its log or its record. *all well again*: neither client had more than one in twenty bad answers (failed or late) in a
+tenth of a second any more. *two again*: two guests answer rightly, so that one more may fall. *never*: not until the run's end, and
+for the last not within ten seconds.
+"""
+COSTS = """## What each takes
+
+Its own programs and all that they start, none of the guests and none of the clients: of ours koboshi-engine and koboshi-net (`make bench`
+measures koboshid's other processes). *idle* without clients, *busy* with both clients before the fault. % of one processor; memory
+as PSS, in which a page that several share counts once, and as RSS. Medians, and the least and the most.
+
+"""
+BUDGET = """## Where the time goes
+
+![from the fault to the first good answer](benchmarks/budget.svg)
+
+Of the runs in which Koboshi led the clients elsewhere, by the record of the incident: until the first evidence came in, until it was
+enough for a verdict, until the address was read back as moved, until a client (*new*) had a good answer.
+"""
 CLIENTS = {"new": "a connection for each request", "kept": "connections that are kept"}
 LOCKED = """In these runs the fault came half a second after the clients' first request, and the arm had just been started: who checks once a second
 (keepalived, the paper's loop) was met at about the same point of its second each time. Their figures vary more than is shown.
@@ -37,89 +60,71 @@ not come. Koboshi is in no path; it must first be sure that the guest has fallen
 
 - *dropped*, *died*: an opening counts as unanswered after 200 ms at the least (emulated guests on a busy host need that), and three such are
   needed. Nobody fails meanwhile. In this tier a guest that dies is seen in no other way; a real hypervisor tells of it at once.
-- *hung*: three probes must be missed, and each has its patience (200 ms here). Requests that hang in the guest are lost to it: their clients
+- *hung*: three probes must be missed, and each has its patience (`probe.timeout`). Requests that hang in the guest are lost to it: their clients
   are told to ask again, which counts as failed.
 - *tampered*: the page is asked for each 100 ms.
 - HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.
 """
 Json = dict[str, Any]
 
-
-def of(runs: list[Json], arm: str, fault: str, client: str, what: str) -> list[float]:
-    return [run[client][what] for run in runs if run["arm"] == arm and run["fault"] == fault]
-
-
-def wrong(runs: list[Json], arm: str, fault: str, client: str) -> list[float]:
-    return [run[client]["kinds"].get("wrong", 0) for run in runs if run["arm"] == arm and run["fault"] == fault]
-
-
-def short(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
-
-
-def spread(values: list[float]) -> str:
-    """Median, and the least and most behind it where they differ."""
-    if not values:
-        return "-"
-    low, middle, high = (short(value) for value in (min(values), statistics.median(values), max(values)))
-    return middle if low == high else f"{middle} ({low} to {high})"
-
-
-def ratio(ours: list[float], theirs: list[float]) -> str:
-    """Ours divided by theirs, of medians, with a bootstrap interval that holds it in 95 of 100 cases."""
-    if len(ours) < 2 or len(theirs) < 2 or not statistics.median(theirs):
-        return "-"
-    chance = random.Random(1)
-    found = sorted(statistics.median(chance.choices(ours, k=len(ours))) / max(statistics.median(chance.choices(theirs, k=len(theirs))), 1e-3)
-                   for _ in range(RESAMPLES))
-    middle = statistics.median(ours) / statistics.median(theirs)
-    return f"{middle:.2g} ({found[RESAMPLES // 40]:.2g} to {found[-RESAMPLES // 40]:.2g})"
-
-
 # --- one fault
 
 
+def has(runs: list[Json], what: str) -> bool:
+    return any(what in run or what in run.get("new", {}) for run in runs)
+
+
 def table(runs: list[Json], arms: list[str], fault: str) -> str:
-    lines = ["| | longest gap, new, ms | ours / theirs | failed, new | wrong, new | longest gap, kept, ms | failed, kept | late |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    names = ["", "longest gap, new, ms", "ours / theirs", "failed, new", "wrong, new", "longest gap, kept, ms", "failed, kept", "late"]
+    more = [(what, title) for what, title in COLUMNS if has(runs, what)]
+    names += [title for _, title in more]
+    lines = ["| | " + " | ".join(names[1:]) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
     for arm in arms:
+        if any(run.get("has_none") for run in runs if (run["arm"], run["fault"]) == (arm, fault)):
+            lines.append(f"| {arm} | has no such thing |" + " |" * (len(names) - 2))
+            continue
         late = [a + b for a, b in zip(of(runs, arm, fault, "new", "late"), of(runs, arm, fault, "kept", "late"))]
         lines.append("| " + " | ".join((
-            arm, spread(of(runs, arm, fault, "new", "gap_ms")),
-            "" if arm == OURS else ratio(of(runs, OURS, fault, "new", "gap_ms"), of(runs, arm, fault, "new", "gap_ms")),
+            arm, spread_or_never(gaps(runs, arm, fault, "new")),
+            "" if is_ours(arm) else ratio(of(runs, OURS, fault, "new", "gap_ms"), of(runs, arm, fault, "new", "gap_ms")),
             spread(of(runs, arm, fault, "new", "failed")), spread(wrong(runs, arm, fault, "new")),
-            spread(of(runs, arm, fault, "kept", "gap_ms")), spread(of(runs, arm, fault, "kept", "failed")), spread(late))) + " |")
+            spread_or_never(gaps(runs, arm, fault, "kept")), spread(of(runs, arm, fault, "kept", "failed")), spread(late),
+            *(spread_or_never(times(runs, arm, fault, what)) for what, _ in more))) + " |")
     return "\n".join(lines)
 
 
-def picture(runs: list[Json], arms: list[str], fault: str) -> str:
-    """Each run is a dot at its longest gap, on a scale on which each step is ten times the one before."""
-    left, width, row, top = 150, 560, 24, 30
-    low, high = 0, 4  # powers of ten, in ms
-    height = top + row * len(arms) + 26
+def section(runs: list[Json], arms: list[str], fault: str) -> str:
+    counts = sorted({len(these(runs, arm, fault)) for arm in arms} - {0})
+    count = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
+    return f"## {fault}: {FAULTS[fault]}\n\n![{fault}](benchmarks/{fault}.svg)\n\nn = {count} each\n\n{table(runs, arms, fault)}\n"
 
-    def x(value: float) -> float:
-        return left + width * (math.log10(min(max(value, 1), 10 ** high)) - low) / (high - low)
 
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 20} {height}" font-family="sans-serif" font-size="12">',
-             f'<title>{fault}: longest time without a good answer, new connections</title>',
-             f'<text x="{left}" y="14">longest time without a good answer, new connections, ms; one dot a run, the bar is the median</text>']
-    for power in range(low, high + 1):
-        at = x(10 ** power)
-        parts.append(f'<line x1="{at:.1f}" y1="{top - 6}" x2="{at:.1f}" y2="{height - 22}" stroke="#ccc"/>'
-                     f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle">{10 ** power}</text>')
-    for number, arm in enumerate(arms):
-        values, y = of(runs, arm, fault, "new", "gap_ms"), top + row * number + row / 2
-        colour = "#b03a2e" if arm == OURS else "#34495e"
-        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{arm}</text>')
-        parts += [f'<circle cx="{x(value):.1f}" cy="{y:.1f}" r="3.5" fill="{colour}" fill-opacity="0.5"/>' for value in values]
-        if values:
-            at = x(statistics.median(values))
-            parts.append(f'<line x1="{at:.1f}" y1="{y - 9:.1f}" x2="{at:.1f}" y2="{y + 9:.1f}" stroke="{colour}" stroke-width="2"/>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+# --- what each takes
+
+
+def costs(runs: list[Json], arms: list[str]) -> str:
+    shown = (("idle", "cpu_percent", "idle, %"), ("busy", "cpu_percent", "busy, %"), ("idle", "pss_kb", "idle, PSS, kB"),
+             ("busy", "pss_kb", "busy, PSS, kB"), ("busy", "rss_kb", "busy, RSS, kB"), ("run", "cpu_s", "a whole run, s of a processor"))
+    names = ["", *(title for _, _, title in shown), "busy, %: ours / theirs", "busy, PSS: ours / theirs"]
+    lines = ["| | " + " | ".join(names[1:]) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
+    for arm in arms:
+        ratios = ["" if is_ours(arm) else ratio(spent(runs, OURS, "busy", what), spent(runs, arm, "busy", what))
+                  for what in ("cpu_percent", "pss_kb")]
+        lines.append("| " + " | ".join((arm, *(spread(spent(runs, arm, when, what)) for when, what, _ in shown), *ratios)) + " |")
+    return "\n".join(lines) + "\n"
 
 
 # --- the page
+
+
+def missing(runs: list[Json]) -> str:
+    """What of the issue's list is in no run."""
+    parts = ["Pacemaker, systemd in the guest, the paper's prototype with real\nguests and at its own pace of a poll each 60 s"]
+    if not has(runs, "busy"):
+        parts.append("processor and memory of each")
+    if not has(runs, "redundant_ms"):
+        parts.append("the time until redundancy is whole again")
+    return "; ".join(parts)
 
 
 def page(results: Json) -> str:
@@ -131,27 +136,34 @@ Made by `lab/benchmarks` from [results.json](benchmarks/results.json), which hol
 [lab.md](lab.md) says what is done and how it is counted.
 
 So far this is one tier of two: guests are network namespaces with a small web server in them, so what a hypervisor adds is not in it
-(`make bench` measures that, for Koboshi alone). Not raced yet: Pacemaker, systemd in the guest, the paper's prototype with real
-guests and at its own pace of a poll each 60 s; processor and memory of each; the time until redundancy is whole again.
+(`make bench` measures that, for Koboshi alone). Not raced yet: {missing(runs)}.
 
 {options['rounds']} rounds on {results['date']}: {machine['processors']} processors ({machine['model']}), Linux {machine['kernel']}. Two clients, each at
-{options['rate']} requests a second: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}), for {options['seconds']} seconds, with a fault in it.
+{options['rate']} requests a second over {'IPv6' if options.get('ipv6') else 'IPv4'}: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}),
+for {options['seconds']} seconds, with a fault in it.
 {'' if options.get('random_phase') else LOCKED}Medians, and in brackets the least and the most of all runs. *ours / theirs*: of the medians of the gap, with the interval that holds it in 95 of
-100 cases (bootstrap). A good answer that took more than 100 ms is *late*. A gap as long as the run means: never.
-"""]
-    for fault in faults:
-        count = len(of(runs, OURS, fault, "new", "gap_ms"))
-        parts.append(f"## {fault}: {FAULTS[fault]}\n\n![{fault}](benchmarks/{fault}.svg)\n\nn = {count} each\n\n{table(runs, arms, fault)}\n")
+100 cases (bootstrap). A good answer that took more than 100 ms is *late*. *never* as a gap: no good answer
+came any more.
+{MEANING if has(runs, 'again_ms') else ''}"""]
+    parts += [section(runs, arms, fault) for fault in faults]
+    if any(budgets(runs, arm, fault) for arm in arms for fault in faults):
+        parts.append(BUDGET)
+    if has(runs, "busy"):
+        parts.append(COSTS + costs(runs, arms))
     parts.append(BEHIND)
-    versions = "\n".join(f"| {arm} | {version} |" for arm, version in results["versions"].items())
-    parts.append(f"## Versions\n\n| | |\n| --- | --- |\n{versions}\n")
+    settings = results.get("settings")
+    versions = "\n".join(f"| {arm} | {version} |" + (f" `{settings[arm]}` |" if settings else "") for arm, version in results["versions"].items())
+    parts.append(f"## Versions\n\n| | |{' |' if settings else ''}\n| --- | --- |{' --- |' if settings else ''}\n{versions}\n")
     return "\n".join(parts)
 
 
 def files(results: Json) -> dict[pathlib.Path, str]:
     """Everything that is made of the results."""
-    arms = results["options"]["arms"]
-    made = {FOLDER / f"{fault}.svg": picture(results["runs"], arms, fault) for fault in FAULTS if fault in results["options"]["faults"]}
+    runs, arms = results["runs"], results["options"]["arms"]
+    faults = [fault for fault in FAULTS if fault in results["options"]["faults"]]
+    made = {FOLDER / f"{fault}.svg": picture(runs, arms, fault) for fault in faults}
+    if any(budgets(runs, arm, fault) for arm in arms for fault in faults):
+        made[FOLDER / "budget.svg"] = budget(runs, [arm for arm in arms if is_ours(arm)], faults)
     return {PAGE: page(results), **made}
 
 

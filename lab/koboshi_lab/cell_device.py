@@ -38,7 +38,7 @@ class CellGuest:
         self.key, self.agent_key = os.urandom(fake_world.KEY_SIZE), os.urandom(fake_world.KEY_SIZE)
         self.cell = self.cells[number] = Cell(cell_of(number), f"kb{number}", f"pkb{number}")
         its = guest_addresses(number)
-        self.cell.furnish(f"""\
+        self.cell.furnish(its["four"], f"""\
 link set eth0 address {its['mac']}
 addr add {its['four']}/32 dev eth0
 addr add {its['six']}/128 dev eth0 nodad
@@ -107,7 +107,7 @@ class Engine(fake_world.Engine):
         link.close()
 
 
-def config_text(folder: pathlib.Path) -> str:
+def config_text(folder: pathlib.Path, probe: str) -> str:
     return f"""device: cells
 user: "{fake_world.ENGINE_USER}"
 paths: {{run: {folder}/run, state: {folder}/state, images: {folder}/images, image_key: {folder}/key.pub}}
@@ -122,14 +122,15 @@ services:
     variants: [amber, birch, cedar]
     drain: 200ms
     ladder: []
-    probe: {{interval: 100ms, timeout: 200ms, challenge: no}}
+    probe: {{{probe}}}
 """
 
 
 class Device:
-    """Started and stopped as a baseline is."""
+    """Started and stopped as a baseline is. `probe` is what its configuration says of probes."""
 
-    def __init__(self) -> None:
+    def __init__(self, probe: str = "challenge: no") -> None:
+        self.probe = probe
         self.folder = layout.KEEPER / "device"
         self.world: Optional[CellWorld] = None
         self.engine: Optional[Engine] = None
@@ -142,7 +143,7 @@ class Device:
         fake_world.Guest = CellGuest
         fake_world.make_folder(self.folder, ENGINE, IMAGE_TOOL)
         fake_world.make_images(self.folder, IMAGE_TOOL, agent=False)
-        (self.folder / "koboshi.yaml").write_text(config_text(self.folder))
+        (self.folder / "koboshi.yaml").write_text(config_text(self.folder, self.probe))
         self.world = CellWorld()
         self.net = Net(self.folder / "koboshi.yaml", self.folder / "net.log")
         self.engine = Engine(self.folder, self.world)
@@ -153,19 +154,37 @@ class Device:
     def wait_whole(self, seconds: float = 30) -> None:
         wait_for("the device is whole", lambda: self.engine.status()["state"] == "ok", seconds, 0.05)
 
+    def active_number(self) -> int:
+        return self.engine.status()["services"][0]["active"]
+
     def active(self) -> Cell:
-        number = self.engine.status()["services"][0]["active"]
+        number = self.active_number()
         if number not in CellGuest.cells:
             raise LabError("nobody is active")
         return CellGuest.cells[number]
 
-    def steered_us(self, first: int) -> Optional[int]:
-        status, story = self.engine.ask("GET", f"/v1/incidents/{first}")
-        return story.get("steered_us") if status == 200 else None
+    def standby(self) -> Cell:
+        """A proven one that does not serve."""
+        for one in self.engine.status()["services"][0]["instances"]:
+            if one["role"] == "standby" and one["number"] in CellGuest.cells:
+                return CellGuest.cells[one["number"]]
+        raise LabError("nobody stands by")
 
-    def newest_incident(self) -> int:
-        numbers = [one["number"] for one in self.engine.ask("GET", "/v1/incidents")[1]["incidents"]]
-        return max(numbers, default=0)
+    def switch(self) -> None:
+        status, said = self.engine.ask("POST", "/v1/switch")
+        if status != 202:
+            raise LabError(f"the switch is refused: {said}")
+
+    def pids(self) -> list[int]:
+        return [self.engine.process.pid, self.net.process.pid]
+
+    def story(self, since_us: int) -> Optional[dict[str, Any]]:
+        """The first incident with evidence after this moment; None: there is none."""
+        for one in reversed(self.engine.ask("GET", "/v1/incidents")[1]["incidents"]):
+            if (one["verdict_us"] or 0) >= since_us:
+                status, story = self.engine.ask("GET", f"/v1/incidents/{one['number']}")
+                return story if status == 200 else None
+        return None
 
     def keep_logs(self) -> None:
         """They outlive the world: without them a failed run could not be understood."""

@@ -6,8 +6,9 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
-from typing import Callable
+from typing import Callable, Optional
 
 from . import layout
 from .shell import LabError, now_us, run
@@ -15,17 +16,23 @@ from .shell import LabError, now_us, run
 SERVE = layout.BUILD / "lab/koboshi-serve"
 PAGE = b"<h1>sensor</h1>\n"
 TAMPERED = b"<h1>owned</h1>\n"
+DELAY_MS = 400  # of a slow server
 RULE = "add table inet fault; add chain inet fault in {{ type filter hook input priority 0; }}; add rule inet fault in tcp dport 80 {}"
+SILENCE = "add table netdev silence; " + "".join(
+    f"add chain netdev silence {name} {{ type filter hook {name} device eth0 priority -500; policy drop; }}; " for name in ("ingress", "egress"))
 
 
 class Cell:
     """`link` is its wire's end in the device; inside it is eth0, which is `far` if somebody made the wire already."""
 
     def __init__(self, name: str, link: str, far: str = ""):
-        self.name, self.link, self.server = name, link, None
+        self.name, self.link, self.four = name, link, ""
+        self.server: Optional[subprocess.Popen] = None
+        self.claimer: Optional[subprocess.Popen] = None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=layout.KEEPER))
         self.page = self.folder / "page"
         self.page.write_bytes(PAGE)
+        self.delay = self.folder / "page.delay"
         run("ip", "netns", "add", name)
         if far:
             run("ip", "link", "set", far, "netns", name, "name", "eth0")
@@ -35,8 +42,9 @@ class Cell:
     def inside(self, *argv: object) -> str:
         return run("ip", "netns", "exec", self.name, *argv)
 
-    def furnish(self, commands: str) -> None:
-        """Addresses and routes, as `ip -batch` takes them."""
+    def furnish(self, four: str, commands: str) -> None:
+        """Its own address, and addresses and routes as `ip -batch` takes them."""
+        self.four = four
         run("ip", "-n", self.name, "-batch", "-", text_in="link set lo up\nlink set eth0 up\n" + commands)
 
     def serve(self) -> None:
@@ -54,13 +62,26 @@ class Cell:
             self.server.wait()
             self.server = None
 
+    def serve_anew(self) -> None:
+        """What a restart of the service mends: a new server, quick and open again. The page is on the disk and stays what it is."""
+        self.stop()
+        self.delay.unlink(missing_ok=True)
+        subprocess.run(["ip", "netns", "exec", self.name, "nft", "delete table inet fault"], check=False, capture_output=True)
+        self.serve()
+
     def remove(self) -> None:
         self.stop()
-        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
-        subprocess.run(["ip", "link", "del", self.link], check=False, capture_output=True)  # is gone with the other end, if not before
+        if self.claimer:
+            self.claimer.kill()
+            self.claimer.communicate()
+        # Deleting a link waits until nobody in the kernel knows it any more, which now and then takes half a minute. So both ends end
+        # with the namespace, for which nobody has to wait.
+        for words in (["link", "set", self.link, "netns", self.name], ["netns", "del", self.name]):
+            subprocess.run(["ip", *words], check=False, capture_output=True)
 
     def strike(self, fault: str) -> int:
         """The moment just before."""
+        PREPARE.get(fault, lambda _: None)(self)
         begin_us = now_us()
         FAULTS[fault](self)
         return begin_us
@@ -73,6 +94,29 @@ class Cell:
         run("ip", "-n", self.name, "link", "set", "eth0", "down")
         self.stop()
 
+    def pause(self) -> None:
+        """As a guest whose processors stand still: the link stays up, and nothing in it says a word."""
+        self.inside("nft", SILENCE)
+        self.signal(signal.SIGSTOP)
+
+    def claim_prepare(self) -> None:
+        """The program that claims is there and waits: its start is not the fault's."""
+        argv = ["nsenter", f"--net=/run/netns/{self.name}", "--", sys.executable, "-m", "koboshi_lab.claim", "eth0", self.four,
+                layout.SERVICE4, layout.SERVICE6]
+        self.claimer = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=layout.ROOT / "lab")
+        if self.claimer.stdout.readline() != "ready\n":
+            raise LabError(f"nobody can claim an address in {self.name}")
+
+    def claim(self) -> None:
+        """Root in a guest that does not serve takes the service's address for itself, with another page."""
+        self.page.write_bytes(TAMPERED)
+        run("ip", "-n", self.name, "-batch", "-", text_in=f"""\
+addr add {layout.SERVICE4}/32 dev eth0
+addr add {layout.SERVICE6}/128 dev eth0 nodad
+""")
+        self.claimer.stdin.write("go\n")
+        self.claimer.stdin.flush()
+
 
 FAULTS: dict[str, Callable[[Cell], object]] = {
     "closed": lambda cell: cell.filter("reject with tcp reset"),
@@ -80,7 +124,13 @@ FAULTS: dict[str, Callable[[Cell], object]] = {
     "hung": lambda cell: cell.signal(signal.SIGSTOP),
     "tampered": lambda cell: cell.page.write_bytes(TAMPERED),
     "died": Cell.die,
+    "slow": lambda cell: cell.delay.write_text(str(DELAY_MS), encoding="ascii"),
+    "tap": lambda cell: run("ip", "link", "set", cell.link, "down"),
+    "paused": Cell.pause,
+    "claim": Cell.claim,
 }
+PREPARE: dict[str, Callable[[Cell], object]] = {"claim": Cell.claim_prepare}
+ON_STANDBY = {"claim"}  # struck on one who does not serve
 
 
 def guest_addresses(number: int) -> dict[str, str]:
@@ -103,7 +153,7 @@ class Bridge:
         for name, address in self.ADDRESSES.items():
             cell = self.cells[name] = Cell(name, f"port-{name}")
             run("ip", "link", "set", cell.link, "master", "br0", "up")
-            cell.furnish(f"addr add {address}/26 dev eth0\nroute add default via 192.0.2.1\n")
+            cell.furnish(address, f"addr add {address}/26 dev eth0\nroute add default via 192.0.2.1\n")
             cell.serve()
 
     def holder(self, address: str) -> Cell:

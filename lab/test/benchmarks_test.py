@@ -2,6 +2,7 @@
 """The page of benchmarks says what its results say, and what is in the project was made of them."""
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,24 @@ RESULTS = {"date": "2026-01-02", "machine": {"processors": 2, "model": "M", "ker
            "runs": [run("koboshi", 4), run("koboshi", 6), run("other", 50), run("other", 150, 3, {"refused": 2, "wrong": 1})]}
 
 
+def cost(percent, kb):
+    return {"seconds": 1, "cpu_s": percent / 100, "cpu_percent": percent, "pss_kb": kb, "rss_kb": 2 * kb}
+
+
+def full_run(arm, again_ms, budget=None, fault="closed"):
+    """As races write it today."""
+    row = run(arm, 10)
+    row["new"]["again_ms"] = row["kept"]["again_ms"] = again_ms
+    return {**row, "fault": fault, "detected_ms": 3, "moved_ms": 4, "redundant_ms": None, "whole_ms": None, "budget": budget, "idle": cost(1, 100),
+            "busy": cost(2, 200), "run": cost(3, 300)}
+
+
+PARTS = {"evidence_ms": 1, "verdict_ms": 3, "steered_ms": 6, "answered_ms": 10}
+FULL = {**RESULTS, "options": {**RESULTS["options"], "faults": ["closed", "planned"]}, "settings": {"koboshi": "a: 1", "other": "b: 2"},
+        "runs": [full_run("koboshi", 12, PARTS), full_run("koboshi", 14, PARTS), full_run("other", None), full_run("other", 50),
+                 full_run("koboshi", 0, None, "planned"), {"arm": "other", "fault": "planned", "has_none": True}]}
+
+
 class PageTest(unittest.TestCase):
     def test_the_page_in_the_project_is_of_its_results(self):
         for path, text in benchmarks.files(json.loads(benchmarks.RESULTS.read_text())).items():
@@ -37,6 +56,31 @@ class PageTest(unittest.TestCase):
         self.assertIn("| other | 100 (50 to 150) | 0.05 (", page)
         self.assertIn("| 1.5 (0 to 3) | 0.5 (0 to 1) |", page)
         self.assertIn("| other | other 2 |", page)
+
+    def test_what_never_came_is_said(self):
+        page = benchmarks.page(FULL)
+        self.assertIn("| 3 | 13 (12 to 14) | never |\n", page)
+        self.assertIn("| 3 | 50, 1 times never | never |\n", page)
+        self.assertIn("| other | has no such thing | | | | | | | | | |\n", page)
+        everything = run("other", 90, 100)
+        self.assertIn("| other | never |", benchmarks.page({**RESULTS, "runs": RESULTS["runs"][:2] + [everything] * 2}))
+
+    def test_what_each_takes_is_there_when_it_was_measured(self):
+        self.assertIn("| koboshi | 1 | 2 | 100 | 200 | 400 | 0.03 |  |  |", benchmarks.page(FULL))
+        self.assertIn("| other | 1 | 2 | 100 | 200 | 400 | 0.03 | 1 (1 to 1) | 1 (1 to 1) |", benchmarks.page(FULL))
+        self.assertIn("`a: 1`", benchmarks.page(FULL))
+        self.assertNotIn("What each takes", benchmarks.page(RESULTS))
+        self.assertIn("processor and memory of each", benchmarks.page(RESULTS))
+        self.assertNotIn("processor and memory of each", benchmarks.page(FULL))
+
+    def test_a_bar_is_as_long_as_its_parts(self):
+        drawn = benchmarks.budget(FULL["runs"], ["koboshi"], ["closed", "planned"])
+        widths = [float(width) for width in re.findall(r'width="([0-9.]+)" height="15"', drawn)]
+        self.assertEqual(len(widths), 4, "nobody was moved by the other fault")
+        for width, part in zip(widths, (1, 2, 3, 4)):
+            self.assertAlmostEqual(width, 520 * part / 10, 1)
+        self.assertIn(benchmarks.FOLDER / "budget.svg", benchmarks.files(FULL))
+        self.assertNotIn(benchmarks.FOLDER / "budget.svg", benchmarks.files(RESULTS))
 
     def test_a_picture_has_a_dot_for_each_run(self):
         self.assertEqual(benchmarks.picture(RESULTS["runs"], ["koboshi", "other"], "closed").count("<circle"), 4)

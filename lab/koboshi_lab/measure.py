@@ -1,0 +1,140 @@
+"""One run of the race: clients that ask at a constant rate, a fault in the middle, and what came of it."""
+import argparse
+import dataclasses
+import hashlib
+import pathlib
+import random
+import subprocess
+import tempfile
+import time
+from typing import Any, Optional
+
+from . import clients, layout, network
+from .arms import Arm, ARMS, HAS_NONE, Told
+from .cells import PAGE
+from .group import Window
+from .shell import LabError, wait_for
+
+BEFORE = 50  # good answers of each client before the fault
+BUSY_S = 1.0  # so long at the least is looked at what an arm takes under load
+PHASE_S = 1.0  # who checks once a second is met at any point of it
+LATE_MS = 100
+TENTH_US = 100000
+LAST_TENTHS = 5  # the end of a run: who is not served well there was not helped
+STRAY = 0.05  # of a tenth's requests may be bad: a busy machine's
+Json = dict[str, Any]
+
+
+@dataclasses.dataclass
+class Client:
+    keep_alive: bool
+    rate: int
+    target: str = layout.SERVICE4
+
+    def start(self, folder: pathlib.Path, seconds: int) -> None:
+        self.name = "kept" if self.keep_alive else "new"
+        self.csv = folder / f"{self.name}.csv"
+        self.process = subprocess.Popen(network.client_exec(
+            layout.LOAD, "--target", self.target, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
+            "--timeout", 1000, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json",
+            "--good", hashlib.sha256(PAGE).hexdigest(), *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
+
+    def is_served(self) -> bool:
+        try:
+            return sum(one.good for one in clients.parse(self.name, self.csv.read_text(encoding="ascii"))) >= BEFORE
+        except FileNotFoundError:
+            return False
+
+    def requests(self) -> list[clients.Request]:
+        if self.process.wait(30):
+            raise LabError(f"the client '{self.name}' ended with status {self.process.returncode}")
+        return clients.parse(self.name, self.csv.read_text(encoding="ascii"))
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def again_us(window: list[clients.Request]) -> Optional[int]:
+    """End of the first good answer after the last tenth of a second in which more than a few requests failed or were late; 0: there was
+    none. None: it went on to the end."""
+    tenths: dict[int, list[clients.Request]] = {}
+    for one in window:
+        tenths.setdefault(one.due_us // TENTH_US, []).append(one)
+    bad = {tenth: [one for one in asked if not one.good or one.latency_ms > LATE_MS] for tenth, asked in tenths.items()}
+    last = max((tenth for tenth, ones in bad.items() if len(ones) > STRAY * len(tenths[tenth])), default=None)
+    if last is None:
+        return 0
+    if last > max(tenths) - LAST_TENTHS:
+        return None
+    last_us = max(one.due_us for one in bad[last])
+    return min((one.end_us for one in window if one.good and one.due_us > last_us), default=None)
+
+
+def seen(requests: list[clients.Request], begin_us: int) -> Json:
+    """What one client saw from the fault on."""
+    window = [one for one in requests if one.end_us >= begin_us]
+    kinds: dict[str, int] = {}
+    for one in window:
+        if not one.good:
+            kinds[one.outcome] = kinds.get(one.outcome, 0) + 1
+    end_us = max((one.end_us for one in requests), default=begin_us)
+    back_us = again_us(window)
+    return {"requests": len(window), "failed": sum(kinds.values()), "kinds": kinds,
+            "late": sum(one.good and one.latency_ms > LATE_MS for one in window),
+            "gap_ms": round(clients.longest_gap_ms(requests, begin_us, end_us), 2),
+            "again_ms": None if back_us is None else round(max(0, back_us - begin_us) / 1000, 2)}
+
+
+def since(fault_us: int, at_us: Optional[int]) -> Optional[float]:
+    return None if at_us is None else round(max(0, at_us - fault_us) / 1000, 2)
+
+
+def budget(told: Told, fault_us: int, asked: list[clients.Request]) -> Optional[Json]:
+    """Where the time went from the fault to the first good answer of the next guest, by Koboshi's own record of it."""
+    story = told.story
+    if not story or not told.moved_us:
+        return None
+    answered = min((one.end_us for one in asked if one.good and one.end_us >= story["steered_us"]), default=None)
+    return {"evidence_ms": since(fault_us, story["first_evidence_us"]), "verdict_ms": since(fault_us, story["verdict_us"]),
+            "steered_ms": since(fault_us, story["steered_us"]), "answered_ms": since(fault_us, answered)}
+
+
+def measure(arm: Arm, fault: str, options: argparse.Namespace, chance: random.Random, idle_s: float) -> Json:
+    row: Json = {}
+    if idle_s:
+        window = Window(arm.group)
+        time.sleep(idle_s)
+        row["idle"] = window.end()
+    target = layout.SERVICE6 if options.ipv6 else layout.SERVICE4
+    asking = [Client(False, options.rate, target), Client(True, options.rate, target)]
+    with tempfile.TemporaryDirectory(dir=layout.KEEPER) as folder:
+        whole = Window(arm.group)
+        try:
+            for client in asking:
+                client.start(pathlib.Path(folder), options.seconds)
+            wait_for("good answers to both clients", lambda: all(client.is_served() for client in asking), options.seconds)
+            window = Window(arm.group)
+            time.sleep(BUSY_S + chance.uniform(0, PHASE_S))  # a fault does not wait for anybody's check
+            row["busy"] = window.end()
+            fault_us = arm.strike(fault)
+            asked = {client.name: client.requests() for client in asking}
+        finally:
+            for client in asking:
+                client.end()
+        row["run"] = whole.end()
+    told = arm.told(fault_us)
+    times = {f"{name}_ms": since(fault_us, getattr(told, f"{name}_us")) for name in ("detected", "moved", "redundant", "whole")}
+    return {**row, **times, "budget": budget(told, fault_us, asked["new"]), **{name: seen(requests, fault_us) for name, requests in asked.items()}}
+
+
+def play(name: str, fault: str, options: argparse.Namespace, chance: random.Random, idle_s: float = 0) -> Json:
+    if (name, fault) in HAS_NONE:
+        return {"arm": name, "fault": fault, "has_none": True}
+    arm = ARMS[name]()
+    try:
+        arm.start()
+        return {"arm": name, "fault": fault, **measure(arm, fault, options, chance, idle_s)}
+    finally:
+        arm.stop()

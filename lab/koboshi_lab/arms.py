@@ -128,7 +128,7 @@ MASTER = "Entering MASTER STATE"
 # By script: whose guests are its own, and what the first line of which logs means.
 GUESTS = {"haproxy": ("g1", "g2"), "keepalived": ("g1", "g2"), "paper": ("g1", "g2", "g3")}
 LOGS: dict[str, dict[str, tuple[str, str]]] = {
-    "haproxy": {"detected": ("haproxy", "Server guests/g1 is (DOWN|going DOWN)"),
+    "haproxy": {"detected": ("haproxy", "Server guests/g[12] is (DOWN|going DOWN)"),
                 "moved": ("haproxy", "Server guests/g1 (is DOWN|is going DOWN|enters drain|.*DRAIN)")},
     "keepalived": {"detected": ("keepalived-g1 keepalived-g2", f"{MASTER}|FAULT STATE|Script `server` now returning [^0]|timed out"),
                    "moved": ("keepalived-g2", MASTER)},
@@ -144,6 +144,7 @@ class Baseline:
         self.name, self.style, self.runs = f"{script} {style}", style, layout.KEEPER / "baseline"
         self.restarts: Optional[Restarts] = None
         self.watch: Optional[Watch] = None
+        self.fooled = False  # what it says then is what somebody made it believe
         fifo = layout.KEEPER / "restart"
         self.environment = {**os.environ, "BASELINE_STYLE": style, "BASELINE_RUN": str(self.runs),
                             "BASELINE_PORTS": "g1=port-g1 g2=port-g2 g3=port-g3", "BASELINE_EXPECT": "sensor",
@@ -172,6 +173,7 @@ class Baseline:
 
     def strike(self, fault: str) -> int:
         victim = self.bridge.cells["g2"] if fault in ON_STANDBY else self.active()
+        self.fooled = fault == "claim" and self.script.name != "haproxy"
         watch = self.watch = Watch([Bridge.ADDRESSES[name] for name in GUESTS[self.script.name]], self.logs())
         watch.reader.start()
         if fault == PLANNED:
@@ -186,7 +188,7 @@ class Baseline:
         may_mend = self.style == "monit" or self.script.name == "paper"  # the others have nothing that could start anybody
         self.watch.end(time.monotonic() + WHOLE_S - (now_us() - fault_us) / 1e6 if may_mend else 0)
         seen = self.watch.logs
-        return Told(seen["detected"].seen_us, seen["moved"].seen_us, self.watch.redundant_us, self.watch.whole_us)
+        return Told(None if self.fooled else seen["detected"].seen_us, seen["moved"].seen_us, self.watch.redundant_us, self.watch.whole_us)
 
     def stop(self) -> None:
         try:

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from . import layout
-from .arms import is_ours, OURS
+from .arms import is_ours, OURS, PLANNED
 from .pictures import budget, picture
 from .results import budgets, gaps, of, ratio, spent, spread, spread_or_never, these, times, wrong
 from .shell import guarded, LabError
@@ -89,7 +89,7 @@ def table(runs: list[Json], arms: list[str], fault: str) -> str:
             "" if is_ours(arm) else ratio(of(runs, OURS, fault, "new", "gap_ms"), of(runs, arm, fault, "new", "gap_ms")),
             spread(of(runs, arm, fault, "new", "failed")), spread(wrong(runs, arm, fault, "new")),
             spread_or_never(gaps(runs, arm, fault, "kept")), spread(of(runs, arm, fault, "kept", "failed")), spread(late),
-            *(spread_or_never(times(runs, arm, fault, what)) for what, _ in more))) + " |")
+            *("-" if fault == PLANNED and what != "again_ms" else spread_or_never(times(runs, arm, fault, what)) for what, _ in more))) + " |")
     return "\n".join(lines)
 
 

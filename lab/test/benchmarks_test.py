@@ -65,6 +65,9 @@ class PageTest(unittest.TestCase):
         everything = run("other", 90, 100)
         self.assertIn("| other | never |", benchmarks.page({**RESULTS, "runs": RESULTS["runs"][:2] + [everything] * 2}))
 
+    def test_nobody_falls_by_a_planned_switch(self):
+        self.assertIn("| 0 | 1 | - | 0 | - |\n", benchmarks.page(FULL).split("## planned")[1])
+
     def test_what_each_takes_is_there_when_it_was_measured(self):
         self.assertIn("| koboshi | 1 | 2 | 100 | 200 | 400 | 0.03 |  |  |", benchmarks.page(FULL))
         self.assertIn("| other | 1 | 2 | 100 | 200 | 400 | 0.03 | 1 (1 to 1) | 1 (1 to 1) |", benchmarks.page(FULL))

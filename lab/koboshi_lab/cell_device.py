@@ -45,6 +45,7 @@ addr add {its['six']}/128 dev eth0 nodad
 route add default via {its['gate4']} dev eth0 onlink
 route add ::/0 via {its['gate6']} dev eth0 onlink
 """)
+        self.cell.six = its["six"]
         self.cell.serve()
 
     def close_port(self) -> None:

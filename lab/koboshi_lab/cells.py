@@ -26,7 +26,7 @@ class Cell:
     """`link` is its wire's end in the device; inside it is eth0, which is `far` if somebody made the wire already."""
 
     def __init__(self, name: str, link: str, far: str = ""):
-        self.name, self.link, self.four = name, link, ""
+        self.name, self.link, self.four, self.six = name, link, "", ""
         self.server: Optional[subprocess.Popen] = None
         self.claimer: Optional[subprocess.Popen] = None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=layout.KEEPER))
@@ -74,10 +74,12 @@ class Cell:
         if self.claimer:
             self.claimer.kill()
             self.claimer.communicate()
-        # Deleting a link waits until nobody in the kernel knows it any more, which now and then takes half a minute. So both ends end
-        # with the namespace, for which nobody has to wait.
-        for words in (["link", "set", self.link, "netns", self.name], ["netns", "del", self.name]):
-            subprocess.run(["ip", *words], check=False, capture_output=True)
+        # A connection of the device that nobody closes with it any more would keep the link in the kernel for a minute and a half, as
+        # long as its end is sent again; who deletes a link waits for that. So it goes first, and both ends with the namespace.
+        for words in (["ss", "-K", "state", "all", "dst", self.four], ["ss", "-K", "state", "all", "dst", self.six],
+                      ["ip", "link", "set", self.link, "netns", self.name], ["ip", "netns", "del", self.name]):
+            if words[-1]:
+                subprocess.run(words, check=False, capture_output=True)
 
     def strike(self, fault: str) -> int:
         """The moment just before."""

@@ -14,6 +14,7 @@ from . import layout
 from .shell import LabError, now_us, run
 
 SERVE = layout.BUILD / "lab/koboshi-serve"
+GUESTS4 = "192.0.2.0/24"  # room for as many as a device may have, and for those after them
 PAGE = b"<h1>sensor</h1>\n"
 TAMPERED = b"<h1>owned</h1>\n"
 DELAY_MS = 400  # of a slow server
@@ -136,8 +137,8 @@ ON_STANDBY = {"claim"}  # struck on one who does not serve
 
 
 def guest_addresses(number: int) -> dict[str, str]:
-    """What follows from an instance's number: src/conf/instance.c, for the ranges of layout.GUESTS4 and 6."""
-    four, six = ipaddress.ip_network(layout.GUESTS4), ipaddress.ip_network(layout.GUESTS6)
+    """What follows from an instance's number: src/conf/instance.c, for the ranges of GUESTS4 and layout.GUESTS6."""
+    four, six = ipaddress.ip_network(GUESTS4), ipaddress.ip_network(layout.GUESTS6)
     return {"mac": "02:6b:6f:%02x:%02x:%02x" % (number >> 16 & 255, number >> 8 & 255, number & 255),
             "four": str(four[2 + number % (four.num_addresses - 3)]), "gate4": str(four[1]),
             "six": str(six[2 + number]), "gate6": str(six[1])}

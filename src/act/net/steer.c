@@ -21,8 +21,14 @@ static void element_write(FILE *out, const char *verb, const struct state_steer 
 	        steer->protocol == IPPROTO_TCP ? "tcp" : "udp", steer->port, with_guest ? " : " : "", with_guest ? guest : "");
 }
 
+/* Services may share an address, but no port of it. */
 static bool of_service(const struct conf_service *service, const struct state_steer *steer)
 {
+	bool its_port = false;
+	for (size_t i = 0; i < service->n_ports && !its_port; i++)
+		its_port = service->ports[i].port == steer->port && service->ports[i].protocol == steer->protocol;
+	if (!its_port)
+		return false;
 	if (steer->family == AF_INET)
 		return service->has_address4 && memcmp(&steer->service.four, &service->address4, 4) == 0;
 	return service->has_address6 && memcmp(&steer->service.six, &service->address6, 16) == 0;

@@ -124,6 +124,22 @@ static void test_datagrams_of_one_flow(void **state)
 	close(client);
 }
 
+static void test_services_that_share_an_address_are_apart(void **state)
+{
+	struct world *w = *state;
+	configure(w, "services:\n  other:\n    addresses: [203.0.113.10]\n    ports: [443/tcp]\n    variants: [amber]\n");
+	steer(w, 1, 0);
+	for (uint32_t to = 2; to <= 3; to++) {
+		fine(w, (struct wire_order){.type = ORDER_NET_STEER, .service = 1, .instance = to});
+		struct wire_answer seen = fine(w, (struct wire_order){.type = ORDER_NET_OBSERVE});
+		assert_int_equal(seen.target[0], 1);
+		assert_int_equal(seen.target[1], to);
+		assert_int_equal(reached(w, SERVICE4, NULL, NULL, NULL), 1);
+	}
+	steer(w, 0, 0);
+	assert_int_equal(fine(w, (struct wire_order){.type = ORDER_NET_OBSERVE}).target[1], 3);
+}
+
 /* What reaches the guest; what it sends itself does not count. */
 static unsigned frames_seen(int fd)
 {
@@ -524,6 +540,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_planned_switch_keeps_old_flows),
 	        LAB_TEST(test_victim_is_cut_and_fenced),
 	        LAB_TEST(test_datagrams_of_one_flow),
+	        LAB_TEST(test_services_that_share_an_address_are_apart),
 	        LAB_TEST(test_fenced_passes_nothing),
 	        LAB_TEST(test_probe_looks_like_a_client),
 	        cmocka_unit_test_setup_teardown(test_clients_are_hidden_without_ranges, world_setup_hidden, world_teardown),

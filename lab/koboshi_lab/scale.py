@@ -24,6 +24,7 @@ TARGET = layout.BUILD / "scale"
 PLAN = layout.BUILD / "test/plan/bench-plan-step"
 INSTANCES, SERVICES = (2, 4, 8, 16, 32), (1, 2, 4, 8, 16)
 FAULT = "closed"
+FLOWS = pathlib.Path("/proc/sys/net/netfilter/nf_conntrack_count")
 Json = dict[str, Any]
 
 
@@ -105,10 +106,10 @@ def measure(instances: int, services: int, options: argparse.Namespace, chance: 
         device.start()
         built_s = time.monotonic() - begin
         settled(device)
-        cost = idle(device, options.idle)
+        cost, flows = idle(device, options.idle), int(FLOWS.read_text(encoding="ascii"))
         raw = [strike(device, chance.randrange(services)) for _ in range(options.runs)]
         return {"instances": instances, "services": services, "living": settled(device),
-                "built_s": round(built_s, 1), **cost, **{name: spread([one[name] for one in raw]) for name in TIMES}, "raw": raw}
+                "built_s": round(built_s, 1), "flows": flows, **cost, **{name: spread([one[name] for one in raw]) for name in TIMES}, "raw": raw}
     finally:
         device.stop()
 

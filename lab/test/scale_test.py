@@ -52,6 +52,7 @@ class ScaleTest(unittest.TestCase):
                 values = [one[name] for one in row["raw"]]
                 self.assertEqual((row[name]["n"], row[name]["min"], row[name]["max"]), (2, min(values), max(values)), row)
                 self.assertGreater(min(values), 0, row)
+            self.assertGreater(row["flows"], 0, row)
             for program in ("engine", "net"):
                 self.assertGreater(row[program]["rss_kb"], 0, row)
                 self.assertGreaterEqual(row[program]["cpu_percent"], 0, row)

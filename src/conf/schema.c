@@ -439,7 +439,7 @@ const struct yaml_key conf_keys[] = {
 	{.key = "guests", .type = YAML_MAP, .keys = guests_keys, .required = true, .help = "What all guests have in common."},
 	{.key = "services", .type = YAML_NAMED, .keys = service_keys, .required = true, .min = 1,
 	 YAML_ITEMS(struct conf, services, n_services), .name_offset = offsetof(struct conf_service, name), .name_max = CONF_NAME_MAX,
-	 .help = "The services that are kept alive, each below its name."},
+	 .help = "The services that are kept alive, each below its name; 16 at most."},
 	{.key = "never_cut", .type = YAML_LIST, .item = YAML_RANGE, .limit = CONF_RANGES_MAX, .hook = never_cut, .fallback = "[]",
 	 .help = "Addresses that are never cut off, whatever happens: management, monitoring."},
 	{.key = "decoys", .type = YAML_MAP, .keys = decoy_keys, .help = "Traps for whoever looks around in the guests' segment."},

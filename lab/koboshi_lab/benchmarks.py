@@ -1,6 +1,7 @@
 """docs/benchmarks.md and its pictures, made from docs/benchmarks/results.json alone: no figure in them was typed.
 
-`lab/benchmarks` makes them anew; `--take FILE` first puts the report of a race (build/race/report.json) in the place of the results.
+`lab/benchmarks` makes them anew; `--take FILE` first puts a report (build/race/report.json, build/race/guests.json, build/scale/report.json)
+in the place of the results of its kind.
 """
 import argparse
 import json
@@ -58,12 +59,28 @@ BEHIND = """## Where Koboshi is behind, and why
 A tuned HAProxy asks a guest anew within the request's own time: it stands in the path of every packet and sees at once that an answer does
 not come. Koboshi is in no path; it must first be sure that the guest has fallen, because it then ends it.
 
-- *dropped*, *died*: an opening counts as unanswered after 200 ms at the least (emulated guests on a busy host need that), and three such are
-  needed. Nobody fails meanwhile. In this tier a guest that dies is seen in no other way; a real hypervisor tells of it at once.
-- *hung*: three probes must be missed, and each has its patience (`probe.timeout`). Requests that hang in the guest are lost to it: their clients
-  are told to ask again, which counts as failed.
-- *tampered*: the page is asked for each 100 ms.
+- *dropped*, *paused*: a silence of all clients counts when it has lasted for 20 ms at the least, all were asked at once, and it then lasted as
+  long again (`probe.silence`). Nobody fails meanwhile, whoever waits is served by the next guest.
+- *died*, *tap*: a link that lost its carrier counts after 20 ms, so that one that flaps costs nobody a guest. Where the host's own end is down the
+  kernel drops what it routes there before it knows the flow; such an opening cannot be sent again by somebody who wants to stay within the host's
+  rules, and its client repeats it after a second.
+- *hung*, *slow*: the guest's kernel still takes connections. Three probes must be missed, and each has its patience (`probe.timeout`); who
+  still answers, only late, is left only when that lasts. Requests that hang in the guest are lost to it: their clients are told to ask again, which
+  counts as failed.
+- *tampered*: the page is asked for once in `probe.interval`.
 - HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.
+"""
+SCALE = """## How it grows
+
+One device with cells for guests. *evidence to order*: until koboshi-engine has said where clients are to be led; *order to steered*: until koboshi-net
+has read back that they are. Processor (% of one) and memory (RSS) of both while nobody asks; their probes go on. The exponent is the
+slope of a straight line on two logarithmic axes: 0: it does not grow, 1: in proportion.
+
+"""
+GUESTS = """## With real guests
+
+The same faults and clients, but guests are virtual machines of the images, under emulation (`lab/race --tier guests`). So all times are longer than on a
+machine with hardware virtualization, for everybody alike; they compare with each other and with nothing else.
 """
 Json = dict[str, Any]
 
@@ -93,10 +110,10 @@ def table(runs: list[Json], arms: list[str], fault: str) -> str:
     return "\n".join(lines)
 
 
-def section(runs: list[Json], arms: list[str], fault: str) -> str:
+def section(runs: list[Json], arms: list[str], fault: str, prefix: str = "") -> str:
     counts = sorted({len(these(runs, arm, fault)) for arm in arms} - {0})
     count = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
-    return f"## {fault}: {FAULTS[fault]}\n\n![{fault}](benchmarks/{fault}.svg)\n\nn = {count} each\n\n{table(runs, arms, fault)}\n"
+    return f"### {fault}: {FAULTS[fault]}\n\n![{fault}](benchmarks/{prefix}{fault}.svg)\n\nn = {count} each\n\n{table(runs, arms, fault)}\n"
 
 
 # --- what each takes
@@ -114,70 +131,134 @@ def costs(runs: list[Json], arms: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+# --- how it grows
+
+
+def scale(report: Json) -> str:
+    lines = ["| instances | services | evidence to order, ms | order to steered, ms | engine, % | engine, MiB | koboshi-net, % | koboshi-net, MiB |",
+             "| ---: |" + " ---: |" * 7]
+    for row in report["rows"]:
+        times_ms = [f"{row[name]['median']:.2f} ({row[name]['min']:.2f} to {row[name]['max']:.2f})" for name in ("evidence_to_order_ms", "order_to_steered_ms")]
+        costs_of = [f"{row[who][what] / by:.{digits}f}" for who in ("engine", "net") for what, by, digits in (("cpu_percent", 1, 2), ("rss_kb", 1024, 1))]
+        lines.append("| " + " | ".join((str(row["instances"]), str(row["services"]), *times_ms, *costs_of)) + " |")
+    lines += ["", "| exponent | by instances | by services |", "| --- | ---: | ---: |"]
+    for name, by in report["exponents"].items():
+        lines.append(f"| {name} | " + " | ".join("-" if by.get(what) is None else str(by[what]) for what in ("instances", "services")) + " |")
+    steps = [name for name in report["plan"]["rows"][0] if name != "instances"]
+    lines += ["", "| a step of the plan, median / p99, µs: instances | " + " | ".join(steps) + " |", "| ---: |" + " ---: |" * len(steps)]
+    for row in report["plan"]["rows"]:
+        lines.append(f"| {row['instances']} | " + " | ".join(f"{row[step]['median_us']:.1f} / {row[step]['p99_us']:.1f}" for step in steps) + " |")
+    return f"{SCALE}{report['options']['runs']} faults a row, {dated(report)}.\n\n" + "\n".join(lines) + "\n"
+
+
 # --- the page
 
 
-def missing(runs: list[Json]) -> str:
-    """What of the issue's list is in no run."""
-    parts = ["Pacemaker, systemd in the guest, the paper's prototype with real\nguests and at its own pace of a poll each 60 s"]
+def dated(report: Json) -> str:
+    machine = report["machine"]
+    return f"on {report['date']}: {machine['processors']} processors ({machine['model']}), Linux {machine['kernel']}"
+
+
+def known_faults(report: Json) -> list[str]:
+    return [fault for fault in FAULTS if fault in report["options"]["faults"]]
+
+
+def missing(results: Json) -> str:
+    """What is in no run."""
+    runs, parts = results["cells"]["runs"], []
+    if "guests" not in results:
+        parts.append("real guests of the others: Pacemaker, systemd in the guest, the paper's prototype at its own pace")
     if not has(runs, "busy"):
         parts.append("processor and memory of each")
     if not has(runs, "redundant_ms"):
         parts.append("the time until redundancy is whole again")
-    return "; ".join(parts)
+    if "scale" not in results:
+        parts.append("how it grows with instances and services")
+    return f" Not in it yet: {'; '.join(parts)}." if parts else ""
+
+
+def raced(report: Json) -> str:
+    options = report["options"]
+    return f"""{options['rounds']} rounds {dated(report)}. Two clients, each at
+{options['rate']} requests a second over {'IPv6' if options.get('ipv6') else 'IPv4'}: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}),
+for {options['seconds']} seconds, with a fault in it.
+{'' if options.get('random_phase') else LOCKED}"""
+
+
+def tier(report: Json, prefix: str = "") -> list[str]:
+    runs, arms, faults = report["runs"], report["options"]["arms"], known_faults(report)
+    return [section(runs, arms, fault, prefix) for fault in faults]
+
+
+def versions(report: Json) -> str:
+    settings = report.get("settings")
+    lines = "\n".join(f"| {arm} | {version} |" + (f" `{settings[arm]}` |" if settings else "") for arm, version in report["versions"].items())
+    return f"| |{' |' if settings else ''} |\n| --- | --- |{' --- |' if settings else ''}\n{lines}\n"
 
 
 def page(results: Json) -> str:
-    runs, options, machine = results["runs"], results["options"], results["machine"]
-    arms, faults = options["arms"], [fault for fault in FAULTS if fault in options["faults"]]
+    cells = results["cells"]
+    runs, arms = cells["runs"], cells["options"]["arms"]
     parts = [f"""# Benchmarks
 
-Made by `lab/benchmarks` from [results.json](benchmarks/results.json), which holds every single run. `lab/race` plays them again on any machine;
-[lab.md](lab.md) says what is done and how it is counted.
+Made by `lab/benchmarks` from [results.json](benchmarks/results.json), which holds every single run. `make bench` plays them again on any machine;
+[lab.md](lab.md) says what is done and how it is counted.{missing(results)}
 
-So far this is one tier of two: guests are network namespaces with a small web server in them, so what a hypervisor adds is not in it
-(`make bench` measures that, for Koboshi alone). Not raced yet: {missing(runs)}.
-
-{options['rounds']} rounds on {results['date']}: {machine['processors']} processors ({machine['model']}), Linux {machine['kernel']}. Two clients, each at
-{options['rate']} requests a second over {'IPv6' if options.get('ipv6') else 'IPv4'}: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}),
-for {options['seconds']} seconds, with a fault in it.
-{'' if options.get('random_phase') else LOCKED}Medians, and in brackets the least and the most of all runs. *ours / theirs*: of the medians of the gap, with the interval that holds it in 95 of
+Medians, and in brackets the least and the most of all runs. *ours / theirs*: of the medians of the gap, with the interval that holds it in 95 of
 100 cases (bootstrap). A good answer that took more than 100 ms is *late*. *never* as a gap: no good answer
 came any more.
-{MEANING if has(runs, 'again_ms') else ''}"""]
-    parts += [section(runs, arms, fault) for fault in faults]
-    if any(budgets(runs, arm, fault) for arm in arms for fault in faults):
+{MEANING if has(runs, 'again_ms') else ''}
+## With cells
+
+Guests are network namespaces with a small web server in them (`lab/race`), so what a hypervisor adds is not in it.
+
+{raced(cells)}""", *tier(cells)]
+    if any(budgets(runs, arm, fault) for arm in arms for fault in known_faults(cells)):
         parts.append(BUDGET)
     if has(runs, "busy"):
         parts.append(COSTS + costs(runs, arms))
     parts.append(BEHIND)
-    settings = results.get("settings")
-    versions = "\n".join(f"| {arm} | {version} |" + (f" `{settings[arm]}` |" if settings else "") for arm, version in results["versions"].items())
-    parts.append(f"## Versions\n\n| | |{' |' if settings else ''}\n| --- | --- |{' --- |' if settings else ''}\n{versions}\n")
+    if "guests" in results:
+        parts += [GUESTS, raced(results["guests"]), *tier(results["guests"], "guests-")]
+    if "scale" in results:
+        parts.append(scale(results["scale"]))
+    parts.append("## Versions\n\n" + "\n".join(versions(results[name]) for name in ("cells", "guests") if name in results))
     return "\n".join(parts)
 
 
 def files(results: Json) -> dict[pathlib.Path, str]:
     """Everything that is made of the results."""
-    runs, arms = results["runs"], results["options"]["arms"]
-    faults = [fault for fault in FAULTS if fault in results["options"]["faults"]]
-    made = {FOLDER / f"{fault}.svg": picture(runs, arms, fault) for fault in faults}
+    made: dict[pathlib.Path, str] = {}
+    for name, prefix in (("cells", ""), ("guests", "guests-")):
+        if name in results:
+            runs, arms = results[name]["runs"], results[name]["options"]["arms"]
+            made |= {FOLDER / f"{prefix}{fault}.svg": picture(runs, arms, fault) for fault in known_faults(results[name])}
+    runs, arms, faults = results["cells"]["runs"], results["cells"]["options"]["arms"], known_faults(results["cells"])
     if any(budgets(runs, arm, fault) for arm in arms for fault in faults):
         made[FOLDER / "budget.svg"] = budget(runs, [arm for arm in arms if is_ours(arm)], faults)
     return {PAGE: page(results), **made}
 
 
+def kind_of(report: Json) -> str:
+    return "scale" if "exponents" in report else report.get("tier", "cells")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="lab/benchmarks", description="Makes docs/benchmarks.md from docs/benchmarks/results.json.")
-    parser.add_argument("--take", metavar="FILE", type=pathlib.Path, help="a race's report, which becomes the results")
+    parser.add_argument("--take", metavar="FILE", type=pathlib.Path, nargs="+", default=[],
+                        help="reports of lab/race, of either tier, and of lab/scale, which come in the place of what was there")
     options = parser.parse_args()
     try:
-        text = (options.take or RESULTS).read_text(encoding="utf-8")
-        made = files(json.loads(text))
-    except (OSError, ValueError, KeyError) as error:
+        results = json.loads(RESULTS.read_text(encoding="utf-8"))
+        for report in [json.loads(path.read_text(encoding="utf-8")) for path in options.take]:
+            results[kind_of(report)] = report
+        made = files(results)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabError(f"that is no report of a race: {error}") from None
     FOLDER.mkdir(exist_ok=True)
-    RESULTS.write_text(text, encoding="utf-8")
+    for path in {*FOLDER.glob("*.svg")} - {*made}:
+        path.unlink()
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for path, text in made.items():
         path.write_text(text, encoding="utf-8")
         print(f"  {path.relative_to(layout.ROOT)}")

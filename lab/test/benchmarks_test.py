@@ -45,36 +45,43 @@ FULL = {**RESULTS, "options": {**RESULTS["options"], "faults": ["closed", "plann
                  full_run("koboshi", 0, None, "planned"), {"arm": "other", "fault": "planned", "has_none": True}]}
 
 
+GROWN = {"date": "2026-01-02", "machine": RESULTS["machine"], "options": {"runs": 3}, "exponents": {"engine_cpu_percent": {"instances": 0.7, "services": None}},
+         "rows": [{"instances": 2, "services": 1, "evidence_to_order_ms": {"median": 0.2, "min": 0.1, "max": 0.3},
+                   "order_to_steered_ms": {"median": 1, "min": 0.5, "max": 2}, "engine": {"cpu_percent": 0.6, "rss_kb": 8192},
+                   "net": {"cpu_percent": 0, "rss_kb": 4096}}],
+         "plan": {"rows": [{"instances": 2, "idle": {"median_us": 1.5, "p99_us": 2.5}}]}}
+
+
 class PageTest(unittest.TestCase):
     def test_the_page_in_the_project_is_of_its_results(self):
         for path, text in benchmarks.files(json.loads(benchmarks.RESULTS.read_text())).items():
             self.assertEqual(path.read_text(), text, f"{path.name} is not what lab/benchmarks makes: run it")
 
     def test_figures_are_those_of_the_runs(self):
-        page = benchmarks.page(RESULTS)
+        page = benchmarks.page({"cells": RESULTS})
         self.assertIn("| koboshi | 5 (4 to 6) |  | 0 | 0 | 10 (8 to 12) | 0 | 1 |", page)
         self.assertIn("| other | 100 (50 to 150) | 0.05 (", page)
         self.assertIn("| 1.5 (0 to 3) | 0.5 (0 to 1) |", page)
         self.assertIn("| other | other 2 |", page)
 
     def test_what_never_came_is_said(self):
-        page = benchmarks.page(FULL)
+        page = benchmarks.page({"cells": FULL})
         self.assertIn("| 3 | 13 (12 to 14) | never |\n", page)
         self.assertIn("| 3 | 50, 1 times never | never |\n", page)
         self.assertIn("| other | has no such thing | | | | | | | | | |\n", page)
         everything = run("other", 90, 100)
-        self.assertIn("| other | never |", benchmarks.page({**RESULTS, "runs": RESULTS["runs"][:2] + [everything] * 2}))
+        self.assertIn("| other | never |", benchmarks.page({"cells": {**RESULTS, "runs": RESULTS["runs"][:2] + [everything] * 2}}))
 
     def test_nobody_falls_by_a_planned_switch(self):
-        self.assertIn("| 0 | 1 | - | 0 | - |\n", benchmarks.page(FULL).split("## planned")[1])
+        self.assertIn("| 0 | 1 | - | 0 | - |\n", benchmarks.page({"cells": FULL}).split("### planned")[1])
 
     def test_what_each_takes_is_there_when_it_was_measured(self):
-        self.assertIn("| koboshi | 1 | 2 | 100 | 200 | 400 | 0.03 |  |  |", benchmarks.page(FULL))
-        self.assertIn("| other | 1 | 2 | 100 | 200 | 400 | 0.03 | 1 (1 to 1) | 1 (1 to 1) |", benchmarks.page(FULL))
-        self.assertIn("`a: 1`", benchmarks.page(FULL))
-        self.assertNotIn("What each takes", benchmarks.page(RESULTS))
-        self.assertIn("processor and memory of each", benchmarks.page(RESULTS))
-        self.assertNotIn("processor and memory of each", benchmarks.page(FULL))
+        self.assertIn("| koboshi | 1 | 2 | 100 | 200 | 400 | 0.03 |  |  |", benchmarks.page({"cells": FULL}))
+        self.assertIn("| other | 1 | 2 | 100 | 200 | 400 | 0.03 | 1 (1 to 1) | 1 (1 to 1) |", benchmarks.page({"cells": FULL}))
+        self.assertIn("`a: 1`", benchmarks.page({"cells": FULL}))
+        self.assertNotIn("What each takes", benchmarks.page({"cells": RESULTS}))
+        self.assertIn("processor and memory of each", benchmarks.page({"cells": RESULTS}))
+        self.assertNotIn("processor and memory of each", benchmarks.page({"cells": FULL}))
 
     def test_a_bar_is_as_long_as_its_parts(self):
         drawn = benchmarks.budget(FULL["runs"], ["koboshi"], ["closed", "planned"])
@@ -82,8 +89,18 @@ class PageTest(unittest.TestCase):
         self.assertEqual(len(widths), 4, "nobody was moved by the other fault")
         for width, part in zip(widths, (1, 2, 3, 4)):
             self.assertAlmostEqual(width, 520 * part / 10, 1)
-        self.assertIn(benchmarks.FOLDER / "budget.svg", benchmarks.files(FULL))
-        self.assertNotIn(benchmarks.FOLDER / "budget.svg", benchmarks.files(RESULTS))
+        self.assertIn(benchmarks.FOLDER / "budget.svg", benchmarks.files({"cells": FULL}))
+        self.assertNotIn(benchmarks.FOLDER / "budget.svg", benchmarks.files({"cells": RESULTS}))
+
+    def test_how_it_grows_and_the_other_tier_are_there_when_they_were_measured(self):
+        page = benchmarks.page({"cells": FULL, "guests": {**FULL, "tier": "guests"}, "scale": GROWN})
+        self.assertIn("| 2 | 1 | 0.20 (0.10 to 0.30) | 1.00 (0.50 to 2.00) | 0.60 | 8.0 | 0.00 | 4.0 |", page)
+        self.assertIn("| engine_cpu_percent | 0.7 | - |", page)
+        self.assertIn("| 2 | 1.5 / 2.5 |", page)
+        self.assertIn("![closed](benchmarks/guests-closed.svg)", page)
+        self.assertNotIn("Not in it yet", page)
+        self.assertIn("how it grows", benchmarks.page({"cells": FULL}).split("Not in it yet")[1].split("\n")[0])
+        self.assertEqual([benchmarks.kind_of(one) for one in (RESULTS, {"tier": "guests"}, GROWN)], ["cells", "guests", "scale"])
 
     def test_a_picture_has_a_dot_for_each_run(self):
         self.assertEqual(benchmarks.picture(RESULTS["runs"], ["koboshi", "other"], "closed").count("<circle"), 4)

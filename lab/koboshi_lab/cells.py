@@ -75,9 +75,10 @@ class Cell:
         if self.claimer:
             self.claimer.kill()
             self.claimer.communicate()
-        # A connection of the device that nobody closes with it any more would keep the link in the kernel for a minute and a half, as
-        # long as its end is sent again; who deletes a link waits for that. So it goes first, and both ends with the namespace.
-        for words in (["ss", "-K", "state", "all", "dst", self.four], ["ss", "-K", "state", "all", "dst", self.six],
+        # A connection whose other end is gone would keep the link in the kernel for a minute and a half, as long as its own end is sent
+        # again; who deletes a link waits for that. So those of both sides go first, and then both ends with the namespace.
+        for words in (["ip", "netns", "exec", self.name, "ss", "-K", "state", "all"],
+                      ["ss", "-K", "state", "all", "dst", self.four], ["ss", "-K", "state", "all", "dst", self.six],
                       ["ip", "link", "set", self.link, "netns", self.name], ["ip", "netns", "del", self.name]):
             if words[-1]:
                 subprocess.run(words, check=False, capture_output=True)

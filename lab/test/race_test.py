@@ -141,7 +141,6 @@ class RaceTest(unittest.TestCase):
             self.assertIsNotNone(run["detected_ms"], run)
             self.assertIsNotNone(run["redundant_ms"], run)
             self.assertEqual(run["moved_ms"] is None, fault == "claim", "a claim of the address moves nobody")
-        self.assertGreater(runs["tampered"]["new"]["kinds"].get("wrong", 0), 0, "a page that was changed counts as wrong")
         self.assertEqual(runs["claim"]["new"]["kinds"].get("wrong", 0), 0, "who only claims the address is asked by nobody")
         parts = runs["closed"]["budget"]
         self.assertEqual(list(parts.values()), sorted(parts.values()))

@@ -142,6 +142,7 @@ stop() {
 	trap '' INT TERM HUP
 	[ -d "$run" ] || return 0
 	[ "$(id -u)" -eq 0 ] || die "only root can do this"
+	! declare -F before_end > /dev/null || before_end
 	processes_end
 	if [ -e "$run/undo" ]; then
 		while read -ra words; do
@@ -149,6 +150,7 @@ stop() {
 		done < <(tac "$run/undo")
 	fi
 	base_is_ours=$([ ! -e "$run/base-is-ours" ] || echo yes)
+	[ -z "${BASELINE_KEEP:-}" ] || cp -r "$run" "$BASELINE_KEEP/"
 	rm -rf "$run"
 	[ -z "$base_is_ours" ] || rmdir --ignore-fail-on-non-empty "$base"
 }
@@ -163,13 +165,19 @@ last_words() {
 	done
 }
 
+# A process of ours that has ended already is a start that failed.
+all_live() {
+	local pid since name
+	while read -r pid since name; do
+		[ "$(began "$pid")" = "$since" ] || die "$name ended at once.$(last_words)"
+	done < "$run/processes"
+}
+
 # Returns when a client has an answer through the service's address; ten seconds are the most.
 answers_wait() {
-	local end=$((SECONDS + 10)) told='' pid since name
+	local end=$((SECONDS + 10)) told=''
 	until answers; do
-		while read -r pid since name; do
-			[ "$(began "$pid")" = "$since" ] || die "$name ended at once.$(last_words)"
-		done < "$run/processes"
+		all_live
 		[ $SECONDS -lt $end ] || die "no client had an answer from $service within ten seconds.$(last_words)"
 		[ -n "$told" ] || [ $SECONDS -lt $((end - 8)) ] || { told=yes && say "waiting for an answer from $service"; }
 		sleep 0.05

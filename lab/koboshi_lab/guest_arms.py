@@ -1,0 +1,205 @@
+"""Who races before real guests, and what is done to these: Koboshi as it is, and lab/baselines on guests of the same images.
+
+Used inside a world that is of one run only; with its end everything ends.
+"""
+import dataclasses
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from typing import Any, Callable, Optional
+
+from . import api, guest, layout
+from .faults import FAULTS as LINES, signalled
+from .shell import cmdline, LabError, now_us, processes, run
+
+Json = dict[str, Any]
+BASELINES = layout.ROOT / "lab/baselines"
+SCRIPT_SECONDS = 180  # guests boot in one
+
+
+@dataclasses.dataclass(frozen=True)
+class Victim:
+    """A guest as the faults need it."""
+    number: int  # of its way in: layout.RUN/guest/NUMBER/lab.sock
+    domain: str
+    link: str
+
+    def process(self) -> int:
+        """Its emulator."""
+        name = re.compile(rf"guest={self.domain}(,|$)")
+        for pid in processes():
+            words = cmdline(pid)
+            if words and any("qemu-system" in word for word in words[:5]) and any(name.match(word) for word in words):
+                return pid
+        raise LabError(f"the guest {self.domain} has no process")
+
+
+class Ours:
+    """koboshid has been started by the world's process 1."""
+    spare_guest = True
+
+    def start(self) -> None:
+        self.before = api.newest_incident() if api.wait_whole(240) else 0
+
+    def numbered(self, number: int) -> Victim:
+        return Victim(number, f"kb-{number}", f"kb{number}")
+
+    def active(self) -> Victim:
+        return self.numbered(api.active(api.call("GET", "/v1/status"))["number"])
+
+    def other(self) -> Victim:
+        return self.numbered(api.holder(api.call("GET", "/v1/status"), "standby")["number"])
+
+    def plan(self) -> int:
+        at = now_us()
+        api.call("POST", "/v1/switch", {"service": layout.SERVICE})
+        return at
+
+    def moment(self, key: str) -> Optional[int]:
+        """Of the first incident that has it."""
+        for number in range(self.before + 1, api.newest_incident() + 1):
+            found = api.incident(number).get(key)
+            if found:
+                return found
+        return None
+
+    def told(self) -> Json:
+        return {"detected_us": self.moment("verdict_us"), "moved_us": self.moment("steered_us"), "whole_us": self.moment("standby_us")}
+
+    def stop(self) -> None:
+        pass  # with the world
+
+    def version(self) -> str:
+        return run(layout.CLI, "--version").strip()
+
+
+class Baseline:
+    """`guests` with one of its styles, and before or beside them another script, if any."""
+    ADDRESS = "192.0.2.1{}"
+
+    def __init__(self, guests: str, script: str = "", style: str = "", **more: str):
+        shared = {**os.environ, "BASELINE_RUN": str(layout.KEEPER / "baseline"), "BASELINE_LAB": str(layout.RUN / "guest"),
+                  "BASELINE_EXPECT": "Sensor", **more}
+        self.scripts = [("guests", {**shared, "BASELINE_STYLE": guests})]
+        if script:
+            self.scripts.append((script, {**shared, "BASELINE_STYLE": style}))
+
+    def do(self, name: str, environment: dict, what: str) -> str:
+        done = subprocess.run([BASELINES / name, what], env=environment, capture_output=True, text=True, check=False,
+                              timeout=SCRIPT_SECONDS, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise LabError(f"{name} {what}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout.strip()
+
+    def start(self) -> None:
+        for name, environment in self.scripts:
+            self.do(name, environment, "start")
+
+    def numbered(self, number: int) -> Victim:
+        return Victim(number, f"g{number}", f"port-g{number}")
+
+    def active(self) -> Victim:
+        """Whose card the host knows for the service's address; where the host itself has it, g1 is asked."""
+        found = re.search(r"lladdr \S+:0(\d)", run("ip", "neigh", "show", layout.SERVICE4, "dev", "br0"))
+        return self.numbered(int(found[1]) if found else 1)
+
+    def other(self) -> Victim:
+        return self.numbered(2 if self.active().number == 1 else 1)
+
+    def plan(self) -> int:
+        """As their manuals have it: HAProxy is told to drain a server, keepalived in the guest is ended and says so to the others."""
+        if self.scripts[-1][0] == "haproxy":
+            return self.drain()
+        return guest.strike(self.active().number, "killall -TERM keepalived")
+
+    def drain(self) -> int:
+        for pid in processes():
+            path = f"/proc/{pid}/root/run/haproxy/admin.sock"
+            if cmdline(pid)[:1] == ["haproxy"] and os.path.exists(path):
+                with socket.socket(socket.AF_UNIX) as link:
+                    link.connect(path)
+                    at = now_us()
+                    link.sendall(b"set server guests/g1 state drain\n")
+                    said = link.recv(4096).decode(errors="replace").strip()
+                    if said:
+                        raise LabError(f"haproxy does not drain g1: {said}")
+                    return at
+        raise LabError("haproxy has no socket to be told anything")
+
+    def told(self) -> Json:
+        return {"detected_us": None, "moved_us": None}  # they do not say; whole_us is looked for
+
+    def stop(self) -> None:
+        for name, environment in reversed(self.scripts):
+            self.do(name, environment, "stop")
+
+    def version(self) -> str:
+        return "; ".join(self.do(name, environment, "version") for name, environment in self.scripts)
+
+
+ARMS: dict[str, Callable[[], Any]] = {
+    "koboshi": Ours,
+    "haproxy-tuned": lambda: Baseline("plain", "haproxy", "tuned"),
+    "haproxy-default": lambda: Baseline("plain", "haproxy", "default"),
+    "keepalived-default": lambda: Baseline("keepalived-default"),
+    "keepalived-subsecond": lambda: Baseline("keepalived-subsecond"),
+    "keepalived-tuned": lambda: Baseline("keepalived-tuned"),
+    "keepalived-monit": lambda: Baseline("keepalived-monit"),
+    "paper-default": lambda: Baseline("paper-default", "guest-paper", "default"),
+    "paper-delay": lambda: Baseline("paper-default", "guest-paper", "delay"),
+    "paper-poll1": lambda: Baseline("paper-default", "guest-paper", "poll1"),
+    "paper-tuned": lambda: Baseline("paper-tuned", "guest-paper", "tuned"),
+    "pacemaker-default": lambda: Baseline("paper-tuned", "pacemaker", "default"),
+    "pacemaker-tuned": lambda: Baseline("paper-tuned", "pacemaker", "tuned"),
+}
+
+
+# --- what is done to the guest that serves
+
+
+def inside(line: str) -> Callable[[Any], int]:
+    return lambda arm: guest.strike(arm.active().number, line)
+
+
+def emulator(number: int) -> Callable[[Any], int]:
+    def act(arm: Any) -> int:
+        pid = arm.active().process()
+        at = now_us()
+        os.kill(pid, number)
+        return at
+
+    return act
+
+
+def unplug(arm: Any) -> int:
+    link = arm.active().link
+    at = now_us()
+    run("ip", "link", "set", link, "down")
+    return at
+
+
+OWNED = LINES["tamper"].line
+FAULTS: dict[str, Callable[[Any], int]] = {
+    "closed": inside(LINES["close-port"].line),
+    "dropped": inside("nft 'table inet fault { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }'"),
+    "hung": inside(signalled("server", "STOP")),
+    "paused": emulator(signal.SIGSTOP),
+    "killed": emulator(signal.SIGKILL),
+    "panic": inside(LINES["panic"].line),
+    "tampered": inside(OWNED),
+    "slow": inside(LINES["slow"].line),
+    "tap": unplug,
+    "claim": lambda arm: guest.strike(arm.other().number, f"{OWNED}; {LINES['claim'].line}"),
+    "planned": lambda arm: arm.plan(),
+}
+
+
+def good_hash() -> str:
+    """Of the page that all variants serve."""
+    for item in json.loads((layout.CACHE / layout.VARIANTS[0] / "manifest.json").read_text(encoding="utf-8"))["content"]:
+        if item["path"] == "/":
+            return item["sha256"]
+    raise LabError(f"the manifest of {layout.VARIANTS[0]} knows no page")

@@ -1,0 +1,84 @@
+"""The race with real guests: the same faults on Koboshi and on what people use today, each run in a world of its own.
+
+Unlike race.py this runs outside of the worlds; guest_run.py is what plays in them.
+"""
+import argparse
+import contextlib
+import io
+import json
+import random
+import sys
+import tempfile
+import time
+import pathlib
+from typing import Any, Optional
+
+from . import bench, race, world
+from .guest_arms import ARMS, FAULTS
+from .shell import LabError
+
+SECONDS = 20  # so long the clients ask
+START_SECONDS = 300  # so long a run may take beside that
+# Arms whose own delays are longer than a run: their clients ask for so long, and they race only when asked for.
+SLOW = {"paper-default": 90, "paper-delay": 150}
+Json = dict[str, Any]
+
+
+def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lab/race --tier guests", description="Koboshi beside what people use today, with real guests.")
+    parser.add_argument("--rounds", type=int, default=30, help="each plays every fault once for every arm (30)")
+    parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=[name for name in ARMS if name not in SLOW],
+                        help=f"who races (all but {' and '.join(SLOW)}, which take minutes)")
+    parser.add_argument("--faults", nargs="+", choices=sorted(FAULTS), default=list(FAULTS), help="what happens (all)")
+    parser.add_argument("--rate", type=int, default=20, help="requests a second of each of two clients, 50 at most (20)")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"so long the clients ask in a run at least ({SECONDS})")
+    parser.add_argument("--seed", type=int, default=1, help="of the random order (1)")
+    options = parser.parse_args(argv)
+    if not 1 <= options.rate <= 50:
+        parser.error("an emulated guest bears 50 requests a second of each client, not more")
+    return options
+
+
+def play(name: str, fault: str, options: argparse.Namespace, seed: int) -> Json:
+    """What the run wrote; LabError if it did not get so far."""
+    seconds = max(options.seconds, SLOW.get(name, 0))
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "row.json"
+        argv = [sys.executable, "-m", "koboshi_lab.guest_run", "--arm", name, "--fault", fault, "--rate", str(options.rate),
+                "--seconds", str(seconds), "--seed", str(seed), "--out", str(out)]
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            status = world.run_in("guest-race", argv, seconds + START_SECONDS, guests=name == race.OURS)
+        if status or not out.exists():
+            raise LabError(f"the run ended with status {status} {said.getvalue().strip()}")
+        return json.loads(out.read_text(encoding="utf-8"))
+
+
+def write(report: Json) -> pathlib.Path:
+    race.TARGET.mkdir(parents=True, exist_ok=True)
+    path = race.TARGET / "guests.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    options = arguments(argv)
+    chance = random.Random(options.seed)
+    runs = [(name, fault) for name in options.arms for fault in options.faults]
+    report: Json = {"tier": "guests", "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(),
+                    "options": {**vars(options), "random_phase": True}, "versions": {}, "runs": [], "not_run": []}
+    for number in range(1, options.rounds + 1):
+        for name, fault in chance.sample(runs, len(runs)):
+            print(f"  round {number} of {options.rounds}: {name}, {fault}", flush=True)
+            try:
+                found = play(name, fault, options, chance.randrange(1 << 30))
+            except LabError as error:  # one run of many: it is told, and missed in the count
+                report["not_run"].append({"round": number, "arm": name, "fault": fault, "why": str(error)})
+                continue
+            report["versions"][name] = found["version"]
+            report["runs"].append({"tier": "guests", "round": number, **found["row"]})
+        path = write(report)
+    print(race.table(report["runs"]))
+    if report["not_run"]:
+        print(f"  not run: {len(report['not_run'])}; why stands in the report")
+    print(f"\n  written to {path}")
+    return 1 if report["not_run"] else 0

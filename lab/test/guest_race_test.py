@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""The race with real guests in its shortest form: a baseline and Koboshi each give a complete row. How fast they were is not judged here.
+
+usage: KOBOSHI_BUILD=BUILD guest_race_test.py
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+LAB = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(LAB))
+from koboshi_lab import guest_race, layout  # noqa: E402
+
+
+def race(*argv: str) -> subprocess.CompletedProcess:
+    return subprocess.run([LAB / "race", "--tier", "guests", *argv], capture_output=True, text=True, check=False, timeout=500)
+
+
+class ArgumentsTest(unittest.TestCase):
+    def test_what_is_misspelt_or_too_much_is_said(self):
+        self.assertIn("invalid choice: 'nobody'", race("--arms", "nobody").stderr)
+        done = race("--rate", "51")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("50 requests a second", done.stderr)
+
+    def test_who_takes_minutes_races_only_when_asked_for(self):
+        self.assertEqual(set(guest_race.ARMS) - set(guest_race.arguments([]).arms), set(guest_race.SLOW))
+
+
+class GuestRaceTest(unittest.TestCase):
+    def test_each_run_is_in_the_report(self):
+        done = race("--rounds", "1", "--arms", "koboshi", "haproxy-tuned", "--faults", "closed", "--rate", "20", "--seconds", "12")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        report = json.loads((layout.BUILD / "race/guests.json").read_text())
+        self.assertEqual(report["not_run"], [])
+        rows = {run["arm"]: run for run in report["runs"]}
+        self.assertEqual(rows.keys(), {"koboshi", "haproxy-tuned"})
+        self.assertEqual(rows.keys(), report["versions"].keys())
+        self.assertIn("HAProxy 2.", report["versions"]["haproxy-tuned"])
+        for run in rows.values():
+            self.assertEqual((run["tier"], run["fault"], run["round"]), ("guests", "closed", 1))
+            for client in ("new", "kept"):
+                self.assertGreater(run[client]["requests"], 100, run)
+                self.assertLess(run[client]["failed"], run[client]["requests"], "nobody was served after the fault")
+                self.assertEqual(sum(run[client]["kinds"].values()), run[client]["failed"], run)
+                self.assertGreater(run[client]["gap_ms"], 0, run)
+        ours, theirs = rows["koboshi"], rows["haproxy-tuned"]
+        self.assertLess(0, ours["detected_ms"])
+        self.assertLessEqual(ours["detected_ms"], ours["moved_ms"])
+        self.assertLess(ours["moved_ms"], ours["whole_ms"])
+        self.assertIsNone(theirs["whole_ms"], "HAProxy makes no new guest: nobody else answers until the end")
+
+
+if __name__ == "__main__":
+    if os.geteuid() or not os.access("/dev/net/tun", os.W_OK):
+        print("needs root and /dev/net/tun")
+        sys.exit(77)
+    unittest.main()

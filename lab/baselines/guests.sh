@@ -90,7 +90,7 @@ guest_begin() {
 	echo wait
 }
 
-# guest_define NAME: after it, `virsh start NAME`.
+# guest_define NAME: with the root that $guest_root says instead of its variant's, if any; after it, `virsh start NAME`.
 guest_define() {
 	local name=$1 number folder=$run/$1 lab file
 	number=$(guest_number "$name")
@@ -116,7 +116,8 @@ guest_define() {
 		guest_begin "$name" | guest_file /usr/sbin/koboshi-guest 0755
 		for file in "$here"/keepalived-*.conf "$here"/paper-*.conf; do guest_file "/etc/baselines/${file##*/}" 0644 < "$file"; done
 		guest_file /etc/baselines/check 0755 < "$here/check"
-		sed 's|/bin/sh @RESTART@|/usr/sbin/koboshi-restart|' "$here/monit.conf" | guest_file /etc/baselines/monit.conf 0600
+		guest_file /etc/baselines/restart 0755 < "$here/guest-restart"
+		sed 's|@RESTART@|/etc/baselines/restart|' "$here/monit.conf" | guest_file /etc/baselines/monit.conf 0600
 		printf 'mounts:\n  - ["/dev/vdc", "/opt/baselines", "erofs", "ro"]\n'
 	} > "$folder/seed/user-data"
 	xorriso -as mkisofs -quiet -V cidata -r -o "$folder/seed.iso" "$folder/seed" > "$folder/iso.log" 2>&1 || die "the seed of $name cannot be made: $(tail -n 1 "$folder/iso.log")"
@@ -138,7 +139,7 @@ disk_xml() { # FILE TARGET SLOT
 
 # A guest that crashes is destroyed, as virt-install has it; koboshi-vm keeps it for the evidence.
 guest_xml() { # NAME FOLDER LAB, as the hypervisor sees them
-	local image=/host$images/${variant[$1]} number
+	local image=/host$images/${variant[$1]} root=${guest_root:-/host$images/${variant[$1]}/root.erofs} number
 	number=$(guest_number "$1")
 	cat <<- END
 		<domain type='qemu'>
@@ -158,7 +159,7 @@ guest_xml() { # NAME FOLDER LAB, as the hypervisor sees them
 		  <on_crash>destroy</on_crash>
 		  <devices>
 		    <emulator>/usr/bin/qemu-system-x86_64</emulator>
-		$(disk_xml "$image/root.erofs" vda 2)
+		$(disk_xml "$root" vda 2)
 		$(disk_xml "$2/seed.iso" vdb 3)
 		$(disk_xml "/guest.erofs" vdc 9)
 		    <controller type='usb' model='none'/>

@@ -3,11 +3,11 @@
 Used inside a world that is of one run only; with its end everything ends.
 """
 import dataclasses
+import functools
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 from typing import Any, Callable, Optional
 
@@ -39,8 +39,6 @@ class Victim:
 
 class Ours:
     """koboshid has been started by the world's process 1."""
-    spare_guest = True
-
     def start(self) -> None:
         self.before = api.newest_incident() if api.wait_whole(240) else 0
 
@@ -67,7 +65,8 @@ class Ours:
         return None
 
     def told(self) -> Json:
-        return {"detected_us": self.moment("verdict_us"), "moved_us": self.moment("steered_us"), "whole_us": self.moment("standby_us")}
+        return {"detected_us": self.moment("verdict_us"), "moved_us": self.moment("steered_us"), "redundant_us": self.moment("standby_us"),
+                "whole_us": self.moment("spare_us")}
 
     def stop(self) -> None:
         pass  # with the world
@@ -111,26 +110,15 @@ class Baseline:
 
     def plan(self) -> int:
         """As their manuals have it: HAProxy is told to drain a server, keepalived in the guest is ended and says so to the others."""
-        if self.scripts[-1][0] == "haproxy":
-            return self.drain()
+        name, environment = self.scripts[-1]
+        if name == "haproxy":
+            at = now_us()
+            self.do(name, environment, "rotate")
+            return at
         return guest.strike(self.active().number, "killall -TERM keepalived")
 
-    def drain(self) -> int:
-        for pid in processes():
-            path = f"/proc/{pid}/root/run/haproxy/admin.sock"
-            if cmdline(pid)[:1] == ["haproxy"] and os.path.exists(path):
-                with socket.socket(socket.AF_UNIX) as link:
-                    link.connect(path)
-                    at = now_us()
-                    link.sendall(b"set server guests/g1 state drain\n")
-                    said = link.recv(4096).decode(errors="replace").strip()
-                    if said:
-                        raise LabError(f"haproxy does not drain g1: {said}")
-                    return at
-        raise LabError("haproxy has no socket to be told anything")
-
     def told(self) -> Json:
-        return {"detected_us": None, "moved_us": None}  # they do not say; whole_us is looked for
+        return {"detected_us": None, "moved_us": None, "whole_us": None}  # they do not say; redundant_us is looked for
 
     def stop(self) -> None:
         for name, environment in reversed(self.scripts):
@@ -154,6 +142,8 @@ ARMS: dict[str, Callable[[], Any]] = {
     "paper-tuned": lambda: Baseline("paper-tuned", "guest-paper", "tuned"),
     "pacemaker-default": lambda: Baseline("paper-tuned", "pacemaker", "default"),
     "pacemaker-tuned": lambda: Baseline("paper-tuned", "pacemaker", "tuned"),
+    "systemd-restart": lambda: Baseline("systemd-restart"),
+    "systemd-watchdog": lambda: Baseline("systemd-watchdog"),
 }
 
 
@@ -197,6 +187,11 @@ FAULTS: dict[str, Callable[[Any], int]] = {
 }
 
 
+# Systemd looks after one guest: there is nobody who could claim its address, and nobody to hand it over to.
+HAS_NONE = {(arm, fault) for arm in ("systemd-restart", "systemd-watchdog") for fault in ("claim", "planned")}
+
+
+@functools.cache
 def good_hash() -> str:
     """Of the page that all variants serve."""
     for item in json.loads((layout.CACHE / layout.VARIANTS[0] / "manifest.json").read_text(encoding="utf-8"))["content"]:

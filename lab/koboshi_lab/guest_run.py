@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -14,20 +15,37 @@ import time
 import urllib.request
 from typing import Any, Optional
 
-from . import layout, race
+from . import layout, network, race
 from .guest_arms import ARMS, FAULTS, good_hash
-from .shell import guarded, now_us, wait_for
+from .guest_costs import Window
+from .shell import guarded, LabError, now_us, wait_for
 
 POLL_S = 0.25
+PHASE_S = 1.0  # who checks once a second is met at any point of it
+BUSY_S = 1.0  # so long at the least is looked at what an arm takes under load
+IDLE_S = 3.0  # and without clients
 Json = dict[str, Any]
 
 
-class Whole(threading.Thread):
+class Client(race.Client):
+    """Of the same kind as the race's, with the page of our images."""
+
+    def start(self, folder: pathlib.Path, seconds: int) -> None:
+        self.name = "kept" if self.keep_alive else "new"
+        self.csv = folder / f"{self.name}.csv"
+        self.process = subprocess.Popen(network.client_exec(
+            layout.LOAD, "--target", layout.SERVICE4, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
+            "--timeout", 1000, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json", "--good", good_hash(),
+            *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
+
+
+class Redundancy(threading.Thread):
     """Looks when two guests of a baseline answer rightly again at their own addresses, which no solution says by itself."""
 
-    def __init__(self, good: str, end_us: int):
+    def __init__(self, end_us: int):
         super().__init__(daemon=True)
-        self.good, self.end_us, self.again_us = good, end_us, None
+        self.good, self.end_us, self.again_us = good_hash(), end_us, None
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def is_good(self, number: int) -> bool:
         try:
@@ -37,7 +55,6 @@ class Whole(threading.Thread):
             return False
 
     def run(self) -> None:
-        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         fallen = False
         while now_us() < self.end_us and not self.again_us:
             good = sum(self.is_good(number) for number in (1, 2, 3))
@@ -52,25 +69,30 @@ def after_ms(moment_us: Optional[int], fault_us: int) -> Optional[float]:
 
 
 def measure(arm: Any, options: argparse.Namespace) -> Json:
-    good = good_hash()
-    asking = [race.Client(False, options.rate, good), race.Client(True, options.rate, good)]
+    window = Window()
+    time.sleep(IDLE_S)
+    row = {"idle": window.end()}
+    asking = [Client(False, options.rate), Client(True, options.rate)]
     end_us = now_us() + options.seconds * 1_000_000
+    whole = Window()
     with tempfile.TemporaryDirectory(dir=layout.KEEPER) as folder:
         for client in asking:
             client.start(pathlib.Path(folder), options.seconds)
         wait_for("good answers to both clients", lambda: all(client.is_served() for client in asking), options.seconds)
-        time.sleep(random.Random(options.seed).uniform(0, race.PHASE_S))  # a fault does not wait for anybody's check
+        window = Window()
+        time.sleep(BUSY_S + random.Random(options.seed).uniform(0, PHASE_S))  # a fault does not wait for anybody's check
+        row["busy"] = window.end()
         fault_us = FAULTS[options.fault](arm)
-        looking = None
-        if options.arm != race.OURS:
-            looking = Whole(good, end_us)
+        looking = None if options.arm == race.OURS else Redundancy(end_us)
+        if looking:
             looking.start()
-        rows = {client.name: race.seen(client.requests(), fault_us) for client in asking}
+        seen = {client.name: race.seen(client.requests(), fault_us) for client in asking}
+    row["run"] = whole.end()
     told = arm.told()
     if looking:
         looking.join()
-        told["whole_us"] = looking.again_us
-    return {**{key.replace("_us", "_ms"): after_ms(value, fault_us) for key, value in told.items()}, **rows}
+        told["redundant_us"] = looking.again_us
+    return {**row, **{key.replace("_us", "_ms"): after_ms(value, fault_us) for key, value in told.items()}, **seen}
 
 
 def main() -> int:
@@ -83,6 +105,9 @@ def main() -> int:
         arm.start()
         row = {"arm": options.arm, "fault": options.fault, "start_s": round(time.monotonic() - begin, 1), **measure(arm, options)}
         options.out.write_text(json.dumps({"version": arm.version(), "row": row}), encoding="utf-8")
+    except LabError as error:
+        options.out.write_text(json.dumps({"why": str(error)}), encoding="utf-8")
+        raise
     finally:
         arm.stop()
     return 0

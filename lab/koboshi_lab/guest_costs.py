@@ -1,0 +1,70 @@
+"""What a solution takes of the machine in a run with real guests, and beside it what its guests take.
+
+Everything in a run's world is counted but the lab itself and its clients. Short-lived children count once somebody who lives on has waited
+for them. What runs inside of guests (keepalived, monit, koboshi-guest) is in the guests' share.
+"""
+import os
+import pathlib
+import time
+from typing import Any
+
+from .shell import cmdline, processes
+
+TICK = os.sysconf("SC_CLK_TCK")
+Json = dict[str, Any]
+
+
+def is_guest(words: list[str]) -> bool:
+    return any(word.startswith("guest=") for word in words) and any("qemu-system" in word for word in words[:5])
+
+
+def counted() -> tuple[list[int], list[int]]:
+    """The solution's own processes, and its guests'."""
+    own, guests = [], []
+    for pid in processes():
+        words = cmdline(pid)
+        if pid in (1, os.getpid()) or not words or "koboshi-load" in " ".join(words):
+            continue
+        (guests if is_guest(words) else own).append(pid)
+    return own, guests
+
+
+def ticks(pids: list[int]) -> dict[int, int]:
+    """Its own and those of the children that it has waited for."""
+    found = {}
+    for pid in pids:
+        try:
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+        except OSError:
+            continue  # it has just ended
+        found[pid] = sum(int(field) for field in fields[11:15])
+    return found
+
+
+def memory_kb(pids: list[int], kind: str) -> int:
+    total = 0
+    for pid in pids:
+        try:
+            text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{kind}:"))
+    return total
+
+
+class Window:
+    """From here to `end`."""
+
+    def __init__(self) -> None:
+        own, guests = counted()
+        self.begin, self.before = time.monotonic(), {**ticks(own), **ticks(guests)}
+
+    def spent(self, pids: list[int]) -> float:
+        return sum(after - self.before.get(pid, 0) for pid, after in ticks(pids).items()) / TICK
+
+    def end(self) -> Json:
+        (own, guests), took = counted(), time.monotonic() - self.begin
+        spent, theirs = self.spent(own), self.spent(guests)
+        return {"seconds": round(took, 2), "cpu_s": round(spent, 2), "cpu_percent": round(100 * spent / took, 2),
+                "rss_kb": memory_kb(own, "Rss"), "pss_kb": memory_kb(own, "Pss"),
+                "guests_cpu_percent": round(100 * theirs / took, 2), "guests_pss_kb": memory_kb(guests, "Pss")}

@@ -19,6 +19,7 @@ from .shell import LabError
 
 SECONDS = 20  # so long the clients ask
 START_SECONDS = 300  # so long a run may take beside that
+INTERRUPTED = 130  # what a world says that ended by Ctrl-C
 # Arms whose own delays are longer than a run: their clients ask for so long, and they race only when asked for.
 SLOW = {"paper-default": 90, "paper-delay": 150}
 Json = dict[str, Any]
@@ -36,6 +37,8 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if not 1 <= options.rate <= 50:
         parser.error("an emulated guest bears 50 requests a second of each client, not more")
+    if options.rounds < 1 or not 10 <= options.seconds <= 600:
+        parser.error("a race has one round at least, and clients ask for 10 to 600 seconds")
     return options
 
 
@@ -48,6 +51,8 @@ def play(name: str, fault: str, options: argparse.Namespace, seed: int) -> Json:
                 "--seconds", str(seconds), "--seed", str(seed), "--out", str(out)]
         with contextlib.redirect_stdout(io.StringIO()):  # that nothing is left behind is said once a run
             status = world.run_in("guest-race", argv, seconds + START_SECONDS, guests=name == race.OURS)
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
         found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
         if status or "row" not in found:
             raise LabError(found.get("why", f"the run ended with status {status}"))
@@ -74,10 +79,10 @@ def main(argv: Optional[list[str]] = None) -> int:
                 found = play(name, fault, options, chance.randrange(1 << 30))
             except LabError as error:  # one run of many: it is told, and missed in the count
                 report["not_run"].append({"round": number, "arm": name, "fault": fault, "why": str(error)})
-                continue
-            report["versions"][name] = found["version"]
-            report["runs"].append({"tier": "guests", "round": number, **found["row"]})
-        path = write(report)
+            else:
+                report["versions"][name] = found["version"]
+                report["runs"].append({"tier": "guests", "round": number, **found["row"]})
+            path = write(report)
     print(race.table(report["runs"]))
     if report["not_run"]:
         print(f"  not run: {len(report['not_run'])}; why stands in the report")

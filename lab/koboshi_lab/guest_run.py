@@ -15,7 +15,7 @@ import time
 import urllib.request
 from typing import Any, Optional
 
-from . import layout, network, race
+from . import clients, layout, network, race
 from .guest_arms import ARMS, FAULTS, good_hash
 from .guest_costs import Window
 from .shell import guarded, LabError, now_us, wait_for
@@ -32,11 +32,15 @@ class Client(race.Client):
 
     def start(self, folder: pathlib.Path, seconds: int) -> None:
         self.name = "kept" if self.keep_alive else "new"
-        self.csv = folder / f"{self.name}.csv"
+        self.csv, self.seconds = folder / f"{self.name}.csv", seconds
         self.process = subprocess.Popen(network.client_exec(
             layout.LOAD, "--target", layout.SERVICE4, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
             "--timeout", 1000, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json", "--good", good_hash(),
             *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
+
+    def requests(self) -> list[clients.Request]:
+        self.process.wait(self.seconds + 30)  # some ask for minutes
+        return super().requests()
 
 
 class Redundancy(threading.Thread):

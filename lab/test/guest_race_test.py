@@ -25,6 +25,7 @@ class ArgumentsTest(unittest.TestCase):
         done = race("--rate", "51")
         self.assertEqual(done.returncode, 2)
         self.assertIn("50 requests a second", done.stderr)
+        self.assertIn("one round at least", race("--rounds", "0").stderr)
 
     def test_who_takes_minutes_races_only_when_asked_for(self):
         self.assertEqual(set(guest_race.ARMS) - set(guest_race.arguments([]).arms), set(guest_race.SLOW))

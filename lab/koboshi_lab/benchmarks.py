@@ -23,6 +23,8 @@ FAULTS = {
     "dropped": "packets to the port are dropped without a word",
     "hung": "the server stands still, the kernel accepts connections",
     "died": "the guest is gone at once: wire and server",
+    "killed": "the guest's emulator is killed",
+    "panic": "the guest's kernel panics",
     "tampered": "the server works and shows another page",
     "slow": "each answer comes 400 ms late",
     "paused": "the guest stands still, its link stays up and no packet passes",

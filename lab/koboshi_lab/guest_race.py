@@ -13,10 +13,11 @@ import time
 import pathlib
 from typing import Any, Optional
 
-from . import bench, race, world
+from . import bench, layout, race, world
 from .guest_arms import ARMS, FAULTS, HAS_NONE
 from .shell import LabError
 
+REPORT = layout.BUILD / "race/guests.json"
 SECONDS = 20  # so long the clients ask
 START_SECONDS = 300  # so long a run may take beside that
 INTERRUPTED = 130  # what a world says that ended by Ctrl-C
@@ -60,8 +61,8 @@ def play(name: str, fault: str, options: argparse.Namespace, seed: int) -> Json:
 
 
 def write(report: Json) -> pathlib.Path:
-    race.TARGET.mkdir(parents=True, exist_ok=True)
-    path = race.TARGET / "guests.json"
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    path = REPORT
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return path
 

@@ -179,6 +179,29 @@ int conntrack_cut_flow(struct net *net, const struct wire_contain *flow, struct 
 	return r == -ENOENT ? 0 : r;
 }
 
+static int flow_found(const struct nlmsghdr *message, void *arg)
+{
+	struct netlink_bytes bytes = {(const uint8_t *)message, message->nlmsg_len};
+	struct conntrack_flow flow;
+	if (conntrack_next(&bytes, &flow) == 1)
+		*(struct conntrack_flow *)arg = flow;
+	return MNL_CB_OK;
+}
+
+bool conntrack_find(struct net *net, const struct wire_contain *ends, struct conntrack_flow *ret_flow)
+{
+	char buffer[256];
+	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_ACK);
+	*ret_flow = (struct conntrack_flow){0};
+	flow_put(request, ends);
+	return talk(net, request, flow_found, ret_flow, NULL) == 0 && ret_flow->asks.protocol != 0;
+}
+
+bool conntrack_is_crowded(void)
+{
+	return flows_of_host() > LIST_MAX;
+}
+
 /* A socket of its own: what it is told of must not stand between a question and its answer. */
 int conntrack_open(struct net *net, struct err *err)
 {

@@ -95,6 +95,10 @@ struct conntrack_seen {
 	void (*see)(void *arg, const struct nlmsghdr *message);
 	void *arg;
 };
+struct conntrack_flow;
+bool conntrack_find(struct net *net, const struct wire_contain *ends, struct conntrack_flow *ret_flow);
+/* The host has so many flows that nobody lists them: _seize and _list show none. */
+bool conntrack_is_crowded(void);
 int conntrack_seize(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,
                     struct err *err) must_use;
 int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,

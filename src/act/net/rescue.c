@@ -386,14 +386,36 @@ static bool to_tell_add(struct rescue *rescue, const struct conntrack_flow *flow
 	return true;
 }
 
+/* Where nobody lists flows each opening is asked for by itself, while their entries stand. */
+static void asked_each(struct rescue_cut *cut)
+{
+	struct rescue *rescue = &cut->net->rescue;
+	struct conntrack_flow flow;
+	for (size_t i = 1; i <= RESCUE_ASKED_MAX; i++) {
+		const struct rescue_asked *asked = &rescue->asked[(rescue->next_asked + RESCUE_ASKED_MAX - i) % RESCUE_ASKED_MAX];
+		const struct tcp_segment *opening = &asked->opening;
+		struct wire_contain ends = {
+		        .v6 = opening->ipv6, .protocol = IPPROTO_TCP, .port = opening->from.port, .to_port = opening->to.port};
+		if (asked->time_us == 0 || asked->time_us + RESCUE_ASKED_US < cut->now_us)
+			return;
+		memcpy(ends.address, opening->from.address, sizeof(ends.address));
+		memcpy(ends.to, opening->to.address, sizeof(ends.to));
+		if (conntrack_find(cut->net, &ends, &flow) && !flow.replied && is_to(&flow, &cut->guest))
+			rescue->again[rescue->n_again++] = *opening;
+	}
+}
+
 void rescue_cut_begin(struct net *net, uint32_t instance, struct rescue_cut *ret_cut)
 {
 	*ret_cut = (struct rescue_cut){
 	        .net = net, .now_us = clock_monotonic_us(), .helped = is_helped(net, service_of_instance(net, instance))};
 	conf_instance(&net->conf, instance, &ret_cut->guest);
 	net->rescue.n_again = 0;
-	if (ret_cut->helped)
-		log_read(net, ret_cut->now_us);
+	if (!ret_cut->helped)
+		return;
+	log_read(net, ret_cut->now_us);
+	if (conntrack_is_crowded())
+		asked_each(ret_cut);
 }
 
 void rescue_cut_saw(void *arg, const struct nlmsghdr *message)

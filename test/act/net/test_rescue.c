@@ -22,6 +22,7 @@
 
 #define MANY 200
 #define VERY_MANY 2000
+#define CROWD 120000 /* flows; nobody lists more than 65536 */
 
 static const char *const services[] = {SERVICE4, SERVICE6};
 
@@ -267,6 +268,35 @@ static void test_who_was_not_answered_is_served(void **state)
 	}
 }
 
+/* More flows than anybody lists: each opening is asked for by itself then. */
+static void test_who_was_not_answered_on_a_crowded_host(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("198.51.100.1")};
+	steer(w, 1, 0);
+	filter_port(w, 1, "drop");
+	lab_enter(&w->lab, LAB_CLIENT);
+	for (int socket_number = 0; socket_number < 2; socket_number++) {
+		int flood = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		for (uint32_t port = 1; port <= CROWD / 2; port++) {
+			to.sin_port = htons((uint16_t)port);
+			(void)!sendto(flood, "", 1, 0, (struct sockaddr *)&to,
+			              sizeof(to)); /* an ICMP error of one before it is no matter */
+		}
+		close(flood);
+	}
+	int wire = lab_frames(&w->lab, LAB_CLIENT, "eth0");
+	int client = lab_connect(&w->lab, LAB_CLIENT, SERVICE4, 80, NULL);
+	await_logged(w, false);
+	struct wire_answer answer = fine(w, (struct wire_order){.type = ORDER_NET_STEER, .instance = 2, .victim = 1});
+	if (!strstr(answer.text, "openings sent again: 1, clients told: 0"))
+		fail_msg("%s", answer.text);
+	assert_int_equal(lab_outcome(client, SOON), 0);
+	assert_int_equal(segments_seen(wire, true).opened, 1);
+	assert_serves(w, client, 2);
+	close(wire);
+}
+
 /* --- in the middle */
 
 static void test_who_waits_is_told(void **state)
@@ -439,6 +469,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_an_opening_that_was_not_kept),
 	        LAB_TEST(test_refused_by_icmp),
 	        LAB_TEST(test_who_was_not_answered_is_served),
+	        LAB_TEST(test_who_was_not_answered_on_a_crowded_host),
 	        LAB_TEST(test_who_waits_is_told),
 	        LAB_TEST(test_among_very_many_flows),
 	        LAB_TEST(test_how_it_is_told),

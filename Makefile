@@ -33,10 +33,11 @@ lab-down: ## end the lab that `make lab` left running
 test: deps ## build and run all tests; the last line counts them
 	@test/run
 
-bench: build images ## figures: 30 switches, every fault, idle cost, false alarms, a race with what others use, and how it grows (seven hours)
+bench: build images ## figures: 30 switches, every fault, idle cost, false alarms, a race with what others use, and how it grows (eight hours)
 	@lab/bench
 	@lab/race
 	@lab/scale
+	@lab/race --tier guests --rounds 1
 
 soak: build images ## 300 incidents in a row, koboshid killed at each step too; 100,000 requests, switches all the while; an hour of hogs (three hours)
 	@lab/soak

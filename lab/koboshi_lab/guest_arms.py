@@ -4,6 +4,7 @@ Used inside a world that is of one run only; with its end everything ends.
 """
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import re
@@ -72,7 +73,9 @@ class Ours:
         pass  # with the world
 
     def version(self) -> str:
-        return run(layout.CLI, "--version").strip()
+        """With the sum of the programs that matter: another build is another version."""
+        sums = hashlib.sha256(b"".join((layout.BUILD / layout.PROGRAMS[name]).read_bytes() for name in ("koboshi-engine", "koboshi-net", "koboshi-vm")))
+        return f"{run(layout.CLI, '--version').strip()} ({sums.hexdigest()[:8]})"
 
 
 class Baseline:

@@ -35,6 +35,7 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=20, help="requests a second of each of two clients, 50 at most (20)")
     parser.add_argument("--seconds", type=int, default=SECONDS, help=f"so long the clients ask in a run at least ({SECONDS})")
     parser.add_argument("--seed", type=int, default=1, help="of the random order (1)")
+    parser.add_argument("--add", action="store_true", help="go on with the report that is there, by so many further rounds of these arms and faults")
     options = parser.parse_args(argv)
     if not 1 <= options.rate <= 50:
         parser.error("an emulated guest bears 50 requests a second of each client, not more")
@@ -60,32 +61,60 @@ def play(name: str, fault: str, options: argparse.Namespace, seed: int) -> Json:
         return found
 
 
-def write(report: Json) -> pathlib.Path:
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    path = REPORT
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return path
+def new_report(options: argparse.Namespace) -> Json:
+    kept = {name: value for name, value in vars(options).items() if name not in ("add", "rounds")}
+    return {"tier": "guests", "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(), "options": {**kept, "rounds": 0, "random_phase": True},
+            "versions": {}, "has_none": sorted(map(list, HAS_NONE)), "runs": [], "not_run": []}
 
 
-def main(argv: Optional[list[str]] = None) -> int:
-    options = arguments(argv)
-    chance = random.Random(options.seed)
+def continued(path: pathlib.Path, fresh: Json) -> Json:
+    """The report that is there, if it is of the same machine and options. Other arms and faults may come to it: nobody plays all in one go."""
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        rest = ["machine"] if old["machine"] != fresh["machine"] else []
+        rest += [f"option {name}" for name in ("rate", "seconds") if old["options"][name] != fresh["options"][name]]
+        for name, order in (("arms", ARMS), ("faults", FAULTS)):
+            both = {*old["options"][name], *fresh["options"][name]}
+            old["options"][name] = [one for one in order if one in both]
+    except FileNotFoundError:
+        raise LabError(f"there is no {path} to add to: leave --add away") from None
+    except (ValueError, KeyError, TypeError):
+        raise LabError(f"{path} is no report of this race, so nothing can be added to it") from None
+    if rest:
+        raise LabError(f"{path} was made otherwise, so nothing is added to it: not the same are {', '.join(rest)}")
+    return old
+
+
+def take(report: Json, number: int, name: str, found: Json) -> None:
+    if report["versions"].setdefault(name, found["version"]) != found["version"]:
+        raise LabError(f"{name} is another version than before ({report['versions'][name]}; now {found['version']}): begin a new report")
+    report["runs"].append({"tier": "guests", "round": number, **found["row"]})
+
+
+def rounds(options: argparse.Namespace, report: Json) -> None:
     runs = [(name, fault) for name in options.arms for fault in options.faults if (name, fault) not in HAS_NONE]
-    report: Json = {"tier": "guests", "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(),
-                    "options": {**vars(options), "random_phase": True}, "versions": {}, "has_none": sorted(map(list, HAS_NONE)), "runs": [], "not_run": []}
-    for number in range(1, options.rounds + 1):
+    first = max((row["round"] for row in report["runs"]), default=0)
+    for number in range(first + 1, first + options.rounds + 1):
+        chance = random.Random(f"{options.seed}/{number}")
         for name, fault in chance.sample(runs, len(runs)):
-            print(f"  round {number} of {options.rounds}: {name}, {fault}", flush=True)
+            print(f"  round {number} of {first + options.rounds}: {name}, {fault}", flush=True)
             try:
                 found = play(name, fault, options, chance.randrange(1 << 30))
             except LabError as error:  # one run of many: it is told, and missed in the count
                 report["not_run"].append({"round": number, "arm": name, "fault": fault, "why": str(error)})
             else:
-                report["versions"][name] = found["version"]
-                report["runs"].append({"tier": "guests", "round": number, **found["row"]})
-            path = write(report)
+                take(report, number, name, found)
+            race.write(REPORT, report)
+        report["options"]["rounds"] = number
+        race.write(REPORT, report)
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    options = arguments(argv)
+    report = continued(REPORT, new_report(options)) if options.add else new_report(options)
+    rounds(options, report)
     print(race.table(report["runs"]))
     if report["not_run"]:
         print(f"  not run: {len(report['not_run'])}; why stands in the report")
-    print(f"\n  written to {path}")
+    print(f"\n  written to {REPORT}")
     return 1 if report["not_run"] else 0

@@ -8,11 +8,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
 from koboshi_lab import guest_race, layout  # noqa: E402
+from koboshi_lab.shell import LabError  # noqa: E402
 
 
 def race(*argv: str) -> subprocess.CompletedProcess:
@@ -29,6 +31,32 @@ class ArgumentsTest(unittest.TestCase):
 
     def test_who_takes_minutes_races_only_when_asked_for(self):
         self.assertEqual(set(guest_race.ARMS) - set(guest_race.arguments([]).arms), set(guest_race.SLOW))
+
+
+class ReportTest(unittest.TestCase):
+    def test_a_report_goes_on_only_as_it_was_begun(self):
+        fresh = guest_race.new_report(guest_race.arguments(["--arms", "koboshi", "--faults", "closed"]))
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "guests.json"
+            with self.assertRaisesRegex(LabError, "leave --add away"):
+                guest_race.continued(path, fresh)
+            old = {**fresh, "options": {**fresh["options"], "arms": ["paper-tuned"], "faults": ["tap"], "rounds": 7}}
+            path.write_text(json.dumps(old))
+            joined = guest_race.continued(path, fresh)["options"]
+            self.assertEqual((joined["arms"], joined["faults"], joined["rounds"]), (["koboshi", "paper-tuned"], ["closed", "tap"], 7))
+            path.write_text(json.dumps({**old, "options": {**old["options"], "rate": 21}}))
+            with self.assertRaisesRegex(LabError, "not the same are option rate$"):
+                guest_race.continued(path, fresh)
+            path.write_text("[]")
+            with self.assertRaisesRegex(LabError, "no report of this race"):
+                guest_race.continued(path, fresh)
+
+    def test_runs_of_two_builds_are_never_in_one_report(self):
+        report = {"versions": {"koboshi": "1"}, "runs": []}
+        guest_race.take(report, 2, "koboshi", {"version": "1", "row": {"arm": "koboshi"}})
+        self.assertEqual(report["runs"], [{"tier": "guests", "round": 2, "arm": "koboshi"}])
+        with self.assertRaisesRegex(LabError, "begin a new report"):
+            guest_race.take(report, 2, "koboshi", {"version": "2", "row": {}})
 
 
 class GuestRaceTest(unittest.TestCase):

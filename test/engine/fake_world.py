@@ -23,6 +23,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import traceback
 
 ORDER, ANSWER, NOTICE, LINK, PROGRESS, REPLACE = range(1, 7)
 NET, VM, HOST, DECOY, SCAN, VAULT = 2, 3, 4, 5, 6, 7
@@ -270,6 +271,7 @@ class World:
         self.changed = threading.Condition(threading.RLock())
         self.guests, self.gates, self.targets = {}, {}, [0] * SERVICES
         self.orders, self.numbers = [], []
+        self.over = False
         self.slow = {}    # order type -> seconds that its answer takes
         self.held = {}    # order type -> instance: such an order is taken and never answered
         self.refused = {}  # order type -> (status, text): the next one is
@@ -294,6 +296,8 @@ class World:
     def carry_out(self, order):
         """The packet to answer with, or None."""
         with self.changed:
+            if self.over:
+                return None
             self.orders.append(order)
             self.changed.notify_all()
             if order.type in self.held:
@@ -375,6 +379,9 @@ class World:
         self.flows.send(struct.pack("=IHHII", 16 + len(body), 0x102 if ended else 0x100, 0, 0, 0) + body)
 
     def close(self):
+        """Whoever is still ordered about makes nothing any more: a server that nobody ends would have its address for all tests after it."""
+        with self.changed:
+            self.over = True
         for guest in list(self.guests.values()):
             guest.close_port()
         for end in self.told:
@@ -413,7 +420,7 @@ class Actuator(threading.Thread):
                     return
                 order = Order(bytes_[8:])
                 order.role = self.role
-                reply = self.world.carry_out(order)
+                reply = self.carried_out(order)
                 if order.type == EVIDENCE and self.world.evidence:
                     for kind, content in RECORDED.items():
                         self.link.send(taken(order.incident, order.instance, f"kb-{order.instance}.{kind}", content))
@@ -430,6 +437,14 @@ class Actuator(threading.Thread):
                     guest.agent.hello_said.set()  # not before the engine can have heard it
                 if reply:
                     self.link.send(reply)
+
+    def carried_out(self, order):
+        """An error here is none of the link's: it would leave the engine waiting, and nobody would know for what."""
+        try:
+            return self.world.carry_out(order)
+        except OSError:
+            traceback.print_exc()
+            raise
 
     def end(self):
         with contextlib.suppress(OSError):

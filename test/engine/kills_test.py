@@ -53,7 +53,6 @@ class KillTests:
         for file in (self.folder / "state/ledger").iterdir():
             file.unlink()
         self.world = self.engine.world = World()
-        self.addCleanup(self.world.close)
         self.start()
 
     def compromise(self, nth=0, who="engine", when="before"):

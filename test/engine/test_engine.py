@@ -44,7 +44,7 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, EvidenceTests
         self.folder = pathlib.Path(self.temporary.name)
         make_folder(self.folder, *self.programs)
         self.world = World()
-        self.addCleanup(self.world.close)
+        self.addCleanup(lambda: self.world.close())  # the newest: a test may have begun anew
         self.engine = Engine(self.folder, self.world)
         self.addCleanup(self.engine.api.close)
         self.addCleanup(self.engine.stop)

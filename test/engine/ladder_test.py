@@ -132,6 +132,7 @@ class LadderTests:
         self.engine.signal(signal.SIGKILL)
         self.engine.wait()
         self.world.close()
+        self.world.over = False  # it comes up again, with nobody in it
         self.world.guests.clear()
         self.world.gates.clear()
         self.world.target = 0

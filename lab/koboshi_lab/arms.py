@@ -12,7 +12,7 @@ from . import layout
 from .cell_device import Device, ENGINE, NET_PROGRAM
 from .cells import Bridge, Cell, ON_STANDBY
 from .group import Group
-from .shell import LabError, now_us, run
+from .shell import LabError, now_us, run, wait_for
 from .watch import Log, Watch
 
 OURS, FAST = "koboshi", "koboshi-fast"
@@ -73,11 +73,16 @@ class Ours:
         return (self.device.standby() if fault in ON_STANDBY else self.device.active()).strike(fault)
 
     def told(self, fault_us: int) -> Told:
-        until = time.monotonic() + max(0, WHOLE_S - (now_us() - fault_us) / 1e6)
-        story = self.device.story(fault_us)
-        while not (story and story["closed"]) and time.monotonic() < until:
-            time.sleep(0.05)
+        def closed() -> bool:
+            nonlocal story
             story = self.device.story(fault_us)
+            return bool(story and story["closed"])
+
+        story: Optional[Json] = None
+        try:
+            wait_for("the end of it", closed, WHOLE_S - (now_us() - fault_us) / 1e6, 0.05)
+        except LabError:
+            pass  # then it has none
         if not story:
             return Told()
         told = Told(story["verdict_us"], story["steered_us"], story["standby_us"], story["spare_us"], story)

@@ -7,6 +7,7 @@ import secrets
 import time
 from typing import Any, Callable, Optional
 
+from . import bench
 from .shell import LabError, run, wait_for
 
 MOUNT = pathlib.Path("/run/groups")
@@ -31,16 +32,6 @@ def prepare() -> Optional[str]:
             except OSError:
                 pass  # somebody is in it
     return None
-
-
-def memory_kb(pid: int) -> Json:
-    """RSS, and PSS, which divides what several share. Zero for one that has just ended."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    except OSError:
-        return {"rss_kb": 0, "pss_kb": 0}
-    found = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:] if line.startswith(("Rss:", "Pss:"))}
-    return {"rss_kb": found.get("Rss", 0), "pss_kb": found.get("Pss", 0)}
 
 
 class Group:
@@ -75,8 +66,7 @@ class Group:
     def memory(self) -> Json:
         if not self.path:
             return {"rss_kb": None, "pss_kb": None}
-        rows = [memory_kb(int(pid)) for pid in (self.path / "cgroup.procs").read_text(encoding="ascii").split()]
-        return {key: sum(row[key] for row in rows) for key in ("rss_kb", "pss_kb")}
+        return bench.memory_kb(*map(int, (self.path / "cgroup.procs").read_text(encoding="ascii").split()))
 
     def remove(self) -> None:
         """After the end of all that is in it."""

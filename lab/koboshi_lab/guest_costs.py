@@ -8,6 +8,7 @@ import pathlib
 import time
 from typing import Any
 
+from . import bench
 from .shell import cmdline, processes
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -41,17 +42,6 @@ def ticks(pids: list[int]) -> dict[int, int]:
     return found
 
 
-def memory_kb(pids: list[int], kind: str) -> int:
-    total = 0
-    for pid in pids:
-        try:
-            text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{kind}:"))
-    return total
-
-
 class Window:
     """From here to `end`."""
 
@@ -66,5 +56,5 @@ class Window:
         (own, guests), took = counted(), time.monotonic() - self.begin
         spent, theirs = self.spent(own), self.spent(guests)
         return {"seconds": round(took, 2), "cpu_s": round(spent, 2), "cpu_percent": round(100 * spent / took, 2),
-                "rss_kb": memory_kb(own, "Rss"), "pss_kb": memory_kb(own, "Pss"),
-                "guests_cpu_percent": round(100 * theirs / took, 2), "guests_pss_kb": memory_kb(guests, "Pss")}
+                **bench.memory_kb(*own), "guests_cpu_percent": round(100 * theirs / took, 2),
+                "guests_pss_kb": bench.memory_kb(*guests)["pss_kb"]}

@@ -14,6 +14,7 @@ import pathlib
 from typing import Any, Optional
 
 from . import bench, layout, race, world
+from .arms import OURS
 from .guest_arms import ARMS, FAULTS, HAS_NONE
 from .shell import LabError
 
@@ -52,7 +53,7 @@ def play(name: str, fault: str, options: argparse.Namespace, seed: int) -> Json:
         argv = [sys.executable, "-m", "koboshi_lab.guest_run", "--arm", name, "--fault", fault, "--rate", str(options.rate),
                 "--seconds", str(seconds), "--seed", str(seed), "--out", str(out)]
         with contextlib.redirect_stdout(io.StringIO()):  # that nothing is left behind is said once a run
-            status = world.run_in("guest-race", argv, seconds + START_SECONDS, guests=name == race.OURS)
+            status = world.run_in("guest-race", argv, seconds + START_SECONDS, guests=name == OURS)
         if status == INTERRUPTED:
             raise KeyboardInterrupt
         found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
@@ -69,19 +70,13 @@ def new_report(options: argparse.Namespace) -> Json:
 
 def continued(path: pathlib.Path, fresh: Json) -> Json:
     """The report that is there, if it is of the same machine and options. Other arms and faults may come to it: nobody plays all in one go."""
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        rest = ["machine"] if old["machine"] != fresh["machine"] else []
-        rest += [f"option {name}" for name in ("rate", "seconds") if old["options"][name] != fresh["options"][name]]
-        for name, order in (("arms", ARMS), ("faults", FAULTS)):
-            both = {*old["options"][name], *fresh["options"][name]}
-            old["options"][name] = [one for one in order if one in both]
-    except FileNotFoundError:
-        raise LabError(f"there is no {path} to add to: leave --add away") from None
-    except (ValueError, KeyError, TypeError):
-        raise LabError(f"{path} is no report of this race, so nothing can be added to it") from None
-    if rest:
-        raise LabError(f"{path} was made otherwise, so nothing is added to it: not the same are {', '.join(rest)}")
+    old = race.begun(path)
+    rest = ["machine"] if old["machine"] != fresh["machine"] else []
+    rest += [f"option {name}" for name in ("rate", "seconds") if old["options"].get(name) != fresh["options"][name]]
+    race.only_alike(path, rest)
+    for name, order in (("arms", ARMS), ("faults", FAULTS)):
+        both = {*old["options"].get(name, ()), *fresh["options"][name]}
+        old["options"][name] = [one for one in order if one in both]
     return old
 
 

@@ -7,40 +7,23 @@ import hashlib
 import json
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from typing import Any, Optional
+from typing import Any
 
-from . import clients, layout, network, race
+from . import layout
+from .arms import OURS
 from .guest_arms import ARMS, FAULTS, good_hash
 from .guest_costs import Window
+from .measure import BUSY_S, Client, PHASE_S, seen, since
 from .shell import guarded, LabError, now_us, wait_for
 
 POLL_S = 0.25
-PHASE_S = 1.0  # who checks once a second is met at any point of it
-BUSY_S = 1.0  # so long at the least is looked at what an arm takes under load
 IDLE_S = 3.0  # and without clients
 Json = dict[str, Any]
-
-
-class Client(race.Client):
-    """Of the same kind as the race's, with the page of our images."""
-
-    def start(self, folder: pathlib.Path, seconds: int) -> None:
-        self.name = "kept" if self.keep_alive else "new"
-        self.csv, self.seconds = folder / f"{self.name}.csv", seconds
-        self.process = subprocess.Popen(network.client_exec(
-            layout.LOAD, "--target", layout.SERVICE4, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
-            "--timeout", 1000, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json", "--good", good_hash(),
-            *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
-
-    def requests(self) -> list[clients.Request]:
-        self.process.wait(self.seconds + 30)  # some ask for minutes
-        return super().requests()
 
 
 class Redundancy(threading.Thread):
@@ -68,15 +51,11 @@ class Redundancy(threading.Thread):
             time.sleep(POLL_S)
 
 
-def after_ms(moment_us: Optional[int], fault_us: int) -> Optional[float]:
-    return round((moment_us - fault_us) / 1000, 2) if moment_us else None
-
-
 def measure(arm: Any, options: argparse.Namespace) -> Json:
     window = Window()
     time.sleep(IDLE_S)
     row = {"idle": window.end()}
-    asking = [Client(False, options.rate), Client(True, options.rate)]
+    asking = [Client(keep_alive, options.rate, good=good_hash()) for keep_alive in (False, True)]
     end_us = now_us() + options.seconds * 1_000_000
     whole = Window()
     with tempfile.TemporaryDirectory(dir=layout.KEEPER) as folder:
@@ -87,16 +66,16 @@ def measure(arm: Any, options: argparse.Namespace) -> Json:
         time.sleep(BUSY_S + random.Random(options.seed).uniform(0, PHASE_S))  # a fault does not wait for anybody's check
         row["busy"] = window.end()
         fault_us = FAULTS[options.fault](arm)
-        looking = None if options.arm == race.OURS else Redundancy(end_us)
+        looking = None if options.arm == OURS else Redundancy(end_us)
         if looking:
             looking.start()
-        seen = {client.name: race.seen(client.requests(), fault_us) for client in asking}
+        asked = {client.name: seen(client.requests(), fault_us) for client in asking}
     row["run"] = whole.end()
     told = arm.told()
     if looking:
         looking.join()
         told["redundant_us"] = looking.again_us
-    return {**row, **{key.replace("_us", "_ms"): after_ms(value, fault_us) for key, value in told.items()}, **seen}
+    return {**row, **{key.replace("_us", "_ms"): since(fault_us, value) for key, value in told.items()}, **asked}
 
 
 def main() -> int:

@@ -30,14 +30,15 @@ class Client:
     keep_alive: bool
     rate: int
     target: str = layout.SERVICE4
+    good: str = hashlib.sha256(PAGE).hexdigest()  # sum of the only right page
 
     def start(self, folder: pathlib.Path, seconds: int) -> None:
         self.name = "kept" if self.keep_alive else "new"
-        self.csv = folder / f"{self.name}.csv"
+        self.csv, self.seconds = folder / f"{self.name}.csv", seconds
         self.process = subprocess.Popen(network.client_exec(
             layout.LOAD, "--target", self.target, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
             "--timeout", 1000, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json",
-            "--good", hashlib.sha256(PAGE).hexdigest(), *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
+            "--good", self.good, *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
 
     def is_served(self) -> bool:
         try:
@@ -46,7 +47,7 @@ class Client:
             return False
 
     def requests(self) -> list[clients.Request]:
-        if self.process.wait(30):
+        if self.process.wait(self.seconds + 30):
             raise LabError(f"the client '{self.name}' ended with status {self.process.returncode}")
         return clients.parse(self.name, self.csv.read_text(encoding="ascii"))
 

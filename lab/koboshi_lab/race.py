@@ -14,12 +14,11 @@ import time
 from typing import Any, Optional
 
 from . import bench, group, layout
-from .arms import ARMS, Baseline, is_ours, OURS, PLANNED
+from .arms import ARMS, is_ours, PLANNED
 from .cells import FAULTS
-from .measure import Client, play, seen
+from .measure import play
 from .shell import guarded, LabError, Progress
 
-__all__ = ["ARMS", "arguments", "Baseline", "Client", "OURS", "play", "seen", "table"]
 REPORT = layout.BUILD / "race/report.json"
 EVENTS = sorted([*FAULTS, PLANNED])
 RATE_MAX = 500  # of each client: with more, two cores would be measured
@@ -36,18 +35,30 @@ def new_report(options: argparse.Namespace) -> Json:
             "not_counted": group.prepare(), "unplayed": [], "runs": []}
 
 
-def continued(path: pathlib.Path, fresh: Json) -> Json:
-    """The report that is there, if it is of the same machine, versions and options."""
+def begun(path: pathlib.Path) -> Json:
+    """The report that is there to be gone on with."""
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
-        rest = [name for name in fresh if name not in ("date", "options", "unplayed", "runs") and old.get(name) != fresh[name]]
-        rest += [f"option {name}" for name, value in fresh["options"].items() if name != "rounds" and old["options"].get(name) != value]
     except FileNotFoundError:
         raise LabError(f"there is no {path} to add to: leave --add away") from None
-    except (ValueError, KeyError, AttributeError):
-        raise LabError(f"{path} is no report of a race, so nothing can be added to it") from None
-    if rest:
-        raise LabError(f"{path} was made otherwise, so nothing is added to it: not the same are {', '.join(rest)}")
+    except ValueError:
+        old = None
+    if not isinstance(old, dict) or not {"machine", "options", "versions", "runs"} <= old.keys() or not isinstance(old["options"], dict):
+        raise LabError(f"{path} is no report of a race, so nothing can be added to it")
+    return old
+
+
+def only_alike(path: pathlib.Path, differs: list[str]) -> None:
+    if differs:
+        raise LabError(f"{path} was made otherwise, so nothing is added to it: not the same are {', '.join(differs)}")
+
+
+def continued(path: pathlib.Path, fresh: Json) -> Json:
+    """The report that is there, if it is of the same machine, versions and options."""
+    old = begun(path)
+    rest = [name for name in fresh if name not in ("date", "options", "unplayed", "runs") and old.get(name) != fresh[name]]
+    rest += [f"option {name}" for name, value in fresh["options"].items() if name != "rounds" and old["options"].get(name) != value]
+    only_alike(path, rest)
     return old
 
 

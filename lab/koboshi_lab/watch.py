@@ -63,7 +63,7 @@ class Watch:
         self.addresses, self.logs = addresses, logs
         self.redundant_us: Optional[int] = None  # two answer
         self.whole_us: Optional[int] = None  # all answer
-        self.over = threading.Event()
+        self.over, self.two = threading.Event(), threading.Event()
         self.reader, self.asker = (threading.Thread(target=each, daemon=True) for each in (self.read, self.ask))
 
     def read(self) -> None:
@@ -75,16 +75,17 @@ class Watch:
         with concurrent.futures.ThreadPoolExecutor(len(self.addresses)) as pool:
             while not self.over.wait(ASK_EVERY_S):
                 right = sum(pool.map(answers, self.addresses))
-                if right >= 2:
-                    self.redundant_us = self.redundant_us or now_us()
+                if right >= 2 and not self.two.is_set():
+                    self.redundant_us = now_us()
+                    self.two.set()
                 if right == len(self.addresses):
                     self.whole_us = self.whole_us or now_us()
                     return
 
     def end(self, redundant_until: float = 0) -> None:
         """Not before there are two, or that moment (time.monotonic)."""
-        while self.asker.is_alive() and not self.redundant_us and time.monotonic() < redundant_until:
-            time.sleep(ASK_EVERY_S)
+        if self.asker.is_alive():
+            self.two.wait(max(0.0, redundant_until - time.monotonic()))
         self.over.set()
         for thread in (self.reader, self.asker):
             if thread.ident:

@@ -48,7 +48,7 @@ class ReportTest(unittest.TestCase):
             with self.assertRaisesRegex(LabError, "not the same are option rate$"):
                 guest_race.continued(path, fresh)
             path.write_text("[]")
-            with self.assertRaisesRegex(LabError, "no report of this race"):
+            with self.assertRaisesRegex(LabError, "no report of a race"):
                 guest_race.continued(path, fresh)
 
     def test_runs_of_two_builds_are_never_in_one_report(self):

@@ -31,19 +31,19 @@ def asked(first_ms: int, last_ms: int, outcome: str = "good", took_ms: int = 1) 
 class CountTest(unittest.TestCase):
     def test_what_a_client_saw(self):
         requests = [request(10, 11), request(20, 21), request(30, 31, "refused"), request(40, 190), request(50, 51, "wrong"), request(900, 901)]
-        self.assertEqual(race.seen(requests, 25_000), {"requests": 4, "failed": 2, "kinds": {"refused": 1, "wrong": 1}, "late": 1, "gap_ms": 711.0,
+        self.assertEqual(measure.seen(requests, 25_000), {"requests": 4, "failed": 2, "kinds": {"refused": 1, "wrong": 1}, "late": 1, "gap_ms": 711.0,
                                                        "again_ms": 876.0})
 
     def test_well_again_is_after_the_last_that_was_not(self):
-        self.assertEqual(race.seen(asked(0, 2000), 0)["again_ms"], 0)
-        self.assertEqual(race.seen(asked(0, 500, "wrong") + asked(500, 2000), 0)["again_ms"], 501)
-        self.assertEqual(race.seen(asked(0, 500, took_ms=400) + asked(500, 2000), 0)["again_ms"], 501, "late is not well")
+        self.assertEqual(measure.seen(asked(0, 2000), 0)["again_ms"], 0)
+        self.assertEqual(measure.seen(asked(0, 500, "wrong") + asked(500, 2000), 0)["again_ms"], 501)
+        self.assertEqual(measure.seen(asked(0, 500, took_ms=400) + asked(500, 2000), 0)["again_ms"], 501, "late is not well")
 
     def test_who_is_not_served_well_at_the_end_never_was_again(self):
-        self.assertIsNone(race.seen(asked(0, 2000, "reset"), 0)["again_ms"])
-        self.assertIsNone(race.seen(asked(0, 2000, took_ms=400), 0)["again_ms"])
+        self.assertIsNone(measure.seen(asked(0, 2000, "reset"), 0)["again_ms"])
+        self.assertIsNone(measure.seen(asked(0, 2000, took_ms=400), 0)["again_ms"])
         every_second = [one for pair in zip(asked(0, 2000), asked(5, 2005, "refused")) for one in pair]
-        self.assertIsNone(race.seen(every_second, 0)["again_ms"])
+        self.assertIsNone(measure.seen(every_second, 0)["again_ms"])
 
     def test_where_the_time_went(self):
         story = {"first_evidence_us": 3000, "verdict_us": 5000, "steered_us": 9000}

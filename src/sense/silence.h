@@ -4,7 +4,7 @@
  * in microseconds of one clock, never backwards.
  *
  * A silence begins with the first thing that was asked since the last answer, and any answer ends it. It is told when several
- * things wait, each for several times the longest silence that ended by itself within the last minutes: whoever pauses now and
+ * things wait, each for several times the longest silence that ended by itself within the last half hour: whoever pauses now and
  * then has taught us so, whoever never did is missed soon. Nothing is told of whom we have not known for a while.
  */
 #include <stdbool.h>

@@ -4,7 +4,7 @@
  * plan is as large as it can be otherwise: 16 variants of 2,000 components. Each step is timed alone, so a figure holds the cost
  * of reading the clock (`clock_us` says what that is). Not a test: lab/bench runs it, and it can be run by hand. Writes JSON.
  */
-#include "plan/plan.h"
+#include "made.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,7 +15,6 @@
 #define COMPONENTS 2000
 #define VERDICTS 500 /* each begins with a fresh copy of the plan */
 #define ROUNDS 200   /* of everybody's answers */
-#define INTERVAL_US 100000
 #define SAMPLES_MAX (ROUNDS * PLAN_INSTANCES_MAX)
 
 enum measured { IDLE, GOOD, MISS, FAULT, TAKEOVER, STEERED, MEASURED_MAX_ };
@@ -65,32 +64,14 @@ static void variants_make(struct plan *p)
 		p->variants[v].usable = true;
 }
 
-static struct evidence found(uint32_t instance, enum finding finding, int64_t at_us)
-{
-	return (struct evidence){
-	        .time_us = at_us, .instance = instance, .vantage = VANTAGE_PATH, .finding = finding, .began_us = at_us};
-}
-
 /* As a device is that has stood for a while: one serves, one sleeps (with more than two), all others stand by. */
 static void plan_make(struct plan *p, uint32_t instances)
 {
 	uint32_t spare = instances > 2;
-	const struct plan_config config = {
-	        .standby = instances - 1 - spare,
-	        .spare = spare,
-	        .interval_us = INTERVAL_US,
-	        .timeout_us = 250000,
-	        .failures = 3,
-	        .window = 5,
-	        .boot_us = 30000000,
-	        .wake_us = 5000000,
-	        .drain_us = 2000000,
-	        .backoff_us = 5000000,
-	        .quick_us = 3000000,
-	        .slow_us = 60000000,
-	        .evidence = true,
-	        .max_exposure_us = 86400000000,
-	};
+	struct plan_config config = made_config();
+	config.standby = instances - 1 - spare;
+	config.spare = spare;
+	config.max_exposure_us = 86400000000;
 	plan_init(p, &config);
 	variants_make(p);
 	p->world_known = true;
@@ -119,20 +100,20 @@ static int64_t everybody(struct samples *idle, struct samples *seen, enum findin
 {
 	for (uint32_t number = 1; number <= instances; number++) {
 		struct plan_event event = event_of(PLAN_EV_EVIDENCE, at_us);
-		event.evidence = found(number, finding, at_us);
+		event.evidence = made_evidence(number, finding, at_us, at_us);
 		step(seen, &event);
 		event = event_of(PLAN_EV_TIME, at_us + 10);
 		step(idle, &event);
 		assert(update.n_orders == 0 && !update.number_used);
 	}
-	return at_us + INTERVAL_US;
+	return at_us + MADE_INTERVAL_US;
 }
 
 static void convict(struct samples *verdict, struct samples *steered, enum finding finding, int64_t at_us)
 {
 	plan = whole;
 	struct plan_event event = event_of(PLAN_EV_EVIDENCE, at_us);
-	event.evidence = found(1, finding, at_us);
+	event.evidence = made_evidence(1, finding, at_us, at_us);
 	step(verdict, &event);
 	assert(update.n_orders > 0 && update.orders[0].type == PLAN_DO_STEER && update.orders[0].victim == 1);
 	event = event_of(PLAN_EV_ANSWER, at_us + 1000);

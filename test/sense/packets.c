@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <endian.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_log.h>
 #include <linux/netlink.h>
@@ -36,6 +37,10 @@ static void put_message(struct packets *packets, const char *prefix, uint16_t pr
 	put(packets, &header, sizeof(header));
 	put(packets, &general, sizeof(general));
 	put_attribute(packets, NFULA_PACKET_HDR, &packet, sizeof(packet));
+	struct nfulnl_msg_packet_timestamp stamp = {.sec = htobe64((uint64_t)packets->real_us / 1000000),
+	                                            .usec = htobe64((uint64_t)packets->real_us % 1000000)};
+	if (packets->real_us)
+		put_attribute(packets, NFULA_TIMESTAMP, &stamp, sizeof(stamp));
 	put_attribute(packets, NFULA_PREFIX, prefix, strlen(prefix) + 1);
 	put_attribute(packets, NFULA_IFINDEX_INDEV, &index, sizeof(index));
 	put_attribute(packets, NFULA_HWHEADER, link_header, sizeof(link_header));

@@ -8,6 +8,7 @@
 
 struct packets {
 	size_t size;
+	int64_t real_us; /* the kernel's stamp of what is put in next; 0: none */
 	uint8_t bytes[4096];
 };
 

@@ -125,8 +125,8 @@ static const char base_pass[] =
         "add rule " T "to_guest counter name to_guest drop\n";
 
 /*
- * A flow bears its guest's mark, by which it can be cut at one stroke. Hops: a client's packet was forwarded once at
- * least; a probe would stand out by not having been.
+ * A flow that the map brought to a guest bears its mark, by which all of them can be cut at one stroke; our own probes are none
+ * of them, and go on. Hops: a client's packet was forwarded once at least; a probe would stand out by not having been.
  */
 static const char base_host[] =
         "add rule " T "arriving iifname @fenced counter name fenced drop\n"
@@ -137,7 +137,7 @@ static const char base_host[] =
         "add rule " T "guest_to_host icmpv6 type nd-neighbor-solicit ip6 hoplimit 255 accept\n"
         "add rule " T "guest_to_host counter name from_guest drop\n"
         "add rule " T "leaving oifname @fenced counter name fenced drop\n"
-        "add rule " T "leaving oifname \"kb*\" ct state new ct mark set oifname map @marks\n"
+        "add rule " T "leaving oifname \"kb*\" ct state new ct status dnat ct mark set oifname map @marks\n"
         "add rule " T "leaving oifname \"kb*\" fib saddr type local meta l4proto { tcp, udp } ip ttl set 63\n"
         "add rule " T "leaving oifname \"kb*\" fib saddr type local meta l4proto { tcp, udp } ip6 hoplimit set 63\n";
 

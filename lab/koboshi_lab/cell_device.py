@@ -202,7 +202,6 @@ def service_text(number: int, service: Service, probe: str) -> str:
     variants: [amber, birch, cedar]
     standby: {service.standby}
     spare: {service.spare}
-    drain: 200ms
     ladder: []
     probe: {{{probe}}}
 """

@@ -133,7 +133,7 @@ void agents_answered(struct engine *e, const struct wire_order *order, const str
 void agents_probed(struct engine_instance *i, const struct evidence *evidence)
 {
 	enum finding_class class = finding_class(evidence->finding);
-	if (i->channel && class != FINDING_CLASS_UNKNOWN)
+	if (i->channel && class != FINDING_CLASS_UNKNOWN && class != FINDING_CLASS_DOUBT)
 		sense_channel_probed(i->channel, class == FINDING_CLASS_GOOD, evidence->time_us);
 }
 

@@ -23,12 +23,14 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 	if (class == FINDING_CLASS_GOOD) {
 		i->good++;
 		i->last_took_us = evidence->time_us - evidence->began_us;
-	} else if (class != FINDING_CLASS_UNKNOWN) {
+	} else if (class != FINDING_CLASS_UNKNOWN && class != FINDING_CLASS_DOUBT) {
 		i->bad++;
 	}
 	struct evidence seen = *evidence;
 	seen.vantage = VANTAGE_PATH; /* the same port and bytes as a client's, only past the map */
 	agents_probed(i, &seen);
+	if (class == FINDING_CLASS_DOUBT)
+		follow_ask_all(s);
 	service_found(s, &seen, detail);
 }
 

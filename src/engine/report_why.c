@@ -39,6 +39,9 @@ static void weight_text(const struct plan_config *config, const struct plan_wind
 	case FINDING_CLASS_COUNTED:
 		snprintf(ret_text, size, "a miss: %u of %u may count", config->failures, config->window);
 		break;
+	case FINDING_CLASS_DOUBT:
+		snprintf(ret_text, size, "none: another one may serve meanwhile");
+		break;
 	case FINDING_CLASS_LASTING:
 		snprintf(ret_text, size, "when told twice, if it does not answer what is asked then and another one does");
 		break;
@@ -136,13 +139,18 @@ static void would_fail(json_t *list, const struct plan *plan, const struct plan_
 	uint32_t more = plan->config.failures > why->misses ? plan->config.failures - why->misses : 0;
 	if (plan->busy)
 		report_say(list, "the host's processors are overrun: misses count only in a row for now");
+	else if (why->crowded)
+		report_say(list,
+		           "it took the place of one that missed lately: until it was without a miss for %d s, misses count only "
+		           "in a row",
+		           PLAN_CROWD_US / 1000000);
 	else if (why->contrast)
 		report_say(list,
 		           "failed: %u more missed of the next %u probes, if nothing comes from it and kb-%u goes on answering",
 		           more, plan->config.window, why->contrast);
 	if (why->row_enough > why->in_row)
 		report_say(list, "failed: %u more missed probes in a row, whatever others do", why->row_enough - why->in_row);
-	if (plan->busy && why->misses > 0 && !why->silent)
+	if ((plan->busy || why->crowded) && why->misses > 0 && !why->silent)
 		report_say(list, "failed: no answer in time for %d s, while another one answers in time", PLAN_SLOW_US / 1000000);
 	names_of(FINDING_CLASS_AT_ONCE, names, sizeof(names));
 	report_say(list, "failed at once: %s", names);

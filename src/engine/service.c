@@ -72,6 +72,7 @@ void service_init(struct engine_service *s, struct engine *e, uint32_t index)
 	                  .evidence = e->conf.evidence_bytes > 0,
 	                  .carry = s->conf->n_carry > 0,
 	                  .secrets = s->conf->n_secrets > 0,
+	                  .gives_way = probe->stall_ms > 0,
 	                  .brake_falls = e->conf.brake_falls,
 	                  .brake_within_us = us(e->conf.brake_within_ms),
 	                  .brake_pause_us = us(e->conf.brake_pause_ms),

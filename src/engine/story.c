@@ -116,7 +116,10 @@ static void unsuccessful(const struct plan_note *n, const struct words *w, char 
 
 static void pointed(const struct engine_service *s, const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
-	if (n->step == PLAN_STEP_ACTIVE)
+	if (n->step == PLAN_STEP_UNSTEERABLE)
+		snprintf(t, size, "no healthy instance can take over from %s%s", w->instance,
+		         n->status == PLAN_COMPROMISED ? ": it is cut off all the same" : " yet");
+	else if (n->step == PLAN_STEP_ACTIVE)
 		snprintf(t, size, "%s now points at %s", s->conf->name, w->instance);
 	else
 		snprintf(t, size, "%s now points at %s instead of %s; the two share: %s", s->conf->name, w->instance, w->other,
@@ -211,6 +214,22 @@ static void begun_or_ended(const struct plan_note *n, const struct words *w, cha
 		snprintf(t, size, "taken up again after a restart; victim %s", w->other);
 }
 
+/* What is no verdict. */
+static void doubted(const struct plan_note *n, const struct words *w, char *t, size_t size)
+{
+	const char *vantage = vantage_name(n->vantage);
+	if (n->step == PLAN_STEP_GAVE_WAY)
+		snprintf(t, size, "%s %s (seen from the %s): %s serves until more is known", w->instance,
+		         finding_sentence(n->finding), vantage, w->other);
+	else if (n->step == PLAN_STEP_CROWDED)
+		snprintf(t, size,
+		         "%s misses as %s did, whose place it took: clients seem to be too many, so that convicts nobody",
+		         w->instance, w->other);
+	else
+		snprintf(t, size, "%s: '%s' (seen from the %s) comes and goes: it counts half until it was quiet for %d minutes",
+		         w->instance, finding_name(n->finding), vantage, PLAN_FLAP_US / 60000000);
+}
+
 static void sentence(const struct engine_service *s, const struct plan_note *n, char *t, size_t size)
 {
 	struct words w;
@@ -220,16 +239,14 @@ static void sentence(const struct engine_service *s, const struct plan_note *n, 
 		detected(s, n, &w, t, size);
 		break;
 	case PLAN_STEP_DAMPED:
-		snprintf(t, size, "%s: '%s' (seen from the %s) comes and goes: it counts half until it was quiet for %d minutes",
-		         w.instance, finding_name(n->finding), vantage_name(n->vantage), PLAN_FLAP_US / 60000000);
+	case PLAN_STEP_GAVE_WAY:
+	case PLAN_STEP_CROWDED:
+		doubted(n, &w, t, size);
 		break;
 	case PLAN_STEP_STEERED:
 	case PLAN_STEP_ACTIVE:
-		pointed(s, n, &w, t, size);
-		break;
 	case PLAN_STEP_UNSTEERABLE:
-		snprintf(t, size, "no healthy instance can take over from %s%s", w.instance,
-		         n->status == PLAN_COMPROMISED ? ": it is cut off all the same" : " yet");
+		pointed(s, n, &w, t, size);
 		break;
 	case PLAN_STEP_RECORDED:
 	case PLAN_STEP_ROLLED_BACK:
@@ -350,7 +367,7 @@ void story_note(struct engine_service *s, const struct plan_note *note)
 		log_event(bad ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, id, "%s", text);
 	if (note->incident == 0)
 		return;
-	bool cause = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_ROTATING;
+	bool cause = note->step == PLAN_STEP_DETECTED || note->step == PLAN_STEP_ROTATING || note->step == PLAN_STEP_GAVE_WAY;
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && cause; k++)
 		if (s->stories[k] && s->stories[k]->number == note->incident) {
 			text_copy(s->stories[k]->cause, sizeof(s->stories[k]->cause), text);

@@ -33,7 +33,10 @@ enum finding {
 	FINDING_UNANSWERED,  /* a client's SYN got no reply for several times the usual handshake time */
 	FINDING_WRONG_CLOCK, /* answer's clock is off by more than allowed (after a wake-up: not yet set) */
 	FINDING_IO_ERROR,    /* a read or write of the guest's disk failed on the host */
-	/* told again while it lasts; counts when whoever is asked then does not answer and another one does */
+	/* told again while it lasts: no reason to end anybody, but for clients to be led to another one that answers meanwhile */
+	FINDING_STALLED,  /* several probes are not answered, for far longer than usual; none of them is a miss yet */
+	FINDING_UNLINKED, /* its link in the host has no carrier, at this moment */
+	/* the same, and counts when whoever is asked then does not answer and another one does */
 	FINDING_SILENT, /* several clients asked and not one was answered, for far longer than usual */
 	/* at once */
 	FINDING_REFUSED,   /* RST to a new connection: the port is closed */
@@ -74,6 +77,7 @@ enum finding_class {
 	FINDING_CLASS_GOOD,
 	FINDING_CLASS_UNKNOWN,
 	FINDING_CLASS_COUNTED,
+	FINDING_CLASS_DOUBT,
 	FINDING_CLASS_LASTING,
 	FINDING_CLASS_AT_ONCE,
 	FINDING_CLASS_COMPROMISE,

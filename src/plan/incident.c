@@ -45,9 +45,28 @@ static int64_t first_evidence_us(const struct plan *p, const struct plan_instanc
 	return first_us;
 }
 
+/* Whoever gave way in doubt, and fell: the doubt was its beginning. */
+static struct plan_incident *incident_confirm(struct plan_turn *t, const struct plan_instance *victim)
+{
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
+		struct plan_incident *x = &t->p->incidents[k];
+		if (x->number == 0 || !x->gave_way || x->verdict != PLAN_HEALTHY || x->victim != victim->number ||
+		    victim->verdict == PLAN_HEALTHY)
+			continue;
+		x->verdict = victim->verdict;
+		x->verdict_us = t->now_us;
+		x->drain_us = PLAN_NEVER;
+		return x;
+	}
+	return NULL;
+}
+
 /* Takes a free row (or, when all are taken, none: the repair goes on without a story). */
 struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *victim)
 {
+	struct plan_incident *confirmed = incident_confirm(t, victim);
+	if (confirmed)
+		return confirmed;
 	struct plan_incident *free_row = NULL;
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && !free_row; k++)
 		if (t->p->incidents[k].number == 0)

@@ -22,6 +22,9 @@ static inline void verdict_clear(struct plan_window *window)
 /* verdict.c: pure arithmetic on windows */
 void verdict_add(const struct plan *p, struct plan_window *window, const struct evidence *evidence);
 enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *instance, int64_t now_us);
+bool verdict_is_doubted(const struct plan *p, const struct plan_instance *instance, int64_t now_us);  /* no verdict yet */
+bool verdict_is_withheld(const struct plan *p, const struct plan_instance *instance, int64_t now_us); /* it is crowded */
+bool verdict_answered_since(const struct plan_instance *instance, int64_t since_us); /* asked since then, and rightly */
 
 /* choice.c: ladders */
 struct plan_instance *choice_target(struct plan *p, uint32_t not_number);
@@ -95,6 +98,14 @@ uint64_t incident_current(const struct plan *p); /* the newest open one that sti
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);
 void incident_rid(struct plan *p, uint32_t victim); /* it is gone, or mended */
 void incident_progress(struct plan_turn *t);
+
+/* crowd.c: clients that are too many, perhaps: PLAN_CROWD_US */
+void crowd_begin(struct plan_turn *t, const struct plan_instance *before);
+void crowd_fell(struct plan_turn *t, const struct plan_instance *i);
+void crowd_left(struct plan_turn *t, struct plan_instance *from, uint32_t to); /* NULL: nobody */
+void crowd_missed(struct plan_turn *t, const struct plan_instance *i, enum finding finding);
+void crowd_tell(struct plan_turn *t, const struct plan_instance *i);                 /* once, if a verdict is withheld */
+bool crowd_has(const struct plan *p, const struct plan_instance *i, int64_t now_us); /* is crowded */
 
 /* mend.c: cells of the table */
 void mend_aside(struct plan_turn *t, struct plan_instance *i, int32_t status);

@@ -39,22 +39,22 @@ NAME_FUNCTION(plan_life_name, enum plan_life,
               [PLAN_LIFE_STEERING] = "steering", [PLAN_LIFE_FENCING] = "fencing", [PLAN_LIFE_UNLINKING] = "unlinking",
               [PLAN_LIFE_FREEZING] = "freezing", [PLAN_LIFE_ROLLING] = "rolling-back", [PLAN_LIFE_TRACING] = "tracing",
               [PLAN_LIFE_RECORDING] = "recording", [PLAN_LIFE_DESTROYING] = "destroying", [PLAN_LIFE_REMOVING] = "removing")
-NAME_FUNCTION(
-        plan_step_name, enum plan_step,
-        PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_DAMPED] = "damped", [PLAN_STEP_STEERED] = "steered",
-        [PLAN_STEP_UNSTEERABLE] = "no-alternative", [PLAN_STEP_FENCED] = "fenced", [PLAN_STEP_REVOKED] = "revoked",
-        [PLAN_STEP_LINK_DOWN] = "link-down", [PLAN_STEP_FROZEN] = "frozen", [PLAN_STEP_ROLLED_BACK] = "rolled-back",
-        [PLAN_STEP_NOT_ROLLED_BACK] = "not-rolled-back", [PLAN_STEP_RECORDED] = "evidence", [PLAN_STEP_SUSPECTED] = "suspected",
-        [PLAN_STEP_WAKING] = "waking", [PLAN_STEP_PROVEN] = "proven", [PLAN_STEP_STANDBY] = "standby",
-        [PLAN_STEP_CHOSEN] = "chosen", [PLAN_STEP_BUILDING] = "building", [PLAN_STEP_SPARE] = "spare",
-        [PLAN_STEP_ACTIVE] = "active", [PLAN_STEP_REMOVED] = "removed", [PLAN_STEP_RETIRED] = "retired",
-        [PLAN_STEP_WORN] = "worn", [PLAN_STEP_OUTDATED] = "outdated", [PLAN_STEP_ROTATING] = "rotating",
-        [PLAN_STEP_CLEARED] = "cleared", [PLAN_STEP_LOCKED] = "locked", [PLAN_STEP_HELD] = "held",
-        [PLAN_STEP_SERVICE_STOPPED] = "service-stopped", [PLAN_STEP_SERVICE_NOT_STOPPED] = "service-not-stopped",
-        [PLAN_STEP_BRAKED] = "braked", [PLAN_STEP_UNBRAKED] = "unbraked", [PLAN_STEP_DRAINED] = "drained",
-        [PLAN_STEP_REFUSED_ORDER] = "order-failed", [PLAN_STEP_LATE] = "order-late", [PLAN_STEP_GIVEN_UP] = "given-up",
-        [PLAN_STEP_RESUMED] = "resumed", [PLAN_STEP_CLOSED] = "closed", [PLAN_STEP_MENDING] = "mending",
-        [PLAN_STEP_MENDED] = "mended", [PLAN_STEP_UNMENDED] = "not-mended", [PLAN_STEP_TAUGHT] = "taught")
+NAME_FUNCTION(plan_step_name, enum plan_step,
+              PLAN_STEP_MAX_, [PLAN_STEP_DETECTED] = "detected", [PLAN_STEP_DAMPED] = "damped", [PLAN_STEP_STEERED] = "steered",
+              [PLAN_STEP_UNSTEERABLE] = "no-alternative", [PLAN_STEP_FENCED] = "fenced", [PLAN_STEP_REVOKED] = "revoked",
+              [PLAN_STEP_LINK_DOWN] = "link-down", [PLAN_STEP_FROZEN] = "frozen", [PLAN_STEP_ROLLED_BACK] = "rolled-back",
+              [PLAN_STEP_NOT_ROLLED_BACK] = "not-rolled-back", [PLAN_STEP_RECORDED] = "evidence",
+              [PLAN_STEP_SUSPECTED] = "suspected", [PLAN_STEP_WAKING] = "waking", [PLAN_STEP_PROVEN] = "proven",
+              [PLAN_STEP_STANDBY] = "standby", [PLAN_STEP_CHOSEN] = "chosen", [PLAN_STEP_BUILDING] = "building",
+              [PLAN_STEP_SPARE] = "spare", [PLAN_STEP_ACTIVE] = "active", [PLAN_STEP_REMOVED] = "removed",
+              [PLAN_STEP_RETIRED] = "retired", [PLAN_STEP_WORN] = "worn", [PLAN_STEP_OUTDATED] = "outdated",
+              [PLAN_STEP_ROTATING] = "rotating", [PLAN_STEP_CLEARED] = "cleared", [PLAN_STEP_GAVE_WAY] = "gave-way",
+              [PLAN_STEP_CROWDED] = "crowded", [PLAN_STEP_LOCKED] = "locked", [PLAN_STEP_HELD] = "held",
+              [PLAN_STEP_SERVICE_STOPPED] = "service-stopped", [PLAN_STEP_SERVICE_NOT_STOPPED] = "service-not-stopped",
+              [PLAN_STEP_BRAKED] = "braked", [PLAN_STEP_UNBRAKED] = "unbraked", [PLAN_STEP_DRAINED] = "drained",
+              [PLAN_STEP_REFUSED_ORDER] = "order-failed", [PLAN_STEP_LATE] = "order-late", [PLAN_STEP_GIVEN_UP] = "given-up",
+              [PLAN_STEP_RESUMED] = "resumed", [PLAN_STEP_CLOSED] = "closed", [PLAN_STEP_MENDING] = "mending",
+              [PLAN_STEP_MENDED] = "mended", [PLAN_STEP_UNMENDED] = "not-mended", [PLAN_STEP_TAUGHT] = "taught")
 
 enum plan_life plan_life_named(const char *name)
 {

@@ -90,35 +90,6 @@ void plan_note(struct plan_turn *t, enum plan_step step, uint64_t incident, cons
 	t->update->notes[t->update->n_notes++] = extra;
 }
 
-/* --- counting */
-
-uint32_t plan_count_standby(const struct plan *p, bool ready_only)
-{
-	uint32_t n = 0;
-	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
-		const struct plan_instance *i = &p->instances[k];
-		if (i->number == 0 || i->number == p->target || i->role != PLAN_STANDBY || i->hold != PLAN_HOLD_NONE ||
-		    (p->steer.ticket && i->number == p->steer.to))
-			continue;
-		bool coming = i->life == PLAN_LIFE_OPENING || i->life == PLAN_LIFE_RESUMING || i->life == PLAN_LIFE_WAKING;
-		n += i->life == PLAN_LIFE_READY || (coming && !ready_only);
-	}
-	return n;
-}
-
-uint32_t plan_count_spare(const struct plan *p)
-{
-	uint32_t n = 0;
-	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
-		n += p->instances[k].life == PLAN_LIFE_PAUSED;
-	return n;
-}
-
-bool plan_wants_standby(const struct plan *p)
-{
-	return plan_count_standby(p, false) < p->config.standby;
-}
-
 /* --- steering */
 
 bool plan_steer(struct plan_turn *t, struct plan_instance *to, uint32_t victim, uint64_t incident)
@@ -140,7 +111,7 @@ static void steer_done(struct plan_turn *t)
 	struct plan *p = t->p;
 	struct plan_instance *old = plan_instance_at(p, p->target);
 	struct plan_instance *to = plan_instance_at(p, p->steer.to);
-	struct plan_instance *victim = plan_instance_at(p, p->steer.victim);
+	struct plan_instance *victim = plan_instance_at(p, p->steer.victim), *doubted = plan_instance_at(p, p->steer.doubt);
 	uint64_t incident = p->steer.incident;
 	bool first = p->target == 0;
 	uint32_t from = p->target;
@@ -151,6 +122,8 @@ static void steer_done(struct plan_turn *t)
 		p->again = true;
 		return;
 	}
+	crowd_left(t, doubted, to->number);
+	crowd_left(t, old, to->number);
 	p->target = to->number;
 	if (!plan_is_falling(to->life))
 		to->role = PLAN_ACTIVE;
@@ -266,6 +239,7 @@ static void take_evidence(struct plan_turn *t, const struct evidence *e)
 		return;
 	bool damped = class == FINDING_CLASS_WEAK && plan_is_damped(&i->window, e->finding, t->now_us);
 	verdict_add(p, &i->window, e);
+	crowd_missed(t, i, e->finding);
 	if (class == FINDING_CLASS_WEAK && !damped && plan_is_damped(&i->window, e->finding, t->now_us))
 		plan_note(t, PLAN_STEP_DAMPED, 0, i, (struct plan_note){.finding = e->finding, .vantage = e->vantage});
 	bool awaited = i->life == PLAN_LIFE_BOOTING || i->life == PLAN_LIFE_WAKING || i->life == PLAN_LIFE_RESTARTED ||
@@ -313,6 +287,7 @@ void plan_fall(struct plan_turn *t, struct plan_instance *i)
 	p->warned = false; /* what is seen here says more */
 	ladder_begin(t, i);
 	bool was_target = i->number == p->target;
+	crowd_fell(t, i);
 	struct plan_instance *to = was_target ? choice_target(p, i->number) : NULL;
 	if (to && plan_steer(t, to, i->number, i->incident)) {
 		life_enter(t, i, PLAN_LIFE_STEERING);
@@ -362,6 +337,8 @@ static void judge(struct plan_turn *t)
 		struct plan_instance *i = &t->p->instances[k];
 		if (is_judged(i))
 			i->verdict = verdict_of(t->p, i, t->now_us);
+		if (i->number && i->number == t->p->target)
+			crowd_tell(t, i);
 	}
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX && !t->p->blind; k++) {
 		struct plan_instance *i = &t->p->instances[k];

@@ -40,7 +40,13 @@
  * was none for brake_within_us. */
 #define PLAN_BRAKE_FALLS_MAX 32u
 
-/* On an overrun host an instance that answers, but never in time, is left after so long; on any other, misses are enough. */
+/* Who takes the place of one that missed too much, or was in doubt, and then misses as well, does so for what both had: the
+ * clients. Until so long after the last miss no other one's good answers convict it, since that one has none of them (crowd.c).
+ */
+#define PLAN_CROWD_US 10000000
+
+/* On an overrun host, or before so many clients, an instance that answers, but never in time, is left after so long; on any
+ * other, misses are enough. */
 #define PLAN_SLOW_US 30000000
 
 /* Layers in which a shared component counts as "the same hole"; the rest are packages. Same order as image_layer. */
@@ -104,8 +110,7 @@ struct plan_order {
 /* Which orders must be in the ledger before they start (rule 7). Steering and fencing never wait for the disk. */
 bool plan_order_needs_intent(enum plan_order_type type);
 
-/* Those, and the fence of one that is only to go: a kill between it and the row that says why would leave a fence that nobody
- * explains, and that is taken for a fall. */
+/* Those, and the fence of one that is only to go: unrecorded, it would be taken for a fall after a kill. */
 bool plan_order_waits(const struct plan_order *order);
 
 enum plan_life {
@@ -213,6 +218,8 @@ enum plan_step {
 	PLAN_STEP_WORN,     /* it was in the open for as long as it may */
 	PLAN_STEP_OUTDATED, /* a new one would be another */
 	PLAN_STEP_ROTATING, /* therefore the active one hands over, to other; status: PLAN_RETIRED_WORN, _OUTDATED or _WARNED */
+	PLAN_STEP_GAVE_WAY, /* the active one is in doubt, and lets other serve until more is known: finding, vantage */
+	PLAN_STEP_CROWDED,  /* the active one misses as other, whose place it took, did: no reason for a verdict */
 	PLAN_STEP_LOCKED,   /* somebody wants it kept from clients */
 	PLAN_STEP_HELD,     /* and its processors stand still */
 	PLAN_STEP_SERVICE_STOPPED,     /* or its service is stopped */
@@ -260,6 +267,14 @@ struct plan_weak {        /* one kind of weak finding about one instance */
 
 #define PLAN_SILENCE_FRESH_US 100000 /* what was told longer ago may be over */
 
+/* What told of a doubt last (FINDING_CLASS_DOUBT, or FINDING_SILENT). */
+struct plan_doubt {
+	int64_t began_us; /* of what waits, the first */
+	int64_t told_us;  /* 0: never */
+	enum finding finding;
+	enum vantage vantage;
+};
+
 /* FINDING_SILENT: whoever says it says it again while it lasts. */
 struct plan_silence {
 	int64_t began_us;          /* which silence; 0: none */
@@ -272,6 +287,7 @@ struct plan_window {
 	int64_t began_us[32]; /* beside the bits: when each probe began; index = age */
 	int64_t last_good_us; /* when the last right answer was seen; 0: never */
 	int64_t late_us;      /* when a right answer last came after its timeout; 0: never */
+	int64_t since_us;     /* what began before does not count as missed: it had clients then */
 	uint32_t goods;       /* since the life began */
 	bool proven;          /* challenge answered rightly since the life began */
 	enum finding worst;   /* what made the verdict fall */
@@ -281,6 +297,7 @@ struct plan_window {
 	enum finding beside; /* weak: the other one that it took, FINDING_GOOD: none */
 	enum vantage beside_vantage;
 	struct plan_silence silence;
+	struct plan_doubt doubt;
 	uint64_t learnt;                     /* incident by which one weak finding was enough; 0: none */
 	struct plan_weak weak[FINDING_WEAK]; /* by finding, from FINDING_WEAK_FIRST on */
 };
@@ -333,6 +350,7 @@ struct plan_incident {
 	uint32_t active_before, active_after;
 	bool removed;     /* victim is gone, or mended */
 	bool revoked;     /* and what it could read is refused */
+	bool gave_way;    /* the victim was in doubt: should it fall, this is the same story */
 	int64_t drain_us; /* planned: when the old flows are cut; PLAN_NEVER none */
 };
 
@@ -358,6 +376,7 @@ struct plan_config {
 	bool rollback;        /* a takeover costs what was written since, not what was written before */
 	bool carry;           /* whoever is built is given files from the data: while that goes back it waits, if it can */
 	bool secrets;         /* instances have some that others accept: of who falls they are revoked */
+	bool gives_way;       /* whoever serves and is in doubt lets another one serve, before a verdict */
 	uint32_t brake_falls; /* at most PLAN_BRAKE_FALLS_MAX; 0: no brake */
 	int64_t brake_within_us, brake_pause_us;
 	int64_t max_exposure_us; /* so long may one instance be in the open before another takes its place; 0: for ever */
@@ -375,12 +394,11 @@ struct plan_lesson {
 	const uint64_t *victim,
 	        *survivor; /* components, as in plan_variant: of what fell; of what stood in its place. NULL: not known */
 	int64_t age_us;
-	bool raise; /* somebody else's, heard of for the first time: the victim's components are as suspect as after a fall here
+	bool raise; /* somebody else's, heard of for the first time: what the victim was made of is suspect as after a fall here
 	             */
 	bool warns; /* it was a takeover: whoever serves and is made of that hands over to one that is not */
-	enum finding cause; /* what it fell for, when `helped` says by which rung somebody else mended it; PLAN_RUNG_NONE: not at
-	                       all */
-	enum plan_rung helped;     /* no rung that is not for such a cause counts */
+	enum finding cause;    /* what it fell for, when `helped` says by which rung somebody else mended it; NONE: not at all */
+	enum plan_rung helped; /* no rung that is not for such a cause counts */
 	struct plan_learnt learnt; /* of our own takeover; until_us is not looked at. incident 0: nothing */
 };
 
@@ -421,6 +439,11 @@ struct plan {
 		int64_t until_us;                       /* it is on until then; 0: off */
 		int64_t pause_us;                       /* no spare is built before; 0: at once */
 	} brake;
+	struct {
+		uint32_t before;  /* whose place was taken; 0: nobody's */
+		int64_t until_us; /* whoever has it then is crowded until then */
+		bool told;
+	} crowd;
 	struct plan_learnt learnt[PLAN_LEARNT_MAX];
 	bool warned; /* the active one is to hand over when a cleaner one stands by */
 	uint32_t last_ticket;
@@ -468,9 +491,8 @@ struct plan_sighting {
 };
 
 struct plan_event {
-	int64_t now_us;        /* CLOCK_MONOTONIC, never backwards */
-	uint32_t fresh_number; /* an instance number that was never given out, reserved for good; 0: none to be had, do not build
-	                        */
+	int64_t now_us;          /* CLOCK_MONOTONIC, never backwards */
+	uint32_t fresh_number;   /* an instance number that was never given out, reserved for good; 0: none, do not build */
 	uint64_t fresh_incident; /* likewise */
 	enum plan_event_type type;
 	union {
@@ -517,8 +539,7 @@ void plan_init(struct plan *p, const struct plan_config *config);
 /* Whoever changes components, layers or suspicion beside the steps says so afterwards. */
 void plan_components_changed(struct plan *p);
 
-/* One event. `update` is overwritten, as far as it is counted. Orders are to be carried out in order; answers may come in any
- * order or never. */
+/* One event. Overwrites `update`, as far as it is counted. Orders are carried out in order; answers come in any, or never. */
 void plan_step(struct plan *p, const struct plan_event *event, struct plan_update *update);
 
 /* When to call with PLAN_EV_TIME at the latest; PLAN_NEVER. */
@@ -552,6 +573,7 @@ struct plan_why {
 	uint32_t in_row, row_enough; /* misses in a row, and how many convict without contrast */
 	uint32_t contrast;           /* instance that answers where this one does not (or would be compared with); 0: nobody */
 	bool silent;                 /* nothing came from it since the first of these misses, not even a late answer */
+	bool crowded;                /* it misses, perhaps, for its clients: contrast does not count */
 	int64_t fresh_us;            /* so old may the last right answer be, then nothing is known */
 	uint32_t points;             /* for takeover, of PLAN_POINTS_ENOUGH */
 };

@@ -51,13 +51,21 @@ static bool window_knows(const struct plan_window *window, int64_t began_us, int
 
 static void window_miss(struct plan_window *window, const struct evidence *evidence, int64_t apart_us)
 {
-	if (window_knows(window, evidence->began_us, apart_us))
+	if (evidence->began_us < window->since_us || window_knows(window, evidence->began_us, apart_us))
 		return;
 	window_shift(window, true, evidence->began_us);
 	if (window->fell_at_once)
 		return;
 	window->worst = evidence->finding;
 	window->vantage = evidence->vantage;
+}
+
+static void window_doubt(struct plan_window *window, const struct evidence *evidence)
+{
+	window->doubt = (struct plan_doubt){.began_us = evidence->began_us,
+	                                    .told_us = evidence->time_us,
+	                                    .finding = evidence->finding,
+	                                    .vantage = evidence->vantage};
 }
 
 static void window_silent(struct plan_window *window, const struct evidence *evidence)
@@ -189,7 +197,11 @@ void verdict_add(const struct plan *p, struct plan_window *window, const struct 
 	case FINDING_CLASS_COUNTED:
 		window_miss(window, evidence, p->config.interval_us / 2);
 		break;
+	case FINDING_CLASS_DOUBT:
+		window_doubt(window, evidence);
+		break;
 	case FINDING_CLASS_LASTING:
+		window_doubt(window, evidence);
 		window_silent(window, evidence);
 		break;
 	case FINDING_CLASS_AT_ONCE:
@@ -253,7 +265,8 @@ static bool verdict_row(const struct plan *p, const struct plan_instance *i, uin
 	}
 	if (i->window.late_us < first_us)
 		return true;
-	return (!p->busy || now_us - i->window.last_good_us >= PLAN_SLOW_US) && verdict_contrast(p, i, first_us, last_us) != 0;
+	bool excused = p->busy || crowd_has(p, i, now_us);
+	return (!excused || now_us - i->window.last_good_us >= PLAN_SLOW_US) && verdict_contrast(p, i, first_us, last_us) != 0;
 }
 
 /* The newest misses of the window, `config.failures` of them at most: more would only blur between when and when they were. */
@@ -287,14 +300,26 @@ static uint32_t row_enough(const struct plan *p)
 	return 8 * p->config.failures < 32 ? 8 * p->config.failures : 32;
 }
 
-static bool verdict_missed(const struct plan *p, const struct plan_instance *i, int64_t now_us)
+/* k of n, and another one that answered what this one did not. */
+static bool verdict_differs(const struct plan *p, const struct plan_instance *i)
 {
 	struct misses m = misses_of(p, i);
-	if (m.count < p->config.failures)
-		return false;
-	if (is_silent(i, &m) && !p->busy && verdict_contrast(p, i, m.first_us, m.last_us))
+	return m.count >= p->config.failures && is_silent(i, &m) && !p->busy && verdict_contrast(p, i, m.first_us, m.last_us);
+}
+
+static bool verdict_missed(const struct plan *p, const struct plan_instance *i, int64_t now_us)
+{
+	if (verdict_differs(p, i) && !crowd_has(p, i, now_us))
 		return true;
 	return misses_in_row(&i->window) >= row_enough(p) && verdict_row(p, i, row_enough(p), now_us);
+}
+
+bool verdict_answered_since(const struct plan_instance *i, int64_t since_us)
+{
+	for (uint32_t age = 0; age < i->window.filled; age++)
+		if (!(i->window.misses >> age & 1) && i->window.began_us[age] >= since_us)
+			return true;
+	return false;
 }
 
 /* Who else was asked since then, and has answered? */
@@ -304,9 +329,8 @@ static bool anybody_answers_since(const struct plan *p, const struct plan_instan
 		const struct plan_instance *other = &p->instances[k];
 		if (other == me || other->number == 0 || (other->life != PLAN_LIFE_READY && other->life != PLAN_LIFE_DOOMED))
 			continue;
-		for (uint32_t age = 0; age < other->window.filled; age++)
-			if (!(other->window.misses >> age & 1) && other->window.began_us[age] >= since_us)
-				return true;
+		if (verdict_answered_since(other, since_us))
+			return true;
 	}
 	return false;
 }
@@ -319,6 +343,19 @@ static bool verdict_silent(const struct plan *p, const struct plan_instance *i, 
 	return lasts && !answers && !p->busy && anybody_answers_since(p, i, silence->first_us);
 }
 
+bool verdict_is_withheld(const struct plan *p, const struct plan_instance *i, int64_t now_us)
+{
+	return crowd_has(p, i, now_us) && (verdict_differs(p, i) || verdict_silent(p, i, now_us));
+}
+
+bool verdict_is_doubted(const struct plan *p, const struct plan_instance *i, int64_t now_us)
+{
+	const struct plan_doubt *doubt = &i->window.doubt;
+	bool lasts = doubt->told_us > 0 && now_us - doubt->told_us <= PLAN_SILENCE_FRESH_US;
+	bool answers = i->window.last_good_us >= doubt->began_us || i->window.late_us >= doubt->began_us;
+	return lasts && !answers && !p->busy;
+}
+
 static int64_t fresh_us(const struct plan *p)
 {
 	return p->config.interval_us * p->config.window + p->config.timeout_us;
@@ -328,7 +365,8 @@ enum plan_verdict verdict_of(const struct plan *p, const struct plan_instance *i
 {
 	if (i->window.fell_compromised)
 		return PLAN_COMPROMISED;
-	if (i->window.fell_at_once || verdict_missed(p, i, now_us) || verdict_silent(p, i, now_us))
+	bool silent = verdict_silent(p, i, now_us) && !crowd_has(p, i, now_us);
+	if (i->window.fell_at_once || verdict_missed(p, i, now_us) || silent)
 		return PLAN_FAILED;
 	if (i->window.last_good_us == 0 || now_us - i->window.last_good_us > fresh_us(p))
 		return PLAN_UNKNOWN;
@@ -357,6 +395,7 @@ void plan_why(const struct plan *p, const struct plan_instance *i, int64_t now_u
 	        .row_enough = row_enough(p),
 	        .contrast = m.count >= p->config.failures ? verdict_contrast(p, i, m.first_us, m.last_us) : anybody_healthy(p, i),
 	        .silent = m.count > 0 && is_silent(i, &m),
+	        .crowded = crowd_has(p, i, now_us),
 	        .fresh_us = fresh_us(p),
 	        .points = i->window.fell_compromised ? PLAN_POINTS_ENOUGH : weak_points(&i->window, now_us, &set),
 	};

@@ -4,6 +4,35 @@
  */
 #include "plan/inside.h"
 
+/* --- counting */
+
+uint32_t plan_count_standby(const struct plan *p, bool ready_only)
+{
+	uint32_t n = 0;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
+		const struct plan_instance *i = &p->instances[k];
+		if (i->number == 0 || i->number == p->target || i->role != PLAN_STANDBY || i->hold != PLAN_HOLD_NONE ||
+		    (p->steer.ticket && i->number == p->steer.to))
+			continue;
+		bool coming = i->life == PLAN_LIFE_OPENING || i->life == PLAN_LIFE_RESUMING || i->life == PLAN_LIFE_WAKING;
+		n += i->life == PLAN_LIFE_READY || (coming && !ready_only);
+	}
+	return n;
+}
+
+uint32_t plan_count_spare(const struct plan *p)
+{
+	uint32_t n = 0;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		n += p->instances[k].life == PLAN_LIFE_PAUSED;
+	return n;
+}
+
+bool plan_wants_standby(const struct plan *p)
+{
+	return plan_count_standby(p, false) < p->config.standby;
+}
+
 /* Whoever is mended is on the way to be a spare, where one can be waited for. */
 static uint32_t count_living(const struct plan *p)
 {
@@ -95,6 +124,30 @@ static void want_target(struct plan_turn *t)
 		life_enter(t, now, PLAN_LIFE_STEERING);
 		now->deadline_us = t->now_us + 2 * p->config.quick_us;
 	}
+}
+
+/* Nobody knows yet what is wrong with whoever serves. To lead clients elsewhere meanwhile costs them nothing, where to wait for a
+ * verdict would; whoever is with it already stays, until it has answered or fallen. None is led to somebody who was not asked
+ * since (what is slow may be the host), and none back when it is the clients who are too many. */
+static void want_no_doubt(struct plan_turn *t)
+{
+	struct plan *p = t->p;
+	struct plan_instance *active = plan_instance_at(p, p->target);
+	if (!p->config.gives_way || !plan_is_served(p) || p->steer.ticket || p->steer.retry_us || p->steer.doubt ||
+	    crowd_has(p, active, t->now_us) || !verdict_is_doubted(p, active, t->now_us))
+		return;
+	const struct plan_doubt doubt = active->window.doubt;
+	struct plan_instance *to = choice_target(p, active->number);
+	if (!to || !verdict_answered_since(to, doubt.began_us))
+		return;
+	struct plan_incident *x = plan_hand_over(t, active, to);
+	if (!x)
+		return;
+	x->gave_way = true;
+	crowd_begin(t, active);
+	x->evidence_us = doubt.began_us;
+	plan_note(t, PLAN_STEP_GAVE_WAY, x->number, active,
+	          (struct plan_note){.other = to->number, .finding = doubt.finding, .vantage = doubt.vantage});
 }
 
 /* --- not only after attacks: who was in the open for as long as it may hands over to one that was not. This can wait, and
@@ -326,6 +379,7 @@ void want_all(struct plan_turn *t)
 {
 	want_no_doomed(t);
 	want_target(t);
+	want_no_doubt(t);
 	want_hold(t);
 	want_rotation(t);
 	want_warned(t);

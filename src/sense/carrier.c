@@ -23,6 +23,7 @@ struct plugged {
 	char tap[IFNAMSIZ];
 	bool has;        /* a carrier */
 	int64_t lost_us; /* 0: not, or told already */
+	bool doubted;    /* that it is lost was told, not yet that it lasts */
 };
 
 struct sense_carrier {
@@ -52,7 +53,7 @@ static void look(struct sense_carrier *c, const char *tap, bool lives)
 		if (one->number == 0 || strcmp(one->tap, tap) != 0)
 			continue;
 		if (one->has && !lives)
-			one->lost_us = clock_monotonic_us();
+			one->lost_us = clock_monotonic_us(), one->doubted = false;
 		if (lives)
 			one->lost_us = 0;
 		one->has = lives;
@@ -95,6 +96,36 @@ static void receive(struct sense_carrier *c)
 	}
 }
 
+static void say(struct sense_carrier *c, const struct plugged *one, enum finding finding, int64_t now_us)
+{
+	char detail[64];
+	struct evidence evidence = {.time_us = now_us,
+	                            .instance = one->number,
+	                            .vantage = VANTAGE_WIRE,
+	                            .finding = finding,
+	                            .began_us = one->lost_us};
+	snprintf(detail, sizeof(detail), "its link %s has no carrier", one->tap);
+	c->report(c->arg, &evidence, detail);
+}
+
+/* Once at the beginning, and once when it has lasted. */
+static void tell(struct sense_carrier *c)
+{
+	int64_t now_us = clock_monotonic_us();
+	for (size_t i = 0; i < countof(c->plugged) && !c->gone; i++) {
+		struct plugged *one = &c->plugged[i], was = *one;
+		if (was.lost_us == 0)
+			continue;
+		bool lasts = now_us >= was.lost_us + CARRIER_LOST_MS * 1000;
+		one->doubted = true;
+		one->lost_us = lasts ? 0 : was.lost_us;
+		if (lasts)
+			say(c, &was, FINDING_UNPLUGGED, now_us);
+		else if (!was.doubted)
+			say(c, &was, FINDING_UNLINKED, now_us);
+	}
+}
+
 static void on_timer(uv_timer_t *timer);
 
 static void schedule(struct sense_carrier *c)
@@ -112,21 +143,7 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct sense_carrier *c = timer->data;
 	receive(c); /* the loop runs timers first: that it is back may be waiting in the socket */
-	int64_t now_us = clock_monotonic_us();
-	for (size_t i = 0; i < countof(c->plugged) && !c->gone; i++) {
-		struct plugged *one = &c->plugged[i];
-		if (one->lost_us == 0 || now_us < one->lost_us + CARRIER_LOST_MS * 1000)
-			continue;
-		char detail[64];
-		struct evidence evidence = {.time_us = now_us,
-		                            .instance = one->number,
-		                            .vantage = VANTAGE_WIRE,
-		                            .finding = FINDING_UNPLUGGED,
-		                            .began_us = one->lost_us};
-		snprintf(detail, sizeof(detail), "its link %s has no carrier", one->tap);
-		one->lost_us = 0;
-		c->report(c->arg, &evidence, detail);
-	}
+	tell(c);
 	if (!c->gone)
 		schedule(c);
 }
@@ -135,7 +152,9 @@ static void on_readable(uv_poll_t *poll, int status unused_arg, int events unuse
 {
 	struct sense_carrier *c = poll->data;
 	receive(c);
-	schedule(c);
+	tell(c);
+	if (!c->gone)
+		schedule(c);
 }
 
 /* --- life */

@@ -1,8 +1,9 @@
 #pragma once
 /*
  * The instances' links in the host: rtnetlink tells of each whose carrier goes, because what held its other end ended, or because
- * somebody took it down. That is told as FINDING_UNPLUGGED when it has lasted for CARRIER_LOST_MS: a link that flaps costs nobody
- * a guest, and the hypervisor's own word, which says more, comes first. Only who had a carrier can lose it.
+ * somebody took it down. That is told at once as FINDING_UNLINKED, by which nobody falls, and as FINDING_UNPLUGGED when it has
+ * lasted for CARRIER_LOST_MS: a link that flaps costs nobody a guest, and the hypervisor's own word, which says more, comes
+ * first. Only who had a carrier can lose it.
  */
 #include "sense/sense.h"
 

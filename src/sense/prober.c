@@ -19,8 +19,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define OVERDUE_TIMEOUTS 4 /* how many timeouts more an answer may be late and still be told */
-#define LATE_US 50000      /* a loop that is late by this and by half the timeout has not looked */
+#define OVERDUE_TIMEOUTS 4  /* how many timeouts more an answer may be late and still be told */
+#define LATE_US 50000       /* a loop that is late by this and by half the timeout has not looked */
+#define STALL_KNOWN 16      /* answers: a few seconds of probes, since what is told then ends nobody */
+#define STALL_LATE_US 10000 /* nor has one that is late by this, where milliseconds count */
 
 static void prober_schedule(struct prober *p);
 
@@ -145,6 +147,22 @@ static int slot_dial(struct prober *p, struct prober_slot *slot)
 	return 0;
 }
 
+/* ---- stalls: what waits, long before it is a miss */
+
+static int64_t stall_us(const struct prober *p)
+{
+	return (int64_t)p->target.probe.stall_ms * 1000;
+}
+
+/* A probe is through. Any word of an answer ends a silence; one of which we do not know whether it left us says nothing. */
+static void prober_heard(struct prober *p, const struct prober_slot *slot, enum finding_class class)
+{
+	if (slot->heard || class == FINDING_CLASS_GOOD)
+		silence_answered(&p->silence, clock_monotonic_us());
+	else if (class == FINDING_CLASS_UNKNOWN)
+		silence_clear(&p->silence);
+}
+
 /* ---- one probe */
 
 /* The last thing that a path through here does: the report may free the prober. */
@@ -152,6 +170,7 @@ static void slot_finish(struct prober *p, struct prober_slot *slot, const struct
 {
 	struct prober_result late = {.finding = FINDING_LATE, .detail = "", .then = PROBER_CLOSE};
 	enum finding_class class = finding_class(result->finding);
+	prober_heard(p, slot, class);
 	if (slot->overdue && (class == FINDING_CLASS_COUNTED || class == FINDING_CLASS_UNKNOWN)) { /* told already */
 		slot_close(slot);
 		prober_schedule(p);
@@ -256,6 +275,7 @@ static void prober_begin(struct prober *p, enum sense_probe wanted)
 	}
 	p->kind->begin(p, slot, wanted);
 	slot->may_ask--;
+	silence_asked(&p->silence, slot->began_us);
 	if (slot->reused) {
 		slot->state = SLOT_ASKED;
 		slot_send(p, slot);
@@ -402,6 +422,46 @@ static void prober_turn(struct prober *p, int64_t now_us)
 	}
 }
 
+static bool stall_asks(const struct prober *p, int64_t now_us)
+{
+	return stall_us(p) && p->target.instance && now_us >= silence_ask_due(&p->silence, stall_us(p)) &&
+	       slot_free_one((struct prober *)p);
+}
+
+static int64_t stall_due_us(const struct prober *p)
+{
+	return stall_us(p) && p->target.instance ? silence_due(&p->silence, stall_us(p)) : INT64_MAX;
+}
+
+static void report_stall(struct prober *p, int64_t now_us)
+{
+	char detail[80];
+	struct evidence evidence = {.time_us = now_us,
+	                            .instance = p->target.instance,
+	                            .vantage = p->target.vantage,
+	                            .finding = FINDING_STALLED,
+	                            .began_us = p->silence.asked_us[0]};
+	snprintf(detail, sizeof(detail), "nothing that it was asked was answered for %lld ms",
+	         (long long)(now_us - evidence.began_us) / 1000);
+	silence_tell(&p->silence, now_us, stall_us(p));
+	p->report(p->arg, &evidence, detail);
+}
+
+/* What came while nobody looked was no silence; and whoever was away himself does not know how long another one was. */
+static void prober_stalls(struct prober *p, int64_t now_us)
+{
+	int64_t due_us = stall_due_us(p);
+	for (size_t i = 0; i < PROBER_SLOTS && due_us <= now_us && !p->gone; i++)
+		if (p->slots[i].state == SLOT_ASKED)
+			slot_read(p, &p->slots[i]);
+	if (p->gone || stall_due_us(p) > now_us)
+		return;
+	if (now_us - due_us > STALL_LATE_US)
+		silence_clear(&p->silence);
+	else
+		report_stall(p, now_us);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct prober *p = timer->data;
@@ -409,6 +469,10 @@ static void on_timer(uv_timer_t *timer)
 	for (size_t i = 0; i < PROBER_SLOTS && !p->gone; i++)
 		if (slot_is_busy(&p->slots[i]) && now_us >= p->slots[i].deadline_us)
 			slot_overdue(p, &p->slots[i], now_us);
+	if (!p->gone)
+		prober_stalls(p, now_us);
+	while (!p->gone && stall_asks(p, now_us))
+		prober_begin(p, SENSE_PROBE_ANY);
 	if (!p->gone)
 		prober_turn(p, now_us);
 	if (!p->gone)
@@ -421,6 +485,11 @@ static void prober_schedule(struct prober *p)
 	for (size_t i = 0; i < PROBER_SLOTS; i++)
 		if (slot_is_busy(&p->slots[i]) && p->slots[i].deadline_us < due_us)
 			due_us = p->slots[i].deadline_us;
+	int64_t stall_ask_us = stall_us(p) && p->target.instance ? silence_ask_due(&p->silence, stall_us(p)) : INT64_MAX;
+	if (stall_ask_us < due_us && slot_free_one(p))
+		due_us = stall_ask_us;
+	if (stall_due_us(p) < due_us)
+		due_us = stall_due_us(p);
 	if (p->is_asked && p->target.instance && slot_free_one(p))
 		due_us = 0;
 	if (due_us == INT64_MAX) {
@@ -463,6 +532,7 @@ void prober_retarget(struct prober *p, const struct sense_target *target)
 	for (size_t i = 0; i < PROBER_SLOTS; i++)
 		slot_close(&p->slots[i]);
 	p->target = *target;
+	p->silence = (struct silence){.n_known = STALL_KNOWN};
 	assert(p->target.instance == 0 || target_has_address(p));
 	p->next_us = p->kind->only_asked ? INT64_MAX : clock_monotonic_us();
 	p->is_asked = false;

@@ -5,6 +5,7 @@
  */
 #include "sense/client.h"
 #include "sense/sense.h"
+#include "sense/silence.h"
 
 #define PROBER_SLOTS 16  /* those that wait for a late answer included */
 #define PROBER_AT_ONCE 4 /* under way and not overdue */
@@ -65,6 +66,7 @@ struct prober {
 	int64_t next_us;
 	bool is_asked, use6_next;
 	enum sense_probe asked;
+	struct silence silence; /* of whoever is probed; target.probe.stall_ms: how long one is told, at least */
 	struct prober_slot slots[PROBER_SLOTS];
 };
 

@@ -6,6 +6,11 @@ void silence_asked(struct silence *s, int64_t now_us)
 		s->asked_us[s->n_asked++] = now_us;
 }
 
+static uint32_t enough(const struct silence *s)
+{
+	return s->n_known ? s->n_known : SILENCE_KNOWN_ANSWERS;
+}
+
 static void remember(struct silence *s, int64_t lasted_us, int64_t now_us)
 {
 	if (now_us - s->span_us >= SILENCE_SPAN_US) {
@@ -23,7 +28,7 @@ void silence_answered(struct silence *s, int64_t now_us)
 		s->known_us = now_us;
 		s->span_us = now_us;
 	}
-	if (s->n_answers < SILENCE_KNOWN_ANSWERS)
+	if (s->n_answers < enough(s))
 		s->n_answers++;
 	if (s->n_asked > 0)
 		remember(s, now_us - s->asked_us[0], now_us);
@@ -43,11 +48,23 @@ int64_t silence_limit(const struct silence *s, int64_t least_us)
 	return limit_us > SILENCE_LIMIT_MAX_US ? INT64_MAX : limit_us;
 }
 
+static bool is_known(const struct silence *s)
+{
+	return s->n_answers >= enough(s) && s->asked_us[0] - s->known_us >= SILENCE_KNOWN_US;
+}
+
+int64_t silence_ask_due(const struct silence *s, int64_t least_us)
+{
+	int64_t limit_us = silence_limit(s, least_us);
+	if (s->n_asked == 0 || s->n_asked == SILENCE_ASKED || !is_known(s) || limit_us == INT64_MAX)
+		return INT64_MAX;
+	return s->asked_us[0] + limit_us / 2;
+}
+
 int64_t silence_due(const struct silence *s, int64_t least_us)
 {
 	int64_t limit_us = silence_limit(s, least_us);
-	bool known = s->n_answers >= SILENCE_KNOWN_ANSWERS && s->asked_us[0] - s->known_us >= SILENCE_KNOWN_US;
-	if (s->n_asked < SILENCE_ASKED || !known || limit_us == INT64_MAX)
+	if (s->n_asked < SILENCE_ASKED || !is_known(s) || limit_us == INT64_MAX)
 		return INT64_MAX;
 	return s->told ? s->again_us : s->asked_us[SILENCE_ASKED - 1] + limit_us;
 }

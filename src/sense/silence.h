@@ -13,7 +13,7 @@
 #define SILENCE_ASKED 3                     /* so many must wait: one alone may have been lost */
 #define SILENCE_TIMES 4                     /* times the longest one lately */
 #define SILENCE_LIMIT_MAX_US 1000000        /* beyond that nothing is told: who counts what is missed is as quick then */
-#define SILENCE_KNOWN_ANSWERS 64            /* known: so many answers ... */
+#define SILENCE_KNOWN_ANSWERS 64            /* known: so many answers, if nobody says otherwise (struct silence) ... */
 #define SILENCE_KNOWN_US 500000             /* ... in no less than that */
 #define SILENCE_SPAN_US INT64_C(1800000000) /* what was longest is remembered for one to two of these: half an hour */
 #define SILENCE_AGAIN_US 50000 /* told again after as long as it took to be told first, at least that from the second time on */
@@ -23,9 +23,10 @@ struct silence {
 	uint32_t n_asked;
 	uint32_t told; /* so often */
 	int64_t again_us;
-	uint32_t n_answers;                    /* ends at SILENCE_KNOWN_ANSWERS */
-	int64_t known_us;                      /* the first answer; 0: none */
-	int64_t span_us;                       /* when this span began */
+	uint32_t n_known;   /* so many answers are enough, 0: SILENCE_KNOWN_ANSWERS; for whoever zeroed it to set */
+	uint32_t n_answers; /* ends at those */
+	int64_t known_us;   /* the first answer; 0: none */
+	int64_t span_us;    /* when this span began */
 	int64_t longest_us, longest_before_us; /* in this span, in the one before it */
 };
 
@@ -37,6 +38,10 @@ void silence_clear(struct silence *silence);
 
 /* What lasts so long is told, at least `least_us`; INT64_MAX: nothing is. */
 int64_t silence_limit(const struct silence *silence, int64_t least_us);
+
+/* Some of what is asked waits, but less than has to: when to ask more, if one can, so that it may be told as early. INT64_MAX:
+ * not unless something is asked. */
+int64_t silence_ask_due(const struct silence *silence, int64_t least_us);
 
 /* When it is to be told next; INT64_MAX: not unless more is asked. */
 int64_t silence_due(const struct silence *silence, int64_t least_us);

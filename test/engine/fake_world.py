@@ -67,6 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         guest = self.server.guest
         if not guest.agent.hello_said.wait(2):  # in a guest the agent starts before the service
             guest.agent.hello_said.set()
+        guest.going.wait(20)
         status, body = guest.answers.get(self.path, (200, guest.page))
         if self.path.startswith("/api/challenge?nonce="):
             nonce = bytes.fromhex(self.path.split("=")[1])
@@ -99,6 +100,8 @@ class Guest:
         self.service = 0
         self.key, self.agent_key, self.page = os.urandom(KEY_SIZE), os.urandom(KEY_SIZE), PAGE
         self.alive, self.broken = True, False
+        self.going = threading.Event()  # cleared: whoever asks waits
+        self.going.set()
         self.answers = {"/api/reading": (200, b'{"value":21.0}'), "/robots.txt": (404, variant.to_bytes(4, "big"))}  # each server has its own pages
         self.server = None
         self.agent = Agent(self)
@@ -672,7 +675,7 @@ services:
     variants: [amber, birch, cedar]
     drain: 200ms
     ladder: []
-    probe: {{interval: 100ms, timeout: 400ms, peer: [/, /robots.txt, /api/reading], peer_every: 200ms}}
+    probe: {{interval: 100ms, timeout: 400ms, peer: [/, /robots.txt, /api/reading], peer_every: 200ms, stall: 0s}}
 {more}"""
 
 

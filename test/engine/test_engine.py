@@ -21,6 +21,7 @@ from adapt_test import AdaptTests
 from agents_test import AgentTests
 from carry_test import CarryTests
 from contain_test import ContainTests
+from doubt_test import DoubtTests
 from evidence_test import EvidenceTests
 from vault_test import VaultTests
 from ladder_test import LadderTests
@@ -35,7 +36,7 @@ from secrets_test import SecretsTests
 from wanted_test import WantedTests
 
 
-class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, EvidenceTests, KillTests, LadderTests, LedgerTests, LessonTests, SecretsTests, VaultTests, WantedTests, unittest.TestCase):
+class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, DoubtTests, EvidenceTests, KillTests, LadderTests, LedgerTests, LessonTests, SecretsTests, VaultTests, WantedTests, unittest.TestCase):
     programs = ()
 
     def setUp(self):

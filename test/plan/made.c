@@ -39,6 +39,7 @@ struct plan_config made_config(void)
 	        .slow_us = 60000000,
 	        .back_us = 600000000,
 	        .evidence = true,
+	        .gives_way = true,
 	        .brake_within_us = 60000000,
 	        .brake_pause_us = 20000000,
 	};

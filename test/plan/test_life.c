@@ -127,7 +127,7 @@ static struct plan_instance *in_life(struct plan_turn *t, enum plan_life life)
 	bool boots = life == PLAN_LIFE_RESETTING || life == PLAN_LIFE_REBOOTING;
 	i->rung = !plan_life_mends(life) ? PLAN_RUNG_NONE : boots ? PLAN_RUNG_REBOOT : PLAN_RUNG_RESTART;
 	life_enter(t, i, life);
-	i->record = true;
+	i->record = i->exposed = true;
 	update.n_orders = update.n_notes = 0;
 	return i;
 }
@@ -152,7 +152,10 @@ static void check_cell(enum plan_life life, enum life_event event)
 	if (i->life != then || last_order() != order)
 		fail_msg("%s, event %d: is %s, %s; not %s, %s", plan_life_name(life), event, plan_life_name(i->life),
 		         plan_order_name(last_order()), plan_life_name(then), plan_order_name(order));
-	assert_true(update.n_orders <= (life == PLAN_LIFE_ASIDE && event == LIFE_DONE ? 3 : 1)); /* its flows, its share */
+	bool cuts = event == LIFE_DONE && (life == PLAN_LIFE_ASIDE || life == PLAN_LIFE_FENCING);
+	assert_true(update.n_orders <= (!cuts ? 1 : life == PLAN_LIFE_ASIDE ? 3 : 2)); /* its flows, its share */
+	if (cuts)
+		assert_int_equal(update.orders[0].type, PLAN_DO_CUT);
 }
 
 /* One that cannot be frozen writes on until it is gone. */

@@ -28,7 +28,7 @@ struct stage {
 	uv_timer_t patience;
 	struct sense_carrier *carrier, *real;
 	int fd;
-	unsigned told;
+	unsigned told, doubted;
 	bool over;
 	struct evidence last;
 	char detail[64];
@@ -37,7 +37,8 @@ struct stage {
 static void on_report(void *arg, const struct evidence *evidence, const char *detail)
 {
 	struct stage *s = arg;
-	s->told++;
+	s->told += evidence->finding == FINDING_UNPLUGGED;
+	s->doubted += evidence->finding == FINDING_UNLINKED;
 	s->last = *evidence;
 	text_copy(s->detail, sizeof(s->detail), detail);
 }
@@ -123,9 +124,27 @@ static void lost(void **state)
 	assert_int_equal(s->last.vantage, VANTAGE_WIRE);
 	assert_true(s->last.time_us - s->last.began_us >= CARRIER_LOST_MS * 1000);
 	assert_string_equal(s->detail, "its link kb7 has no carrier");
+	assert_true(s->doubted > 0);
 	unsigned told = s->told;
 	wait_for_word(s, 3 * CARRIER_LOST_MS);
 	assert_int_equal(s->told, told); /* once */
+}
+
+/* What nobody falls for need not wait. */
+static void doubted_at_once(void **state)
+{
+	struct stage *s = *state;
+	say(s, RTM_NEWLINK, "kb7", IFF_UP | LOWER_UP);
+	say(s, RTM_NEWLINK, "kb7", IFF_UP);
+	while (s->doubted + s->told == 0)
+		uv_run(&s->loop, UV_RUN_ONCE);
+	if (s->told == 0) { /* else this process was away for as long as it takes */
+		assert_int_equal(s->last.instance, 7);
+		assert_int_equal(s->last.finding, FINDING_UNLINKED);
+		wait_for_word(s, 10000);
+		assert_int_equal(s->doubted, 1);
+	}
+	assert_int_equal(s->told, 1);
 }
 
 static void taken_down_or_away(void **state)
@@ -149,6 +168,7 @@ static void flapped(void **state)
 	say(s, RTM_NEWLINK, "kb7", IFF_UP | LOWER_UP);
 	wait_for_word(s, 3 * CARRIER_LOST_MS);
 	assert_int_equal(s->told, 0);
+	assert_int_equal(s->doubted, 0); /* it was back before anybody looked */
 }
 
 /* The loop was away while it came back. */
@@ -243,6 +263,7 @@ static void by_the_kernel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test_setup_teardown(doubted_at_once, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(lost, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(taken_down_or_away, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(flapped, set_up, tear_down),

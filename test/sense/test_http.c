@@ -2,6 +2,7 @@
  */
 #include "sense/client.h"
 #include "sense/sense.h"
+#include "sense/silence.h"
 
 #include "lib/bytes.h"
 #include "server.h"
@@ -227,6 +228,63 @@ static void test_late_loop_knows_nothing(void **state)
 	await_finding(s, FINDING_TIMEOUT);
 	usleep(150000); /* the fault itself, not a wait for something */
 	await_finding(s, FINDING_UNKNOWN);
+}
+
+/* Known for as long as it takes: what it does not answer then waits for longer than anything did. */
+static void become_known(struct stage *s)
+{
+	s->target.probe.interval_ms = 5;
+	s->target.probe.stall_ms = 20;
+	begin(s);
+	int64_t until_us = clock_monotonic_us() + 2 * SILENCE_KNOWN_US;
+	while (clock_monotonic_us() < until_us || s->n_found[FINDING_GOOD] < SILENCE_KNOWN_ANSWERS)
+		await(s, 1);
+	assert_int_equal(s->n_found[FINDING_GOOD], s->n_reports);
+}
+
+/* Long before any probe is a miss, and again while it lasts. */
+static void test_stall_is_told(void **state)
+{
+	struct stage *s = *state;
+	become_known(s);
+	int64_t from_us = clock_monotonic_us();
+	s->server.mood = SERVER_HANG;
+	await_finding(s, FINDING_STALLED);
+	assert_true(s->last.began_us + 20000 <= s->last.time_us);
+	assert_true(s->last.began_us >= from_us - 20000);
+	assert_memory_equal(s->detail, "nothing that it was asked was answered for ", 43);
+	assert_int_equal(s->n_found[FINDING_TIMEOUT], 0);
+	int64_t began_us = s->last.began_us;
+	await_finding(s, FINDING_STALLED);
+	assert_int_equal(s->last.began_us, began_us); /* the same one */
+}
+
+static void test_stall_is_told_only_if_wanted(void **state)
+{
+	struct stage *s = *state;
+	become_known(s);
+	s->target.probe.stall_ms = 0;
+	sense_http_free(s->http);
+	s->http = sense_http_new(&s->loop, &s->target, on_report, s);
+	await(s, 2 * SILENCE_KNOWN_ANSWERS);
+	s->server.mood = SERVER_HANG;
+	await_finding(s, FINDING_TIMEOUT);
+	assert_int_equal(s->n_found[FINDING_STALLED], 0);
+}
+
+/* Whoever was away himself does not know how long another one was. */
+static void test_late_loop_saw_no_stall(void **state)
+{
+	struct stage *s = *state;
+	become_known(s);
+	unsigned asked = s->server.n_requests;
+	s->server.mood = SERVER_HANG;
+	while (s->server.n_requests < asked + SILENCE_ASKED)
+		uv_run(&s->loop, UV_RUN_ONCE);
+	usleep(100000); /* the fault itself, not a wait for something */
+	int64_t back_us = clock_monotonic_us();
+	await_finding(s, FINDING_STALLED);
+	assert_true(s->last.time_us >= back_us + 20000);
 }
 
 static void test_fickle_server(void **state)
@@ -479,6 +537,9 @@ int main(void)
 	        STAGED(test_no_handshake),
 	        STAGED(test_own_shortages),
 	        STAGED(test_late_loop_knows_nothing),
+	        STAGED(test_stall_is_told),
+	        STAGED(test_stall_is_told_only_if_wanted),
+	        STAGED(test_late_loop_saw_no_stall),
 	        STAGED(test_fickle_server),
 	        STAGED(test_challenge),
 	        STAGED(test_ask),

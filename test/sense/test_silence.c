@@ -36,6 +36,27 @@ static void told_when_several_wait(void **state)
 	assert_int_equal(silence_due(&s, LEAST_US), now_us + 4000 + LEAST_US); /* the third has waited so long */
 }
 
+/* Half as long as would be told: what is asked then has waited long enough when that is over. */
+static void more_is_asked_when_one_waits(void **state)
+{
+	(void)state;
+	struct silence s = {0};
+	ask(&s, 1000000, 1);
+	assert_int_equal(silence_ask_due(&s, LEAST_US), INT64_MAX); /* hardly known */
+	silence_answered(&s, 1001000);
+	int64_t now_us = chat(&s, 1002000, 2000000);
+	assert_int_equal(silence_ask_due(&s, LEAST_US), INT64_MAX); /* nothing waits */
+	ask(&s, now_us, 1);
+	assert_int_equal(silence_ask_due(&s, LEAST_US), now_us + LEAST_US / 2);
+	ask(&s, now_us + 2000, 1);
+	assert_int_equal(silence_ask_due(&s, LEAST_US), now_us + LEAST_US / 2);
+	ask(&s, now_us + 4000, 1);
+	assert_int_equal(silence_ask_due(&s, LEAST_US), INT64_MAX); /* enough of them */
+	silence_answered(&s, now_us + 600000);
+	ask(&s, now_us + 700000, 1);
+	assert_int_equal(silence_ask_due(&s, LEAST_US), INT64_MAX); /* whoever pauses for so long is not asked for milliseconds */
+}
+
 static void told_again_while_it_lasts(void **state)
 {
 	(void)state;
@@ -115,13 +136,10 @@ static void what_was_lost_is_not_held_against_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(told_when_several_wait),
-	        cmocka_unit_test(told_again_while_it_lasts),
-	        cmocka_unit_test(any_answer_ends_it),
-	        cmocka_unit_test(whoever_pauses_teaches_it),
-	        cmocka_unit_test(whoever_is_slow_is_left_to_the_probes),
-	        cmocka_unit_test(strangers_are_given_time),
-	        cmocka_unit_test(what_was_lost_is_not_held_against_it),
+	        cmocka_unit_test(told_when_several_wait),    cmocka_unit_test(more_is_asked_when_one_waits),
+	        cmocka_unit_test(told_again_while_it_lasts), cmocka_unit_test(any_answer_ends_it),
+	        cmocka_unit_test(whoever_pauses_teaches_it), cmocka_unit_test(whoever_is_slow_is_left_to_the_probes),
+	        cmocka_unit_test(strangers_are_given_time),  cmocka_unit_test(what_was_lost_is_not_held_against_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

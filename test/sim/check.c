@@ -149,7 +149,11 @@ static void check_verdict(struct sim *s, const struct plan_note *n)
 			sim_fail(s, "rule 4: kb-%u falls by a lesson that was spent, or while nobody stands by", n->instance);
 		s->spent[n->lesson - SIM_LESSON_FIRST] = g->wronged = true;
 	}
-	if (!g->wronged && g->gate != PLAN_GATE_FENCED && !g->revoked && !alone)
+	/* Of too many clients one may fall; and whoever has them while nobody knows where the service points. */
+	bool crowd = !g->wronged && s->now_us < s->crowd_until_us + s->config.timeout_us && n->finding == FINDING_TIMEOUT &&
+	             (!s->crowd_fell || s->plan.steer.doubt);
+	s->crowd_fell = s->crowd_fell || crowd;
+	if (!g->wronged && !crowd && g->gate != PLAN_GATE_FENCED && !g->revoked && !alone)
 		sim_fail(s, "rule 4: kb-%u falls, to which nothing was done", n->instance);
 	g->wronged = true;
 	if (n->status != PLAN_COMPROMISED)
@@ -220,7 +224,8 @@ void check_execute(struct sim *s, const struct plan_order *order)
 	bool destroys = order->type == PLAN_DO_DESTROY || order->type == PLAN_DO_RESET;
 	if ((order->type == PLAN_DO_CREATE || destroys) && !intent_is_open(s, order))
 		sim_fail(s, "rule 7: %s kb-%u without an intent", plan_order_name(order->type), order->instance);
-	if (order->type == PLAN_DO_CREATE && g->created && g->state == PLAN_GUEST_ABSENT)
+	bool twice = order->type == PLAN_DO_CREATE && g->created && g->state == PLAN_GUEST_ABSENT;
+	if (twice && !g->vanished) /* one order that is carried out twice finds it there, unless it has ended by itself */
 		sim_fail(s, "kb-%u is created a second time", order->instance);
 	if (order->type == PLAN_DO_DESTROY && (g->gate == PLAN_GATE_OPEN || g->gate == PLAN_GATE_QUARANTINE))
 		sim_fail(s, "rule 2: kb-%u is destroyed before it was cut off", order->instance);

@@ -407,6 +407,7 @@ void sim_crash(struct sim *s, int64_t down_us)
 static void start(struct sim *s)
 {
 	s->up = true;
+	s->crowd_fell = false; /* nobody wrote that down */
 	plan_init(&s->plan, &s->config);
 	sim_variants(&s->plan);
 	memcpy(s->plan.suspicion, s->suspicion, sizeof(s->suspicion));

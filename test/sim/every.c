@@ -55,6 +55,11 @@ static void active_hangs(struct sim *s)
 	hurt_role(s, PLAN_ACTIVE, "hang");
 }
 
+static void active_stalls(struct sim *s)
+{
+	hurt_role(s, PLAN_ACTIVE, "stall");
+}
+
 static void active_vanishes(struct sim *s)
 {
 	hurt_role(s, PLAN_ACTIVE, "gone");
@@ -211,6 +216,7 @@ static const struct playbook playbooks[] = {
         {"planned switch", NULL, false, ask_switch, switch_again, false, false},
         {"active fails", NULL, false, active_fails, NULL, false, false, active_touches},
         {"active hangs", NULL, false, active_hangs, NULL, false, false, active_touches},
+        {"active stalls", NULL, false, active_stalls, NULL, false, false, active_touches},
         {"active vanishes", NULL, false, active_vanishes, NULL, false, false, active_touches},
         {"active panics", NULL, false, active_panics, NULL, false, false, active_touches},
         {"active lies", NULL, false, active_lies, NULL, false, false},

@@ -47,8 +47,9 @@ static uint32_t some_guest(struct sim *s)
 
 static void hurt_some(struct sim *s)
 {
-	static const char *const hows[] = {"refuse", "hang", "drop",  "wrong",   "error", "spoof", "scan",  "touch",
-	                                   "deny",   "odd",  "flood", "twofold", "panic", "gone",  "pause", "reset"};
+	static const char *const hows[] = {"refuse",  "hang",  "stall", "hiccup", "crowd", "drop", "wrong",
+	                                   "error",   "spoof", "scan",  "touch",  "deny",  "odd",  "flood",
+	                                   "twofold", "panic", "gone",  "pause",  "reset"};
 	uint32_t number = some_guest(s);
 	const char *how = hows[sim_random(s, sizeof(hows) / sizeof(hows[0]))];
 	if (number == 0)
@@ -156,6 +157,7 @@ static void chaos(struct sim *s)
 		sim_log(s, "peace");
 		s->odds = (struct sim_odds){.jitter = true};
 		s->crash_writes = 0;
+		s->crowd_until_us = s->now_us < s->crowd_until_us ? s->now_us : s->crowd_until_us;
 		s->config.max_exposure_us = s->plan.config.max_exposure_us = 0; /* it never comes to rest else */
 		memset(s->never_boots, 0, sizeof(s->never_boots));
 		return;
@@ -248,6 +250,7 @@ static struct plan_config some_config(struct sim *s)
 	c.rollback = sim_chance(s, 5000);
 	c.secrets = sim_chance(s, 5000);
 	c.carry = sim_chance(s, 3000);
+	c.gives_way = !sim_chance(s, 2000);
 	if (sim_chance(s, 3000)) {
 		c.brake_falls = 2 + sim_random(s, 3);
 		c.brake_within_us = sim_spread(s, 5000000, 30000000);

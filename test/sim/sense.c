@@ -37,6 +37,8 @@ static enum finding looks(struct sim *s, const struct sim_guest *g, bool challen
 {
 	if (!reachable(s, g) || sim_chance(s, s->odds.probe_lost))
 		return FINDING_TIMEOUT;
+	if (s->now_us < s->crowd_until_us && g->number == s->target && g->n_probes % 5 != 0)
+		return FINDING_TIMEOUT;
 	if (g->stopped)
 		return FINDING_REFUSED;
 	switch (g->fault) {
@@ -66,6 +68,8 @@ static void probe(struct sim *s, uint32_t number)
 	enum finding finding = looks(s, g, challenge);
 	if (s->stall_until_us > s->now_us)
 		answer_us = s->stall_until_us + sim_spread(s, 3000, 20000);
+	if (g->pauses_until_us > s->now_us)
+		answer_us += g->pauses_until_us - s->now_us;
 	if (finding == FINDING_TIMEOUT || answer_us > s->now_us + patience_us) {
 		finding = FINDING_TIMEOUT;
 		answer_us = s->now_us + patience_us;

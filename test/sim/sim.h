@@ -103,8 +103,10 @@ struct sim_guest {
 	enum plan_guest state;
 	enum plan_gate gate;
 	bool link_down, capped, created, outdated;
-	bool stopped;      /* its service, by its agent */
-	int64_t booted_us; /* serves from then on; PLAN_NEVER */
+	bool stopped;            /* its service, by its agent */
+	bool vanished;           /* it ended by itself */
+	int64_t booted_us;       /* serves from then on; PLAN_NEVER */
+	int64_t pauses_until_us; /* it answers nothing before, and all that it was asked then */
 	enum sim_fault fault;
 	bool wronged;         /* something was done to it, ever: a verdict on it is no mistake */
 	bool condemned;       /* the plan said: compromised */
@@ -191,6 +193,8 @@ struct sim {
 	uint32_t n_bygone;      /* instances of lower numbers are of before the host was rebooted */
 	uint32_t incurable;     /* faults that neither a restart nor a reboot ends: 1 */
 	int64_t stall_until_us; /* the host stands still: nobody answers */
+	int64_t crowd_until_us; /* clients are too many for whoever serves: it answers one probe in five */
+	bool crowd_fell;        /* somebody fell for that: nobody else may */
 	int64_t boot_us[PLAN_VARIANTS_MAX];
 	uint32_t never_boots[PLAN_VARIANTS_MAX]; /* so many guests of it */
 	bool given[SIM_NUMBERS_MAX];

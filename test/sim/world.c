@@ -168,6 +168,7 @@ static const struct {
         {"refuse", SIM_REFUSES, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"hang", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"drop", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SILENT},
+        {"stall", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_PATH, FINDING_STALLED},
         {"wrong", SIM_WRONG, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"error", SIM_ERRORS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"spoof", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SPOOFED},
@@ -191,16 +192,24 @@ static void hurt_twofold(struct sim *s, struct sim_guest *g)
 }
 
 /* Said again while it lasts. */
-static void hurt_silent(struct sim *s, struct sim_guest *g)
+static void told_for(struct sim *s, uint32_t number, enum vantage vantage, enum finding finding, int64_t lasts_us)
 {
-	for (int64_t after_us = 24000; after_us < 400000; after_us += 50000) {
-		struct sim_moment *m = sim_at(s, s->now_us + after_us, SIM_EV_NOTICE, g->number, 0);
+	for (int64_t after_us = 24000; after_us < lasts_us; after_us += 50000) {
+		struct sim_moment *m = sim_at(s, s->now_us + after_us, SIM_EV_NOTICE, number, 0);
 		m->evidence = (struct evidence){.time_us = s->now_us + after_us,
-		                                .instance = g->number,
-		                                .vantage = VANTAGE_WIRE,
-		                                .finding = FINDING_SILENT,
+		                                .instance = number,
+		                                .vantage = vantage,
+		                                .finding = finding,
 		                                .began_us = s->now_us};
 	}
+}
+
+/* A pause that is too short for a miss: nobody may fall for it. */
+static void hurt_hiccup(struct sim *s, struct sim_guest *g)
+{
+	int64_t lasts_us = sim_spread(s, 50000, 200000);
+	g->pauses_until_us = s->now_us + lasts_us;
+	told_for(s, g->number, VANTAGE_PATH, FINDING_STALLED, lasts_us);
 }
 
 void sim_hurt(struct sim *s, uint32_t number, const char *how)
@@ -212,6 +221,16 @@ void sim_hurt(struct sim *s, uint32_t number, const char *how)
 		return; /* asleep, it does nothing */
 	if (strcmp(how, "heal") == 0) {
 		g->fault = SIM_FINE;
+		return;
+	}
+	if (strcmp(how, "hiccup") == 0) {
+		hurt_hiccup(s, g);
+		return;
+	}
+	if (strcmp(how, "crowd") == 0) { /* and of clients that are too many nobody is to blame */
+		s->crowd_until_us = s->now_us + sim_spread(s, 2000000, 9000000);
+		s->crowd_fell = false;
+		told_for(s, number, VANTAGE_PATH, FINDING_STALLED, 400000);
 		return;
 	}
 	if (strcmp(how, "twofold") == 0) {
@@ -226,10 +245,11 @@ void sim_hurt(struct sim *s, uint32_t number, const char *how)
 			g->fault = hurts[k].fault;
 		if (hurts[k].state != PLAN_GUEST_RUNNING)
 			g->state = hurts[k].state;
+		g->vanished = g->vanished || hurts[k].state == PLAN_GUEST_ABSENT;
 		if (hurts[k].finding == FINDING_RESET)
 			g->booted_us = s->now_us + s->boot_us[g->variant];
-		if (hurts[k].finding == FINDING_SILENT)
-			hurt_silent(s, g);
+		if (hurts[k].finding == FINDING_SILENT || hurts[k].finding == FINDING_STALLED)
+			told_for(s, number, hurts[k].vantage, hurts[k].finding, 400000);
 		else if (hurts[k].finding != FINDING_GOOD)
 			sim_notice(s, number, hurts[k].vantage, hurts[k].finding, sim_spread(s, 2000, 20000));
 		return;

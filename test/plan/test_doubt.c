@@ -1,0 +1,286 @@
+/* Giving way: clients are led away from whoever serves and is in doubt, before a verdict, and what comes of it. */
+#include "made.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#define ASKED_US 1230000 /* when what waits was asked */
+#define TOLD_US 1260000
+
+static struct plan p;
+static struct plan_update update;
+
+static void step(struct plan_event event)
+{
+	event.fresh_number = 9;
+	event.fresh_incident = 3;
+	plan_step(&p, &event, &update);
+}
+
+static void see(uint32_t instance, enum finding finding, int64_t began_us, int64_t time_us)
+{
+	step((struct plan_event){
+	        .type = PLAN_EV_EVIDENCE, .now_us = time_us, .evidence = made_evidence(instance, finding, began_us, time_us)});
+}
+
+static void answer(enum plan_order_type type, int64_t now_us)
+{
+	struct plan_event event = {.type = PLAN_EV_ANSWER, .now_us = now_us};
+	if (type == PLAN_DO_STEER)
+		event.answer.ticket = p.steer.ticket;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX && event.answer.ticket == 0; k++)
+		if (p.instances[k].ticket && p.instances[k].order == type)
+			event.answer.ticket = p.instances[k].ticket;
+	assert_int_not_equal(event.answer.ticket, 0);
+	step(event);
+}
+
+static const struct plan_order *ordered(enum plan_order_type type)
+{
+	for (size_t k = 0; k < update.n_orders; k++)
+		if (update.orders[k].type == type)
+			return &update.orders[k];
+	return NULL;
+}
+
+static const struct plan_note *noted(enum plan_step what)
+{
+	for (size_t k = 0; k < update.n_notes; k++)
+		if (update.notes[k].step == what)
+			return &update.notes[k];
+	return NULL;
+}
+
+/* One serves, one stands by, one sleeps; both that run answered until now. */
+static void fresh(void)
+{
+	made_plan(&p);
+	made_instance(&p, 1, AMBER, PLAN_ACTIVE, PLAN_LIFE_READY)->exposed = true;
+	made_instance(&p, 2, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+	made_instance(&p, 3, CEDAR, PLAN_SPARE, PLAN_LIFE_PAUSED);
+	for (int64_t at_us = 1000000; at_us < 1200000; at_us += 100000) {
+		see(1, FINDING_GOOD, at_us, at_us + 3000);
+		see(2, FINDING_GOOD, at_us + 30000, at_us + 33000);
+	}
+}
+
+static void gives_way(enum finding finding)
+{
+	fresh();
+	see(1, finding, ASKED_US, TOLD_US);
+	see(2, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
+	assert_non_null(noted(PLAN_STEP_GAVE_WAY));
+}
+
+static void whoever_is_in_doubt_gives_way(void **state)
+{
+	static const struct {
+		const char *why;
+		bool off, busy, mine, other_held;
+		int64_t began_us, seen_us; /* the other's answer */
+		bool moves;
+	} cases[] = {
+	        {"another one answered since", false, false, false, false, TOLD_US, TOLD_US + 2000, true},
+	        {"another one answered what was asked at the same time", false, false, false, false, ASKED_US, TOLD_US + 2000,
+	         true},
+	        {"switched off", true, false, false, false, TOLD_US, TOLD_US + 2000, false},
+	        {"the host is overrun", false, true, false, false, TOLD_US, TOLD_US + 2000, false},
+	        {"it answered meanwhile", false, false, true, false, TOLD_US, TOLD_US + 2000, false},
+	        {"the other one is somebody's", false, false, false, true, TOLD_US, TOLD_US + 2000, false},
+	        {"the other one was asked before", false, false, false, false, ASKED_US - 1, TOLD_US + 2000, false},
+	        {"it was told long ago", false, false, false, false, TOLD_US, TOLD_US + PLAN_SILENCE_FRESH_US + 1, false},
+	};
+	(void)state;
+	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++)
+		for (int silent = 0; silent < 2; silent++) {
+			fresh();
+			p.config.gives_way = !cases[n].off;
+			p.busy = cases[n].busy;
+			p.instances[1].hold = cases[n].other_held ? PLAN_HOLD_LOCK : PLAN_HOLD_NONE;
+			see(1, silent ? FINDING_SILENT : FINDING_STALLED, ASKED_US, TOLD_US);
+			assert_null(noted(PLAN_STEP_GAVE_WAY)); /* it may be the host */
+			if (cases[n].mine)
+				see(1, FINDING_GOOD, ASKED_US + 1000, TOLD_US + 1000);
+			see(2, FINDING_GOOD, cases[n].began_us, cases[n].seen_us);
+			const struct plan_order *steer = ordered(PLAN_DO_STEER);
+			if (cases[n].moves != (noted(PLAN_STEP_GAVE_WAY) != NULL) || cases[n].moves != (steer != NULL))
+				fail_msg("%s: gives way? %d", cases[n].why, steer != NULL);
+			if (!steer)
+				continue;
+			assert_int_equal(steer->instance, 2);
+			assert_int_equal(steer->victim, 0); /* nobody is cut off */
+			assert_int_equal(p.incidents[0].evidence_us, ASKED_US);
+			assert_int_equal(p.instances[0].verdict, PLAN_HEALTHY);
+		}
+}
+
+/* It stands by then, is asked as ever, and the old connections go on until they are drained. */
+static void whoever_goes_on_stands_by(void **state)
+{
+	(void)state;
+	gives_way(FINDING_STALLED);
+	answer(PLAN_DO_STEER, TOLD_US + 4000);
+	assert_int_equal(p.target, 2);
+	see(1, FINDING_GOOD, TOLD_US + 30000, TOLD_US + 33000);
+	see(2, FINDING_GOOD, TOLD_US + 30000, TOLD_US + 33000);
+	assert_int_equal(p.instances[0].role, PLAN_STANDBY);
+	assert_int_equal(p.incidents[0].verdict, PLAN_HEALTHY);
+	assert_null(ordered(PLAN_DO_CUT));
+	step((struct plan_event){.type = PLAN_EV_TIME, .now_us = TOLD_US + 4000 + p.config.drain_us});
+	assert_int_equal(ordered(PLAN_DO_CUT)->instance, 1);
+	assert_non_null(noted(PLAN_STEP_CLOSED));
+}
+
+/* Three of its probes, beginning at `from_us`, are missed; the other one answers all that while. Ends `*ret_now_us`. */
+static void miss(uint32_t instance, uint32_t other, int64_t from_us, int64_t *ret_now_us)
+{
+	for (int n = 0; n < 6; n++)
+		see(other, FINDING_GOOD, from_us + n * MADE_INTERVAL_US + 10000, from_us + n * MADE_INTERVAL_US + 12000);
+	for (int n = 0; n < 3; n++) {
+		*ret_now_us = from_us + 600000 + n * MADE_INTERVAL_US;
+		see(instance, FINDING_TIMEOUT, from_us + n * MADE_INTERVAL_US, *ret_now_us);
+	}
+}
+
+/* Whoever takes the place of one that missed, and misses as well, has its clients: nobody falls for that, until it was well for a
+ * while. */
+static void clients_that_are_too_many_fell_one_at_the_most(void **state)
+{
+	(void)state;
+	int64_t now_us = 0;
+	fresh();
+	p.config.gives_way = false;
+	p.config.ladder = PLAN_LADDER_ALL;
+	miss(1, 2, ASKED_US, &now_us);
+	assert_int_equal(p.instances[0].verdict, PLAN_FAILED);
+	answer(PLAN_DO_STEER, now_us + 1000);
+	assert_int_equal(p.target, 2);
+	p.config.standby = 2; /* or it would be one too many */
+	made_instance(&p, 4, CEDAR, PLAN_STANDBY, PLAN_LIFE_READY);
+	int64_t from_us = now_us + 100000;
+	see(2, FINDING_GOOD, from_us - 50000, from_us - 48000);
+	miss(2, 4, from_us, &now_us);
+	assert_true(p.instances[1].verdict < PLAN_FAILED);
+	assert_non_null(noted(PLAN_STEP_CROWDED));
+	assert_int_equal(noted(PLAN_STEP_CROWDED)->other, 1);
+	from_us = now_us + PLAN_CROWD_US + 1; /* a while without a miss */
+	see(2, FINDING_GOOD, from_us - 50000, from_us - 48000);
+	miss(2, 4, from_us, &now_us);
+	assert_int_equal(p.instances[1].verdict, PLAN_FAILED);
+}
+
+/* What says nothing at all does fall, crowd or not: later. */
+static void whoever_says_nothing_falls_in_any_crowd(void **state)
+{
+	(void)state;
+	gives_way(FINDING_STALLED);
+	answer(PLAN_DO_STEER, TOLD_US + 4000);
+	int64_t now_us = TOLD_US + 100000;
+	see(1, FINDING_GOOD, now_us, now_us + 2000);
+	see(2, FINDING_GOOD, now_us, now_us + 2000);
+	for (int n = 0; n < 24; n++) {
+		assert_true(p.instances[1].verdict < PLAN_FAILED);
+		now_us += MADE_INTERVAL_US;
+		see(1, FINDING_GOOD, now_us, now_us + 2000);
+		see(2, FINDING_TIMEOUT, now_us, now_us + 3000);
+	}
+	assert_int_equal(p.instances[1].verdict, PLAN_FAILED);
+}
+
+/* What it missed before clients is no measure of what it is without them. */
+static void who_hands_over_begins_anew(void **state)
+{
+	(void)state;
+	fresh();
+	p.config.gives_way = false;
+	see(1, FINDING_TIMEOUT, ASKED_US, TOLD_US + 250000);
+	see(1, FINDING_TIMEOUT, ASKED_US + 100000, TOLD_US + 350000);
+	step((struct plan_event){.type = PLAN_EV_SWITCH, .now_us = TOLD_US + 351000});
+	answer(PLAN_DO_STEER, TOLD_US + 352000);
+	assert_int_equal(p.instances[0].window.misses, 0);
+	assert_int_equal(p.instances[0].window.filled, 0);
+}
+
+/* The other one may be next, or the clients are too many: they are not led to and fro. */
+static void nobody_is_led_to_and_fro(void **state)
+{
+	(void)state;
+	gives_way(FINDING_STALLED);
+	answer(PLAN_DO_STEER, TOLD_US + 4000);
+	see(1, FINDING_GOOD, TOLD_US + 30000, TOLD_US + 33000);
+	see(2, FINDING_STALLED, TOLD_US + 40000, TOLD_US + 60000);
+	see(1, FINDING_GOOD, TOLD_US + 60000, TOLD_US + 62000);
+	assert_null(ordered(PLAN_DO_STEER));
+}
+
+/* It is the same story, from the doubt on; and clients that are with it learn of it when it is kept from them. */
+static void whoever_falls_then_fell_from_the_doubt_on(void **state)
+{
+	(void)state;
+	gives_way(FINDING_STALLED);
+	answer(PLAN_DO_STEER, TOLD_US + 4000);
+	int64_t now_us = 0;
+	see(1, FINDING_TIMEOUT, ASKED_US, TOLD_US + 5000); /* while clients were with it */
+	assert_int_equal(p.instances[0].window.misses, 0);
+	miss(1, 2, TOLD_US + 10000, &now_us);
+	assert_int_equal(p.incidents[0].number, 3);
+	assert_int_equal(p.incidents[1].number, 0);
+	assert_int_equal(p.incidents[0].verdict, PLAN_FAILED);
+	assert_int_equal(p.incidents[0].evidence_us, ASKED_US);
+	assert_int_equal(p.incidents[0].steered_us, TOLD_US + 4000);
+	assert_int_equal(p.incidents[0].active_after, 2);
+	assert_int_equal(p.instances[0].life, PLAN_LIFE_FENCING);
+	answer(PLAN_DO_FENCE, now_us + 1000);
+	assert_int_equal(ordered(PLAN_DO_CUT)->instance, 1);
+}
+
+/* The verdict may come before the answer to the order. */
+static void whoever_falls_meanwhile_is_cut_off(void **state)
+{
+	(void)state;
+	gives_way(FINDING_SILENT);
+	see(1, FINDING_SILENT, ASKED_US, TOLD_US + 3000);
+	assert_int_equal(p.incidents[0].verdict, PLAN_FAILED);
+	assert_int_equal(p.instances[0].life, PLAN_LIFE_DOOMED);
+	answer(PLAN_DO_STEER, TOLD_US + 4000);
+	assert_int_equal(p.target, 2);
+	assert_int_equal(p.incidents[0].steered_us, TOLD_US + 4000);
+	assert_int_equal(ordered(PLAN_DO_FENCE)->instance, 1);
+	assert_int_equal(p.incidents[1].number, 0);
+}
+
+/* A planned switch that somebody asked for is another matter than what befalls the old one afterwards. */
+static void a_switch_that_was_asked_for_is_another_story(void **state)
+{
+	(void)state;
+	fresh();
+	step((struct plan_event){.type = PLAN_EV_SWITCH, .now_us = TOLD_US});
+	answer(PLAN_DO_STEER, TOLD_US + 4000);
+	plan_step(&p,
+	          &(struct plan_event){.type = PLAN_EV_EVIDENCE,
+	                               .now_us = TOLD_US + 5000,
+	                               .fresh_incident = 4,
+	                               .evidence = made_evidence(1, FINDING_REFUSED, TOLD_US + 5000, TOLD_US + 5000)},
+	          &update);
+	assert_int_equal(p.incidents[0].verdict, PLAN_HEALTHY);
+	assert_int_equal(p.incidents[1].number, 4);
+	assert_int_equal(p.incidents[1].verdict, PLAN_FAILED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(whoever_is_in_doubt_gives_way),
+	        cmocka_unit_test(whoever_goes_on_stands_by),
+	        cmocka_unit_test(clients_that_are_too_many_fell_one_at_the_most),
+	        cmocka_unit_test(whoever_says_nothing_falls_in_any_crowd),
+	        cmocka_unit_test(who_hands_over_begins_anew),
+	        cmocka_unit_test(nobody_is_led_to_and_fro),
+	        cmocka_unit_test(whoever_falls_then_fell_from_the_doubt_on),
+	        cmocka_unit_test(whoever_falls_meanwhile_is_cut_off),
+	        cmocka_unit_test(a_switch_that_was_asked_for_is_another_story),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -134,6 +134,12 @@ def incident(number: int) -> Json:
     return answer.get("incident", answer)
 
 
+def decided_us(story: Json) -> Optional[int]:
+    """When it was decided to lead clients elsewhere: by the verdict, or in doubt before there was one."""
+    doubted = [story["first_evidence_us"] + round(step["ms"] * 1000) for step in story.get("steps", []) if step["step"] == "gave-way"]
+    return doubted[0] if doubted else story.get("verdict_us")
+
+
 def koboshi_pids() -> dict[int, str]:
     """pid -> program of everything that runs from LIBEXEC; guests are not among them."""
     found = {}

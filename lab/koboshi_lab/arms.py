@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Callable, Optional, Protocol
 
-from . import layout
+from . import api, layout
 from .cell_device import Device, ENGINE, NET_PROGRAM
 from .cells import Bridge, Cell, ON_STANDBY
 from .group import Group
@@ -85,7 +85,7 @@ class Ours:
             pass  # then it has none
         if not story:
             return Told()
-        told = Told(story["verdict_us"], story["steered_us"], story["standby_us"], story["spare_us"], story)
+        told = Told(api.decided_us(story), story["steered_us"], story["standby_us"], story["spare_us"], story)
         if story["verdict"] == "planned" and story["closed"]:  # nobody fell: they were there all the time
             told.redundant_us = told.whole_us = fault_us
         if self.was_active == self.device.active_number():

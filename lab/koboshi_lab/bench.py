@@ -31,9 +31,10 @@ def spread(values: list[Optional[float]]) -> Json:
 
 def verdict_to_steered(played: scene.Scene) -> Optional[float]:
     story = played.incident
-    if not story.get("verdict_us") or not story.get("steered_us"):
+    decided_us = api.decided_us(story)
+    if not decided_us or not story.get("steered_us"):
         return None
-    return (story["steered_us"] - story["verdict_us"]) / 1000
+    return (story["steered_us"] - decided_us) / 1000
 
 
 def summary(played: list[scene.Scene]) -> Json:

@@ -60,7 +60,8 @@ class Ours:
     def moment(self, key: str) -> Optional[int]:
         """Of the first incident that has it."""
         for number in range(self.before + 1, api.newest_incident() + 1):
-            found = api.incident(number).get(key)
+            story = api.incident(number)
+            found = api.decided_us(story) if key == "verdict_us" else story.get(key)
             if found:
                 return found
         return None

@@ -9,7 +9,7 @@ import tempfile
 import time
 from typing import Any, Optional
 
-from . import clients, layout, network
+from . import api, clients, layout, network
 from .arms import Arm, ARMS, HAS_NONE, Told
 from .cells import PAGE
 from .group import Window
@@ -98,7 +98,7 @@ def budget(told: Told, fault_us: int, asked: list[clients.Request]) -> Optional[
     if not story or not told.moved_us:
         return None
     answered = min((one.end_us for one in asked if one.good and one.end_us >= story["steered_us"]), default=None)
-    return {"evidence_ms": since(fault_us, story["first_evidence_us"]), "verdict_ms": since(fault_us, story["verdict_us"]),
+    return {"evidence_ms": since(fault_us, story["first_evidence_us"]), "verdict_ms": since(fault_us, api.decided_us(story)),
             "steered_ms": since(fault_us, story["steered_us"]), "answered_ms": since(fault_us, answered)}
 
 

@@ -5,7 +5,7 @@ import statistics
 from .arms import is_ours
 from .results import budgets, of, Runs
 
-PHASES = (("evidence_ms", "first evidence", "#d5b942"), ("verdict_ms", "verdict", "#b03a2e"), ("steered_ms", "address moved", "#34495e"),
+PHASES = (("evidence_ms", "first evidence", "#d5b942"), ("verdict_ms", "verdict, or doubt", "#b03a2e"), ("steered_ms", "address moved", "#34495e"),
           ("answered_ms", "first good answer", "#7fb3a6"))
 
 

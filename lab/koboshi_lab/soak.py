@@ -139,7 +139,7 @@ def play(asking: clients.Clients, act: Act, first_taken: Json) -> Json:
     if leaks:
         raise LabError("; ".join(leaks))
     story = stories[0] if stories else {}
-    steered = [(s["steered_us"] - s["verdict_us"]) / 1000 for s in stories if act.role == "active" and s.get("steered_us") and s.get("verdict_us")]
+    steered = [(s["steered_us"] - api.decided_us(s)) / 1000 for s in stories if act.role == "active" and s.get("steered_us") and s.get("verdict_us")]
     return {"act": str(act), "fault": act.fault, "incidents": [s["number"] for s in stories], "verdict": story.get("verdict"), "cause": story.get("cause"),
             "verdict_to_steered_ms": round(steered[0], 1) if steered and not act.kill_at else None, "took_s": round((now_us() - begin_us) / 1e6, 1)}
 

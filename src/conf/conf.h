@@ -56,7 +56,7 @@ struct conf_probe {
 	uint32_t failures;    /* k: this many of the last `window` unanswered = failed; 1..window, default 3 */
 	uint32_t window;      /* n: 1..32, default 5 */
 	uint32_t silence_ms;  /* least silence of all clients that is suspicious; 0 (off) or 5..1000, default 20 */
-	uint32_t stall_ms;    /* least silence towards probes for which it gives way; 0 (never) or 5..1000, default 20 */
+	uint32_t stall_ms;    /* least silence for which whoever serves gives way; 0 (never) or 5..1000, default 10 */
 	uint16_t port;        /* TCP port that is probed, default the first TCP port */
 	uint32_t body_max;    /* bytes of an answer that are read at most; default 64 KiB, max 1 MiB */
 	bool challenge;       /* GET challenge_path?nonce=... belongs to the mix; default true */

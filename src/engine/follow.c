@@ -236,7 +236,7 @@ static void instance_came(struct engine_service *s, struct engine_instance *i, c
 	memcpy(i->key, key, sizeof(key));
 	conf_instance(&s->engine->conf, p->number, &i->address);
 	if (s->engine->wire)
-		sense_wire_add(s->engine->wire, &i->address, s->conf->probe.silence_ms);
+		sense_wire_add(s->engine->wire, &i->address, &s->conf->probe);
 	sense_carrier_add(s->engine->carrier, i->number, i->address.tap);
 	agents_came(i, !has_key);
 	sense_flows_add(s->engine->flows, &i->address);

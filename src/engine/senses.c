@@ -29,8 +29,7 @@ static void wire_watch(struct engine *e, int fd)
 	for (size_t i = 0; i < e->n_services; i++)
 		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
 			if (e->services[i].instances[k].number)
-				sense_wire_add(e->wire, &e->services[i].instances[k].address,
-				               e->services[i].conf->probe.silence_ms);
+				sense_wire_add(e->wire, &e->services[i].instances[k].address, &e->services[i].conf->probe);
 }
 
 void senses_open(struct engine *e, int links)

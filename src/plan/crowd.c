@@ -48,9 +48,10 @@ void crowd_left(struct plan_turn *t, struct plan_instance *from, uint32_t to)
 	struct plan *p = t->p;
 	if (!from || from->number == to)
 		return;
+	bool gave_way = t->now_us < p->crowd.until_us && from->number == p->crowd.before;
 	if (t->now_us < p->crowd.until_us)
 		p->crowd.before = from->number;
-	if (!plan_is_falling(from->life) && !plan_is_mending(from->life))
+	if (!plan_is_falling(from->life) && !plan_is_mending(from->life) && !gave_way)
 		from->window.filled = from->window.misses = 0, from->window.since_us = t->now_us;
 }
 

@@ -222,14 +222,14 @@ static bool slot_is_busy(const struct prober_slot *slot)
 }
 
 /* A slot for a new probe: a kept connection, an unused one, or the one that waits longest for a late answer. */
-static struct prober_slot *slot_free_one(struct prober *p)
+static struct prober_slot *slot_free_one(struct prober *p, bool besides)
 {
 	static const enum slot_state order[] = {SLOT_IDLE, SLOT_PARTING, SLOT_FREE};
 	struct prober_slot *longest = NULL;
 	unsigned at_once = 0;
 	for (size_t i = 0; i < PROBER_SLOTS; i++) {
 		struct prober_slot *slot = &p->slots[i];
-		at_once += slot_is_busy(slot) && !slot->overdue;
+		at_once += slot_is_busy(slot) && !slot->overdue && slot->besides == besides;
 		if (slot->overdue && (!longest || slot->began_us < longest->began_us))
 			longest = slot;
 	}
@@ -256,13 +256,14 @@ static bool slot_send(struct prober *p, struct prober_slot *slot)
 	return true;
 }
 
-static void prober_begin(struct prober *p, enum sense_probe wanted)
+static void prober_begin(struct prober *p, enum sense_probe wanted, bool besides)
 {
-	struct prober_slot *slot = slot_free_one(p);
+	struct prober_slot *slot = slot_free_one(p, besides);
 	if (!slot)
 		return; /* all are waiting; their timeouts say more than another probe would */
 	if (slot->overdue)
 		slot_close(slot);
+	slot->besides = besides;
 	slot->reused = slot->state == SLOT_IDLE;
 	slot->began_us = clock_monotonic_us();
 	slot->deadline_us = slot->began_us + (int64_t)p->target.probe.timeout_ms * 1000;
@@ -412,20 +413,20 @@ static void prober_turn(struct prober *p, int64_t now_us)
 	int64_t interval_us = (int64_t)p->target.probe.interval_ms * 1000;
 	if (p->target.instance == 0)
 		return;
-	if (p->is_asked && slot_free_one(p)) {
+	if (p->is_asked && slot_free_one(p, true)) {
 		p->is_asked = false;
-		prober_begin(p, p->asked);
+		prober_begin(p, p->asked, true);
 	} else if (now_us >= p->next_us) {
 		/* from now, not from when it was due: after a pause no bunch of probes makes up for it */
 		p->next_us = now_us + interval_us * 4 / 5 + client_random_below(&p->random, (uint32_t)(interval_us * 2 / 5) + 1);
-		prober_begin(p, SENSE_PROBE_ANY);
+		prober_begin(p, SENSE_PROBE_ANY, false);
 	}
 }
 
 static bool stall_asks(const struct prober *p, int64_t now_us)
 {
 	return stall_us(p) && p->target.instance && now_us >= silence_ask_due(&p->silence, stall_us(p)) &&
-	       slot_free_one((struct prober *)p);
+	       slot_free_one((struct prober *)p, true);
 }
 
 static int64_t stall_due_us(const struct prober *p)
@@ -472,7 +473,7 @@ static void on_timer(uv_timer_t *timer)
 	if (!p->gone)
 		prober_stalls(p, now_us);
 	while (!p->gone && stall_asks(p, now_us))
-		prober_begin(p, SENSE_PROBE_ANY);
+		prober_begin(p, SENSE_PROBE_ANY, true);
 	if (!p->gone)
 		prober_turn(p, now_us);
 	if (!p->gone)
@@ -486,11 +487,11 @@ static void prober_schedule(struct prober *p)
 		if (slot_is_busy(&p->slots[i]) && p->slots[i].deadline_us < due_us)
 			due_us = p->slots[i].deadline_us;
 	int64_t stall_ask_us = stall_us(p) && p->target.instance ? silence_ask_due(&p->silence, stall_us(p)) : INT64_MAX;
-	if (stall_ask_us < due_us && slot_free_one(p))
+	if (stall_ask_us < due_us && slot_free_one(p, true))
 		due_us = stall_ask_us;
 	if (stall_due_us(p) < due_us)
 		due_us = stall_due_us(p);
-	if (p->is_asked && p->target.instance && slot_free_one(p))
+	if (p->is_asked && p->target.instance && slot_free_one(p, true))
 		due_us = 0;
 	if (due_us == INT64_MAX) {
 		uv_timer_stop(&p->timer);

@@ -8,7 +8,7 @@
 #include "sense/silence.h"
 
 #define PROBER_SLOTS 16  /* those that wait for a late answer included */
-#define PROBER_AT_ONCE 4 /* under way and not overdue */
+#define PROBER_AT_ONCE 4 /* under way and not overdue; and as many beside those that are due by the clock */
 
 enum slot_state {
 	SLOT_FREE,
@@ -24,6 +24,7 @@ struct prober_slot {
 	uint32_t generation; /* of the descriptor: events of older ones are dropped */
 	int fd;
 	bool ipv6;
+	bool besides;     /* somebody asked for it, or a doubt: those by the clock go on meanwhile */
 	bool reused;      /* connection has carried a request before */
 	bool heard;       /* some byte of an answer came */
 	bool overdue;     /* reported as missed; a late answer still tells a slow server from a hung one */

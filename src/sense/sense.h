@@ -103,12 +103,12 @@ struct sense_wire_counts {
 
 /* Takes `fd` (a NETLINK_NETFILTER socket bound to the group, non-blocking). A SYN that is pending for several times the usual
  * handshake, at least `handshake_ms`, is FINDING_UNANSWERED; several without a single answer, for several times the longest that
- * this took lately, FINDING_SILENT (silence.h). Never NULL. */
+ * this took lately, FINDING_SILENT (silence.h), and FINDING_STALLED before that. Never NULL. */
 struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms, sense_report *report, void *arg);
 
-/* Instances that packets may be about: at most SYNS_GUESTS_MAX, by address and tap name; of each the shortest silence that is
- * told, 0: none. Adding again updates. */
-void sense_wire_add(struct sense_wire *wire, const struct conf_instance *instance, uint32_t silence_ms);
+/* Instances that packets may be about: at most SYNS_GUESTS_MAX, by address and tap name; of `probe` count the
+ * shortest silence and stall that are told. Adding again updates. */
+void sense_wire_add(struct sense_wire *wire, const struct conf_instance *instance, const struct conf_probe *probe);
 void sense_wire_remove(struct sense_wire *wire, uint32_t number);
 
 /* What guests try to open is told to `flows` from now on (NULL: no more). */

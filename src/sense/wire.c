@@ -427,7 +427,7 @@ struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms
 	return w;
 }
 
-void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance, uint32_t silence_ms)
+void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance, const struct conf_probe *probe)
 {
 	struct living *one = living_numbered(w, instance->number);
 	if (!one)
@@ -435,7 +435,10 @@ void sense_wire_add(struct sense_wire *w, const struct conf_instance *instance, 
 	assert(instance->number != 0);
 	if (!one)
 		return; /* more than may have a tap: it is on its way out, or will be refused one */
-	*one = (struct living){.number = instance->number, .address6.ipv6 = true, .silence_us = (int64_t)silence_ms * 1000};
+	*one = (struct living){.number = instance->number,
+	                       .address6.ipv6 = true,
+	                       .silence_us = (int64_t)probe->silence_ms * 1000,
+	                       .stall_us = (int64_t)probe->stall_ms * 1000};
 	memcpy(one->address4.bytes, &instance->address4, sizeof(instance->address4));
 	memcpy(one->address6.bytes, &instance->address6, sizeof(instance->address6));
 	text_copy(one->tap, sizeof(one->tap), instance->tap);

@@ -82,22 +82,39 @@ static int64_t silent_from(const struct living *one)
 	return one->number && one->silence_us ? silence_due(&one->silence, one->silence_us) : INT64_MAX;
 }
 
-static void report_silence(struct sense_wire *w, struct living *one, int64_t now_us)
+/* Once for each silence, and before it is told: afterwards there is no doubt. */
+static int64_t doubtful_from(const struct living *one)
+{
+	bool told = one->silence.told > 0 || one->doubted_us == one->silence.asked_us[0];
+	return one->number && one->stall_us && !told ? silence_due(&one->silence, one->stall_us) : INT64_MAX;
+}
+
+static void report_silence(struct sense_wire *w, const struct living *one, enum finding finding, int64_t now_us)
 {
 	char detail[96];
 	int64_t began_us = one->silence.asked_us[0];
-	silence_tell(&one->silence, now_us, one->silence_us);
 	snprintf(detail, sizeof(detail), "no new connection was answered for %lld ms", (long long)(now_us - began_us) / 1000);
-	w->counts.silent++;
-	wire_report(w, one->number, FINDING_SILENT, now_us, began_us, detail);
+	wire_report(w, one->number, finding, now_us, began_us, detail);
+}
+
+static void living_overdue(struct sense_wire *w, struct living *one, int64_t now_us)
+{
+	if (doubtful_from(one) <= now_us) {
+		one->doubted_us = one->silence.asked_us[0];
+		report_silence(w, one, FINDING_STALLED, now_us);
+	}
+	if (!w->gone && silent_from(one) <= now_us) {
+		silence_tell(&one->silence, now_us, one->silence_us);
+		w->counts.silent++;
+		report_silence(w, one, FINDING_SILENT, now_us);
+	}
 }
 
 void wire_overdue(struct sense_wire *w, int64_t now_us)
 {
 	struct syn_overdue overdue;
 	for (size_t i = 0; i < SYNS_GUESTS_MAX && !w->gone; i++)
-		if (silent_from(&w->living[i]) <= now_us)
-			report_silence(w, &w->living[i], now_us);
+		living_overdue(w, &w->living[i], now_us);
 	while (!w->gone && syn_table_overdue(w->syns, now_us, &overdue))
 		report_unanswered(w, &overdue.key, now_us, overdue.began_us);
 }
@@ -105,8 +122,10 @@ void wire_overdue(struct sense_wire *w, int64_t now_us)
 int64_t wire_deadline(const struct sense_wire *w)
 {
 	int64_t first_us = syn_table_deadline(w->syns);
-	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++)
-		if (silent_from(&w->living[i]) < first_us)
-			first_us = silent_from(&w->living[i]);
+	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++) {
+		int64_t silent_us = silent_from(&w->living[i]), doubtful_us = doubtful_from(&w->living[i]);
+		first_us = silent_us < first_us ? silent_us : first_us;
+		first_us = doubtful_us < first_us ? doubtful_us : first_us;
+	}
 	return first_us;
 }

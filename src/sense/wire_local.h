@@ -15,8 +15,9 @@ struct living { /* an instance that packets may be about */
 	char tap[16];
 	uint32_t index; /* tap's, once seen; 0: not yet */
 	int64_t refused_us, spoofed_us, strayed_us, touched_us;
-	uint32_t strays;    /* since they were told last */
-	int64_t silence_us; /* the least that is told; 0: none is */
+	uint32_t strays;              /* since they were told last */
+	int64_t silence_us, stall_us; /* the least of a silence that is told, and of one that is doubtful; 0: none is */
+	int64_t doubted_us;           /* began the silence that was told last as doubtful */
 	struct silence silence;
 	struct reach reach;
 };

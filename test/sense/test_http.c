@@ -1,6 +1,7 @@
 /* Probers against a scripted server on loopback: every way to answer badly ends in its finding, and good ones look like clients.
  */
 #include "sense/client.h"
+#include "sense/prober.h"
 #include "sense/sense.h"
 #include "sense/silence.h"
 
@@ -231,13 +232,13 @@ static void test_late_loop_knows_nothing(void **state)
 }
 
 /* Known for as long as it takes: what it does not answer then waits for longer than anything did. */
-static void become_known(struct stage *s)
+static void become_known(struct stage *s, uint32_t interval_ms)
 {
-	s->target.probe.interval_ms = 5;
+	s->target.probe.interval_ms = interval_ms;
 	s->target.probe.stall_ms = 20;
 	begin(s);
 	int64_t until_us = clock_monotonic_us() + 2 * SILENCE_KNOWN_US;
-	while (clock_monotonic_us() < until_us || s->n_found[FINDING_GOOD] < SILENCE_KNOWN_ANSWERS)
+	while (clock_monotonic_us() < until_us || s->n_found[FINDING_GOOD] < 20)
 		await(s, 1);
 	assert_int_equal(s->n_found[FINDING_GOOD], s->n_reports);
 }
@@ -246,7 +247,7 @@ static void become_known(struct stage *s)
 static void test_stall_is_told(void **state)
 {
 	struct stage *s = *state;
-	become_known(s);
+	become_known(s, 5);
 	int64_t from_us = clock_monotonic_us();
 	s->server.mood = SERVER_HANG;
 	await_finding(s, FINDING_STALLED);
@@ -259,10 +260,23 @@ static void test_stall_is_told(void **state)
 	assert_int_equal(s->last.began_us, began_us); /* the same one */
 }
 
+/* What is asked for a doubt keeps no probe away that is due: the verdict comes no later for it. */
+static void test_doubt_delays_no_probe(void **state)
+{
+	struct stage *s = *state;
+	become_known(s, 150); /* rarer than what is asked for a doubt */
+	unsigned asked = s->server.n_requests;
+	s->server.mood = SERVER_HANG;
+	await_finding(s, FINDING_STALLED);
+	while (s->server.n_requests < asked + PROBER_AT_ONCE + SILENCE_ASKED - 1)
+		uv_run(&s->loop, UV_RUN_ONCE);
+	assert_int_equal(s->n_found[FINDING_TIMEOUT], 0);
+}
+
 static void test_stall_is_told_only_if_wanted(void **state)
 {
 	struct stage *s = *state;
-	become_known(s);
+	become_known(s, 5);
 	s->target.probe.stall_ms = 0;
 	sense_http_free(s->http);
 	s->http = sense_http_new(&s->loop, &s->target, on_report, s);
@@ -276,7 +290,7 @@ static void test_stall_is_told_only_if_wanted(void **state)
 static void test_late_loop_saw_no_stall(void **state)
 {
 	struct stage *s = *state;
-	become_known(s);
+	become_known(s, 5);
 	unsigned asked = s->server.n_requests;
 	s->server.mood = SERVER_HANG;
 	while (s->server.n_requests < asked + SILENCE_ASKED)
@@ -538,6 +552,7 @@ int main(void)
 	        STAGED(test_own_shortages),
 	        STAGED(test_late_loop_knows_nothing),
 	        STAGED(test_stall_is_told),
+	        STAGED(test_doubt_delays_no_probe),
 	        STAGED(test_stall_is_told_only_if_wanted),
 	        STAGED(test_late_loop_saw_no_stall),
 	        STAGED(test_fickle_server),

@@ -179,7 +179,7 @@ static int set_up(void **state)
 	struct conf_instance seven = {.number = 7, .tap = "lo"}; /* an interface that is always there */
 	inet_pton(AF_INET, "198.51.100.7", &seven.address4);
 	inet_pton(AF_INET6, "2001:db8::7", &seven.address6);
-	sense_wire_add(s->wire, &seven, 20);
+	sense_wire_add(s->wire, &seven, &(struct conf_probe){.silence_ms = 20, .stall_ms = 10});
 	*state = s;
 	return 0;
 }
@@ -280,13 +280,17 @@ static void test_silent(void **state)
 		exchange(s, port++, true, 0);
 	for (int n = 0; n < SILENCE_ASKED; n++)
 		exchange(s, port++, false, 0);
-	await_finding(s, FINDING_SILENT, 1);
+	await_finding(s, FINDING_STALLED, 1); /* nobody falls for it, so it is told sooner */
 	int64_t began_us = s->last.began_us;
+	assert_true(s->last.time_us - began_us >= 10000);
+	await_finding(s, FINDING_SILENT, 1);
+	assert_int_equal(s->last.began_us, began_us);
 	assert_int_equal(s->last.instance, 7);
 	assert_true(s->last.time_us - began_us >= 20000);
 	assert_non_null(strstr(s->detail, "no new connection was answered for "));
 	await_finding(s, FINDING_SILENT, 2);
 	assert_int_equal(s->last.began_us, began_us);
+	assert_int_equal(s->n_found[FINDING_STALLED], 1);
 	exchange(s, port++, true, 0);
 	struct sense_wire_counts counts;
 	sense_wire_counts(s->wire, &counts);

@@ -35,7 +35,7 @@ static void tries_and_names_are_told(void **state)
 	uv_loop_init(&loop);
 	struct sense_wire *wire = sense_wire_new(&loop, pair[0], 30, on_report, NULL);
 	struct sense_flows *flows = sense_flows_new(&loop, on_report, NULL);
-	sense_wire_add(wire, &seven, 0);
+	sense_wire_add(wire, &seven, &(struct conf_probe){0});
 	sense_wire_tell(wire, flows);
 	sense_flows_add(flows, &seven);
 	sense_flows_work(flows, 7, true);

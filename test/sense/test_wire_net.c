@@ -118,7 +118,7 @@ static int set_up(void **state)
 	s->fd = open_group();
 	s->wire = sense_wire_new(&s->loop, s->fd, 30, on_report, s);
 	struct conf_instance one = {.number = 1, .tap = "lo", .address4.s_addr = htonl(INADDR_LOOPBACK)};
-	sense_wire_add(s->wire, &one, 0);
+	sense_wire_add(s->wire, &one, &(struct conf_probe){0});
 	*state = s;
 	return 0;
 }

@@ -218,7 +218,7 @@ static void prepare(struct bench *b)
 	b->wire = sense_wire_new(b->loop, b->world->lab.log, 200, on_report, b);
 	b->flows = sense_flows_new(b->loop, on_report, b);
 	sense_wire_tell(b->wire, b->flows);
-	sense_wire_add(b->wire, &b->world->i[1], 20);
+	sense_wire_add(b->wire, &b->world->i[1], &(struct conf_probe){.silence_ms = 20, .stall_ms = 10});
 	sense_flows_add(b->flows, &b->world->i[1]);
 	sense_flows_work(b->flows, 1, true);
 	sense_flows_read(b->flows, b->world->lab.flows);

@@ -232,6 +232,34 @@ static void test_probe_looks_like_a_client(void **state)
 	assert_int_equal(strncmp(peer, "2001:db8:20:", 12), 0);
 }
 
+/* Clients' flows are cut, those of the host's own probes go on: one that is kept from clients is still to be judged. */
+static void test_a_probe_outlives_a_cut(void **state)
+{
+	struct world *w = *state;
+	int client, server;
+	char byte;
+	steer(w, 1, 0);
+	for (int six = 0; six < 2; six++) {
+		int probe = lab_connect(&w->lab, LAB_HOST, six ? w->address6[1] : w->address4[1], 80,
+		                        six ? w->gateway6 : w->gateway4);
+		assert_int_equal(lab_outcome(probe, SOON), 0);
+		int probed = lab_accept(w->web[1], SOON, NULL);
+		assert_int_equal(reached(w, six ? SERVICE6 : SERVICE4, &client, &server, NULL), 1);
+		assert_passes(client, server);
+		steer(w, 2, 0);
+		fine(w, (struct wire_order){.type = ORDER_NET_CUT, .instance = 1});
+		assert_true(lab_readable(client, SOON));
+		assert_int_equal(recv(client, &byte, 1, 0), -1);
+		assert_passes(probe, probed);
+		assert_passes(probed, probe);
+		steer(w, 1, 0);
+		close(probe);
+		close(probed);
+		close(client);
+		close(server);
+	}
+}
+
 static void test_clients_are_hidden_without_ranges(void **state)
 {
 	struct world *w = *state;
@@ -543,6 +571,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_services_that_share_an_address_are_apart),
 	        LAB_TEST(test_fenced_passes_nothing),
 	        LAB_TEST(test_probe_looks_like_a_client),
+	        LAB_TEST(test_a_probe_outlives_a_cut),
 	        cmocka_unit_test_setup_teardown(test_clients_are_hidden_without_ranges, world_setup_hidden, world_teardown),
 	        LAB_TEST(test_guest_reaches_nobody),
 	        LAB_TEST(test_log_tells_requests_and_refusals),

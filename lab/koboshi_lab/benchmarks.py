@@ -59,17 +59,17 @@ LOCKED = """In these runs the fault came half a second after the clients' first 
 BEHIND = """## Where Koboshi is behind, and why
 
 A tuned HAProxy asks a guest anew within the request's own time: it stands in the path of every packet and sees at once that an answer does
-not come. Koboshi is in no path; it must first be sure that the guest has fallen, because it then ends it.
+not come. Koboshi is in no path, and ends the guest that fell; of that it must be sure. To lead clients elsewhere takes less: a doubt (`probe.stall`:
+10 ms without any answer, if the guest never took a quarter of that lately), and another guest that answers meanwhile.
 
-- *dropped*, *paused*: a silence of all clients counts when it has lasted for 20 ms at the least, all were asked at once, and it then lasted as
-  long again (`probe.silence`). Nobody fails meanwhile, whoever waits is served by the next guest.
-- *died*, *tap*: a link that lost its carrier counts after 20 ms, so that one that flaps costs nobody a guest. Where the host's own end is down the
-  kernel drops what it routes there before it knows the flow; such an opening cannot be sent again by somebody who wants to stay within the host's
-  rules, and its client repeats it after a second.
-- *hung*, *slow*: the guest's kernel still takes connections. Three probes must be missed, and each has its patience (`probe.timeout`); who
-  still answers, only late, is left only when that lasts. Requests that hang in the guest are lost to it: their clients are told to ask again, which
-  counts as failed.
-- *tampered*: the page is asked for once in `probe.interval`.
+- *hung*: the guest's kernel still takes connections, so the doubt begins with the next probe, one in `probe.interval` (100 ms; `koboshi-fast`: 20).
+  Requests that hang in the guest by then are lost to it: their clients are told to ask again when it has fallen, which counts as failed.
+- *slow*: who waits there is not cut off and gets the late answer; kept connections stay, until the guest has fallen for it.
+- *tampered*: the page is asked for once in `probe.interval`, and what was wrong until then has been served.
+- *tap*: where the host's own end is down the kernel drops what it routes there before it knows the flow; such an opening, of the first few
+  milliseconds, cannot be sent again by somebody who wants to stay within the host's rules, and its client repeats it after a second.
+- *dropped*, *paused*: openings that waited when clients were led elsewhere are sent again when the guest has fallen, as long again after the doubt.
+- *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count.
 - HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.
 """
 SCALE = """## How it grows
@@ -110,6 +110,21 @@ def table(runs: list[Json], arms: list[str], fault: str) -> str:
             spread_or_never(gaps(runs, arm, fault, "kept")), spread(of(runs, arm, fault, "kept", "failed")), spread(late),
             *("-" if fault == PLANNED and what != "again_ms" else spread_or_never(times(runs, arm, fault, what)) for what, _ in more))) + " |")
     return "\n".join(lines)
+
+
+def glance(runs: list[Json], arms: list[str], faults: list[str]) -> str:
+    """Of all at once: the gap and what failed, new connections."""
+
+    def cell(arm: str, fault: str) -> str:
+        mine = these(runs, arm, fault)
+        if not mine or any(run.get("has_none") for run in mine):
+            return "-"
+        gap = spread_or_never(gaps(runs, arm, fault, "new")).split(" (", maxsplit=1)[0]
+        return f"{gap} / {spread(of(runs, arm, fault, 'new', 'failed')).split(' (', maxsplit=1)[0]}"
+
+    lines = ["| | " + " | ".join(arms) + " |", "| --- |" + " ---: |" * len(arms)]
+    lines += [f"| {fault} | " + " | ".join(cell(arm, fault) for arm in arms) + " |" for fault in faults]
+    return "\n".join(lines) + "\n"
 
 
 def section(runs: list[Json], arms: list[str], fault: str, prefix: str = "") -> str:
@@ -214,14 +229,20 @@ came any more.
 
 Guests are network namespaces with a small web server in them (`lab/race`), so what a hypervisor adds is not in it.
 
-{raced(cells)}""", *tier(cells)]
+{raced(cells)}
+### At a glance
+
+Medians: the longest time without a good answer, in ms, and how many requests failed, both of new connections.
+
+{glance(runs, arms, known_faults(cells))}""", *tier(cells)]
     if any(budgets(runs, arm, fault) for arm in arms for fault in known_faults(cells)):
         parts.append(BUDGET)
     if has(runs, "busy"):
         parts.append(COSTS + costs(runs, arms))
     parts.append(BEHIND)
     if "guests" in results:
-        parts += [GUESTS, raced(results["guests"]), *tier(results["guests"], "guests-")]
+        guests = results["guests"]
+        parts += [GUESTS, raced(guests), glance(guests["runs"], guests["options"]["arms"], known_faults(guests)), *tier(guests, "guests-")]
     if "scale" in results:
         parts.append(scale(results["scale"]))
     parts.append("## Versions\n\n" + "\n".join(versions(results[name]) for name in ("cells", "guests") if name in results))

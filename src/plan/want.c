@@ -144,7 +144,8 @@ static void want_no_doubt(struct plan_turn *t)
 	if (!x)
 		return;
 	x->gave_way = true;
-	crowd_begin(t, active);
+	if (doubt.finding != FINDING_UNLINKED) /* that is not for its clients */
+		crowd_begin(t, active);
 	x->evidence_us = doubt.began_us;
 	plan_note(t, PLAN_STEP_GAVE_WAY, x->number, active,
 	          (struct plan_note){.other = to->number, .finding = doubt.finding, .vantage = doubt.vantage});

@@ -76,6 +76,7 @@ static void gives_way(enum finding finding)
 
 static void whoever_is_in_doubt_gives_way(void **state)
 {
+	static const enum finding doubts[] = {FINDING_STALLED, FINDING_UNLINKED, FINDING_SILENT};
 	static const struct {
 		const char *why;
 		bool off, busy, mine, other_held;
@@ -94,12 +95,12 @@ static void whoever_is_in_doubt_gives_way(void **state)
 	};
 	(void)state;
 	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++)
-		for (int silent = 0; silent < 2; silent++) {
+		for (size_t f = 0; f < sizeof(doubts) / sizeof(doubts[0]); f++) {
 			fresh();
 			p.config.gives_way = !cases[n].off;
 			p.busy = cases[n].busy;
 			p.instances[1].hold = cases[n].other_held ? PLAN_HOLD_LOCK : PLAN_HOLD_NONE;
-			see(1, silent ? FINDING_SILENT : FINDING_STALLED, ASKED_US, TOLD_US);
+			see(1, doubts[f], ASKED_US, TOLD_US);
 			assert_null(noted(PLAN_STEP_GAVE_WAY)); /* it may be the host */
 			if (cases[n].mine)
 				see(1, FINDING_GOOD, ASKED_US + 1000, TOLD_US + 1000);
@@ -113,6 +114,8 @@ static void whoever_is_in_doubt_gives_way(void **state)
 			assert_int_equal(steer->victim, 0); /* nobody is cut off */
 			assert_int_equal(p.incidents[0].evidence_us, ASKED_US);
 			assert_int_equal(p.instances[0].verdict, PLAN_HEALTHY);
+			assert_int_equal(p.crowd.before,
+			                 doubts[f] == FINDING_UNLINKED ? 0 : 1); /* a link is not lost to clients */
 		}
 }
 

@@ -43,7 +43,7 @@
 /* Who takes the place of one that missed too much, or was in doubt, and then misses as well, does so for what both had: the
  * clients. Until so long after the last miss no other one's good answers convict it, since that one has none of them (crowd.c).
  */
-#define PLAN_CROWD_US 10000000
+#define PLAN_CROWD_US 5000000
 
 /* On an overrun host, or before so many clients, an instance that answers, but never in time, is left after so long; on any
  * other, misses are enough. */

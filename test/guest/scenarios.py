@@ -41,9 +41,10 @@ def test(function: Callable) -> Callable:
 
 def ordered(story: Json) -> None:
     names = ("first_evidence_us", "verdict_us", "steered_us", "standby_us", "spare_us")
-    times = [story.get(name) for name in names]
-    check(all(times), f"every moment of incident {story['number']} is known: {dict(zip(names, times))}")
-    check(times == sorted(times), f"evidence, verdict, steered, standby, spare come in this order: {dict(zip(names, times))}")
+    times = {name: story.get(name) for name in names}
+    check(all(times.values()), f"every moment of incident {story['number']} is known: {times}")
+    decided = [times["first_evidence_us"], api.decided_us(story), *list(times.values())[2:]]
+    check(decided == sorted(decided), f"evidence, verdict or doubt, steered, standby, spare come in this order: {decided}, {times}")
     check(story.get("steps"), "the incident tells its steps")
     moments = [step["ms"] for step in story["steps"]]
     check(moments == sorted(moments), f"steps are told in order: {moments}")
@@ -693,6 +694,31 @@ def the_service_goes_on_without_koboshid(asking: clients.Clients) -> None:
     seen = clients.view(asking.requests(), begin, shell.now_us())
     check(seen.failed == 0, f"no request failed: {seen.kinds}")
     check(scene.numbers(before) == scene.numbers(after), "the same instances are there")
+
+
+@test
+def a_start_that_was_interrupted_leaves_nothing_stuck(asking: clients.Clients) -> None:
+    """Killed before libvirt knew the guest's process: it would take such a guest for one that somebody is at work on."""
+    before = api.wait_whole()
+    spare = next(one["number"] for one in api.service_of(before)["instances"] if one["role"] == "spare")
+    note = layout.RUN / f"vm/run/qemu/kb-{spare}.xml"
+    hold = layout.KEEPER / "hold"
+    hold.touch()
+    begin = shell.now_us()
+    try:
+        api.kill_koboshi()
+        os.kill(guest.qemu_pid(spare), signal.SIGKILL)
+        text, found = re.subn(r"<domstatus state='\w+' reason='[^']*' pid='\d+'", "<domstatus state='paused' reason='starting up' pid='0'",
+                              note.read_text(encoding="utf-8"))
+        check(found == 1, "libvirt noted its process")
+        note.write_text(text, encoding="utf-8")
+    finally:
+        hold.unlink()
+    after = api.wait_whole(90)
+    check(spare not in scene.numbers(after), "another one sleeps in its place")
+    shell.wait_for("nothing of it", lambda: not note.exists() and not (layout.RUN / f"guest/{spare}").exists(), 10)
+    seen = clients.view(asking.requests(), begin, shell.now_us())
+    check(seen.failed == 0, f"no request failed: {seen.kinds}")
 
 
 def dies_in_a_switch(asking: clients.Clients, delay_ms: float) -> None:

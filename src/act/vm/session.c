@@ -29,6 +29,7 @@
 #define OPEN_US 60000000 /* the embedded driver may ask each QEMU on the disk what it can do: 5-15 s */
 #define LOCK_WAIT_MS 5000
 #define LOCK_LOOK_MS 20
+#define STATUS_MAX (4 << 20) /* what libvirt notes of a guest: some 14 KiB */
 #define IO_ERROR_APART_US 50000
 
 char *session_qemu_conf(void)
@@ -362,6 +363,40 @@ static void lock_await(const struct vm *vm)
 	}
 }
 
+/* Its process stands as 0 in what libvirt noted of it. */
+static bool is_half_started(const char *path)
+{
+	auto_free uint8_t *text = NULL;
+	size_t size;
+	if (file_read(path, STATUS_MAX, &text, &size, NULL) < 0)
+		return false;
+	const uint8_t *from = memmem(text, size, "<domstatus ", 11);
+	const uint8_t *to = from ? memchr(from, '>', size - (size_t)(from - text)) : NULL;
+	return to && memmem(from, (size_t)(to - from), " pid='0'", 8);
+}
+
+/* Whoever was killed in the middle of a guest's start, before it knew the process, leaves a note of a guest that somebody is at
+ * work on. libvirt takes that up and lets nobody do anything to the guest any more, not even end it. Without the note there is no
+ * such guest, and the sweep ends what there is of it. After lock_await(): nobody is at work on anything. */
+static void forget_half_started(const struct vm *vm)
+{
+	char place[VM_PATH_MAX + 16], path[VM_PATH_MAX + 300], name[32];
+	snprintf(place, sizeof(place), "%s/run/qemu", vm->root);
+	DIR *dir = opendir(place);
+	for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+		const char *dot = strstr(entry->d_name, ".xml");
+		if (!dot || dot[4] || (size_t)(dot - entry->d_name) >= sizeof(name))
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int)(dot - entry->d_name), entry->d_name);
+		snprintf(path, sizeof(path), "%s/%s", place, entry->d_name);
+		if (conf_instance_named(name) == 0 || !is_half_started(path) || unlink(path) < 0)
+			continue;
+		log_notice("vm.open", "the start of %s was interrupted: what libvirt knows of it is forgotten", name);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static int open_once(struct vm *vm, struct err *err)
 {
 	atomic_store(&vm->opening_us, clock_monotonic_us());
@@ -375,8 +410,10 @@ static void *open_run(void *arg)
 	struct vm *vm = arg;
 	struct err err = {0}, last = {0};
 	int64_t began = clock_monotonic_us();
-	if (vm->embed)
+	if (vm->embed) {
 		lock_await(vm);
+		forget_half_started(vm);
+	}
 	for (unsigned pause_ms = RETRY_FIRST_MS; open_once(vm, &err) < 0;
 	     pause_ms = pause_ms < RETRY_MAX_MS ? pause_ms * 2 : pause_ms) {
 		if (strcmp(err.text, last.text) != 0)

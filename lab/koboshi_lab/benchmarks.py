@@ -62,14 +62,18 @@ A tuned HAProxy asks a guest anew within the request's own time: it stands in th
 not come. Koboshi is in no path, and ends the guest that fell; of that it must be sure. To lead clients elsewhere takes less: a doubt (`probe.stall`:
 10 ms without any answer, if the guest never took a quarter of that lately), and another guest that answers meanwhile.
 
+- *closed*: HAProxy asks the next guest and changes nothing. Koboshi is told of the refusal by the kernel, changes the map, reads it back and sends
+  the opening again.
 - *hung*: the guest's kernel still takes connections, so the doubt begins with the next probe, one in `probe.interval` (100 ms; `koboshi-fast`: 20).
   Requests that hang in the guest by then are lost to it: their clients are told to ask again when it has fallen, which counts as failed.
-- *slow*: who waits there is not cut off and gets the late answer; kept connections stay, until the guest has fallen for it.
+- *slow*: who waits there gets the late answer, unless the guest falls meanwhile: with a patience of 40 ms (`koboshi-fast`) three misses come sooner
+  than the answers. Kept connections stay with it until it has fallen.
 - *tampered*: the page is asked for once in `probe.interval`, and what was wrong until then has been served.
 - *tap*: where the host's own end is down the kernel drops what it routes there before it knows the flow; such an opening, of the first few
   milliseconds, cannot be sent again by somebody who wants to stay within the host's rules, and its client repeats it after a second.
-- *dropped*, *paused*: openings that waited when clients were led elsewhere are sent again when the guest has fallen, as long again after the doubt.
+- *dropped*, *paused*, *died*: a request that was under way in the guest at that moment is lost, one in some runs. A proxy that kept it could ask again.
 - *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count.
+- Processor: each opening is seen twice (asked, answered), which keepalived and the paper's loop do not look at.
 - HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.
 """
 SCALE = """## How it grows

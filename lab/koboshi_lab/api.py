@@ -120,6 +120,9 @@ def shared(left: Json, right: Json) -> list[str]:
     return [mine[layer] for layer in LAYERS if mine.get(layer) and mine.get(layer) == other.get(layer)]
 
 
+NOBODY_FELL = ("planned", "doubtful")  # verdicts of incidents: somebody asked for it, or somebody gave way in doubt
+
+
 def incidents() -> list[Json]:
     answer = call("GET", "/v1/incidents")
     return answer["incidents"] if isinstance(answer, dict) else answer

@@ -86,7 +86,7 @@ class Ours:
         if not story:
             return Told()
         told = Told(api.decided_us(story), story["steered_us"], story["standby_us"], story["spare_us"], story)
-        if story["verdict"] == "planned" and story["closed"]:  # nobody fell: they were there all the time
+        if story["verdict"] in api.NOBODY_FELL and story["closed"]:  # nobody fell: they were there all the time
             told.redundant_us = told.whole_us = fault_us
         if self.was_active == self.device.active_number():
             told.moved_us = None

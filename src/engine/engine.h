@@ -22,6 +22,9 @@
 #include "sense/sense.h"
 #include "sense/usage.h"
 
+/* Verdicts of incidents in which nobody fell, in the ledger and for people: somebody asked for it, or a doubt did. */
+#define ENGINE_PLANNED "planned"
+#define ENGINE_DOUBTFUL "doubtful"
 #define ENGINE_ALL_LAYERS ((1u << PLAN_LAYER_MAX_) - 1)
 
 /* What the engine follows of one instance, beside what the plan knows of it. Same slot as in the plan. */

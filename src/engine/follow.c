@@ -314,7 +314,10 @@ static void incident_fill(struct engine_service *s, struct ledger_incident *row,
 	row->standby_us = x->standby_us;
 	row->spare_us = x->spare_us;
 	text_copy(row->victim_variant, sizeof(row->victim_variant), variant_name(s, x->victim_variant));
-	text_copy(row->verdict, sizeof(row->verdict), x->verdict == PLAN_HEALTHY ? "planned" : plan_verdict_name(x->verdict));
+	text_copy(row->verdict, sizeof(row->verdict),
+	          x->verdict != PLAN_HEALTHY ? plan_verdict_name(x->verdict)
+	          : x->gave_way              ? ENGINE_DOUBTFUL
+	                                     : ENGINE_PLANNED);
 	text_copy(row->phase, sizeof(row->phase), plan_phase_name(x->phase));
 	const struct plan_instance *after = plan_find(&s->plan, x->active_after);
 	if (!after)

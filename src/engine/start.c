@@ -61,13 +61,18 @@ static int64_t at_least_0(int64_t us)
 	return us > 0 ? us : 0;
 }
 
+static bool nobody_fell(const struct ledger_incident *row)
+{
+	return strcmp(row->verdict, ENGINE_PLANNED) == 0 || strcmp(row->verdict, ENGINE_DOUBTFUL) == 0;
+}
+
 static int take_incident(void *arg, const struct ledger_incident *row)
 {
 	struct engine *e = arg;
 	struct engine_start *start = e->start;
 	if (row->closed_us == 0 && start->n_incidents < countof(start->incidents))
 		start->incidents[start->n_incidents++] = *row;
-	if (strcmp(row->verdict, "planned") != 0 && start->n_falls < countof(start->falls))
+	if (!nobody_fell(row) && start->n_falls < countof(start->falls))
 		start->falls[start->n_falls++] = (struct fall){
 		        service_named(e, row->service), clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us)};
 	return 0;
@@ -344,7 +349,7 @@ static void incident_from_row(struct engine_service *s, const struct ledger_inci
 {
 	bool same_boot = strcmp(row->boot_id, s->engine->boot_id) == 0;
 	int64_t now_us = clock_monotonic_us();
-	bool planned = strcmp(row->verdict, "planned") == 0;
+	bool planned = nobody_fell(row), gave_way = strcmp(row->verdict, ENGINE_DOUBTFUL) == 0;
 	*ret = (struct plan_incident){
 	        .number = row->number,
 	        .victim = row->victim,
@@ -360,7 +365,10 @@ static void incident_from_row(struct engine_service *s, const struct ledger_inci
 	        .spare_us = same_boot ? row->spare_us : 0,
 	        .active_before = row->active_before,
 	        .active_after = row->active_after,
-	        .drain_us = planned ? now_us : PLAN_NEVER,
+	        .gave_way = gave_way,
+	        .drain_us = !planned   ? PLAN_NEVER
+	                    : gave_way ? now_us + s->plan.config.drain_us /* what it is, is still to be found out */
+	                               : now_us,
 	};
 	for (uint32_t v = 0; v < s->conf->n_variants; v++)
 		if (strcmp(s->conf->variants[v], row->victim_variant) == 0)

@@ -1,4 +1,6 @@
 """Whoever serves and stalls lets another one serve before there is a verdict: a part of test_engine.py."""
+import signal
+
 from fake_world import CUT, DESTROY, STEER, wait_for
 
 
@@ -25,7 +27,7 @@ class DoubtTests:
         guest.going.set()
         self.assertEqual(steer.victim, 0, "nobody is cut off")
         story = self.await_closed()
-        self.assertEqual((story["verdict"], story["victim"]["number"], self.world.count(DESTROY)), ("planned", active, 0))
+        self.assertEqual((story["verdict"], story["victim"]["number"], self.world.count(DESTROY)), ("doubtful", active, 0))
         self.assertEqual([s["step"] for s in story["steps"]], ["gave-way", "steered", "drained", "closed"])
         self.assertIn(f"kb-{active} (", story["cause"])
         self.assertIn("lets what it is asked wait far longer than is usual for it (seen from the path)", story["cause"])
@@ -48,6 +50,20 @@ class DoubtTests:
         self.assertEqual(self.world.count(STEER), 2, "the first of all, and this one")
         self.assertIn((CUT, active), [(o.type, o.instance) for o in self.world.orders], "its clients learn of it")
         self.assertEqual(self.ask("GET", "/v1/incidents/2")[0], 404)
+
+    def test_a_doubt_outlives_the_engine(self):
+        active, standby, guest = self.start_known()
+        guest.going.clear()
+        self.world.await_order(STEER, lambda o: o.instance == standby)
+        wait_for("that it is written down", lambda: self.story().get("verdict") == "doubtful")
+        self.engine.signal(signal.SIGKILL)
+        self.engine.wait()
+        self.engine.start()
+        self.world.await_order(DESTROY, lambda o: o.instance == active)
+        guest.going.set()
+        story = self.await_closed()
+        self.assertEqual((story["number"], story["verdict"], story["victim"]["number"]), (1, "failed", active))
+        self.assertEqual(self.ask("GET", "/v1/incidents/2")[0], 404, "it is the same story")
 
     def test_nobody_gives_way_where_that_is_switched_off(self):
         active, standby, guest = self.start_known("0s")

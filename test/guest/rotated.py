@@ -180,7 +180,7 @@ def take_over_and_watch(victim: int, token: str) -> None:
 def story_of(victim: int) -> dict:
     """Once it is closed. On a busy host others may fall as well, which are none of ours."""
     def look() -> dict:
-        found = [one["number"] for one in api.incidents() if one["victim"]["number"] == victim and one["verdict"] != "planned"]
+        found = [one["number"] for one in api.incidents() if one["victim"]["number"] == victim and one["verdict"] not in api.NOBODY_FELL]
         story = api.incident(min(found)) if found else {}
         return story if story.get("closed") else {}
 

@@ -483,7 +483,7 @@ static void world(struct sim *s)
 		struct plan_incident x = s->incidents[k];
 		x.phase = PLAN_ABSORB;
 		x.removed = false;
-		x.drain_us = x.verdict == PLAN_HEALTHY ? s->now_us : PLAN_NEVER;
+		x.drain_us = x.verdict != PLAN_HEALTHY ? PLAN_NEVER : s->now_us + (x.gave_way ? s->config.drain_us : 0);
 		s->seen[event.world.n_incidents] = x;
 		incidents[event.world.n_incidents++] = x;
 	}

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import layout
 from .arms import is_ours, OURS, PLANNED
+from .guest_arms import ARMS as GUEST_ARMS
 from .pictures import budget, picture
 from .results import budgets, gaps, of, ratio, spent, spread, spread_or_never, these, times, wrong
 from .shell import guarded, LabError
@@ -88,6 +89,7 @@ GUESTS = """## With real guests
 The same faults and clients, but guests are virtual machines of the images, under emulation (`lab/race --tier guests`). So all times are longer than on a
 machine with hardware virtualization, for everybody alike; they compare with each other and with nothing else.
 """
+WANTED = (("cells", 300, "with cells"), ("guests", 30, "with real guests"))
 Json = dict[str, Any]
 
 # --- one fault
@@ -189,6 +191,13 @@ def missing(results: Json) -> str:
     runs, parts = results["cells"]["runs"], []
     if "guests" not in results:
         parts.append("real guests of the others: Pacemaker, systemd in the guest, the paper's prototype at its own pace")
+    else:
+        raced_by = results["guests"]["options"]["arms"]
+        rest = [arm for arm in GUEST_ARMS if arm not in raced_by]
+        parts += [f"with real guests: {', '.join(rest)}"] if rest else []
+    few = [f"{results[tier]['options']['rounds']} of {wanted} rounds {where}" for tier, wanted, where in WANTED
+           if tier in results and results[tier]["options"]["rounds"] < wanted]
+    parts += [f"enough runs ({', '.join(few)}): few say little of what is rare"] if few else []
     if not has(runs, "busy"):
         parts.append("processor and memory of each")
     if not has(runs, "redundant_ms"):

@@ -209,7 +209,7 @@ def missing(results: Json) -> str:
 
 def raced(report: Json) -> str:
     options = report["options"]
-    return f"""{options['rounds']} rounds {dated(report)}. Two clients, each at
+    return f"""{options['rounds']} round{'s' if options['rounds'] != 1 else ''} {dated(report)}. Two clients, each at
 {options['rate']} requests a second over {'IPv6' if options.get('ipv6') else 'IPv4'}: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}),
 for {options['seconds']} seconds, with a fault in it.
 {'' if options.get('random_phase') else LOCKED}"""

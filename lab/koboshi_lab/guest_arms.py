@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 import os
 import re
 import signal
@@ -57,18 +58,14 @@ class Ours:
         api.call("POST", "/v1/switch", {"service": layout.SERVICE})
         return at
 
-    def moment(self, key: str) -> Optional[int]:
+    def moment(self, of: Callable[[Json], Optional[int]]) -> Optional[int]:
         """Of the first incident that has it."""
-        for number in range(self.before + 1, api.newest_incident() + 1):
-            story = api.incident(number)
-            found = api.decided_us(story) if key == "verdict_us" else story.get(key)
-            if found:
-                return found
-        return None
+        stories = map(api.incident, range(self.before + 1, api.newest_incident() + 1))
+        return next(filter(None, map(of, stories)), None)
 
     def told(self) -> Json:
-        return {"detected_us": self.moment("verdict_us"), "moved_us": self.moment("steered_us"), "redundant_us": self.moment("standby_us"),
-                "whole_us": self.moment("spare_us")}
+        names = {"moved_us": "steered_us", "redundant_us": "standby_us", "whole_us": "spare_us"}
+        return {"detected_us": self.moment(api.decided_us), **{name: self.moment(operator.methodcaller("get", key)) for name, key in names.items()}}
 
     def stop(self) -> None:
         pass  # with the world

@@ -29,8 +29,6 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 	struct evidence seen = *evidence;
 	seen.vantage = VANTAGE_PATH; /* the same port and bytes as a client's, only past the map */
 	agents_probed(i, &seen);
-	if (class == FINDING_CLASS_DOUBT)
-		follow_ask_all(s);
 	service_found(s, &seen, detail);
 }
 

@@ -15,8 +15,6 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 		e->decoys.time_us = evidence->time_us;
 		snprintf(e->decoys.text, sizeof(e->decoys.text), "kb-%u %s", evidence->instance, detail);
 	}
-	if (s && (evidence->finding == FINDING_SILENT || finding_class(evidence->finding) == FINDING_CLASS_DOUBT))
-		follow_ask_all(s);
 	if (s)
 		service_found(s, evidence, detail);
 }

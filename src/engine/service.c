@@ -400,6 +400,8 @@ void service_found(struct engine_service *s, const struct evidence *evidence, co
 		    (class != FINDING_CLASS_GOOD && class != FINDING_CLASS_UNKNOWN && evidence->vantage != VANTAGE_HYPERVISOR))
 			text_copy(i->detail, sizeof(i->detail), detail);
 	}
+	if (class == FINDING_CLASS_DOUBT || class == FINDING_CLASS_LASTING)
+		follow_ask_all(s); /* what it is, the answers of the others tell */
 	struct plan_event event = {.type = PLAN_EV_EVIDENCE, .evidence = *evidence};
 	service_step(s, &event);
 }

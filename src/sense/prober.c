@@ -423,10 +423,11 @@ static void prober_turn(struct prober *p, int64_t now_us)
 	}
 }
 
-static bool stall_asks(const struct prober *p, int64_t now_us)
+/* When to ask more of whoever may be stalled, if a slot is free for it. */
+static int64_t stall_ask_us(struct prober *p)
 {
-	return stall_us(p) && p->target.instance && now_us >= silence_ask_due(&p->silence, stall_us(p)) &&
-	       slot_free_one((struct prober *)p, true);
+	bool asks = stall_us(p) && p->target.instance && slot_free_one(p, true);
+	return asks ? silence_ask_due(&p->silence, stall_us(p)) : INT64_MAX;
 }
 
 static int64_t stall_due_us(const struct prober *p)
@@ -472,7 +473,7 @@ static void on_timer(uv_timer_t *timer)
 			slot_overdue(p, &p->slots[i], now_us);
 	if (!p->gone)
 		prober_stalls(p, now_us);
-	while (!p->gone && stall_asks(p, now_us))
+	while (!p->gone && stall_ask_us(p) <= now_us)
 		prober_begin(p, SENSE_PROBE_ANY, true);
 	if (!p->gone)
 		prober_turn(p, now_us);
@@ -486,9 +487,8 @@ static void prober_schedule(struct prober *p)
 	for (size_t i = 0; i < PROBER_SLOTS; i++)
 		if (slot_is_busy(&p->slots[i]) && p->slots[i].deadline_us < due_us)
 			due_us = p->slots[i].deadline_us;
-	int64_t stall_ask_us = stall_us(p) && p->target.instance ? silence_ask_due(&p->silence, stall_us(p)) : INT64_MAX;
-	if (stall_ask_us < due_us && slot_free_one(p, true))
-		due_us = stall_ask_us;
+	if (stall_ask_us(p) < due_us)
+		due_us = stall_ask_us(p);
 	if (stall_due_us(p) < due_us)
 		due_us = stall_due_us(p);
 	if (p->is_asked && p->target.instance && slot_free_one(p, true))

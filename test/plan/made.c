@@ -89,3 +89,19 @@ struct evidence made_evidence(uint32_t instance, enum finding finding, int64_t b
 	return (struct evidence){
 	        .time_us = time_us, .instance = instance, .vantage = VANTAGE_PATH, .finding = finding, .began_us = began_us};
 }
+
+const struct plan_order *made_ordered(const struct plan_update *update, enum plan_order_type type)
+{
+	for (size_t k = 0; k < update->n_orders; k++)
+		if (update->orders[k].type == type)
+			return &update->orders[k];
+	return NULL;
+}
+
+const struct plan_note *made_noted(const struct plan_update *update, enum plan_step step)
+{
+	for (size_t k = 0; k < update->n_notes; k++)
+		if (update->notes[k].step == step)
+			return &update->notes[k];
+	return NULL;
+}

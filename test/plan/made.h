@@ -16,4 +16,8 @@ void made_variants(struct plan *p);
 /* In the next free slot; READY ones are healthy. */
 struct plan_instance *made_instance(struct plan *p, uint32_t number, uint32_t variant, enum plan_role role, enum plan_life life);
 
+/* The first of its kind in an update; NULL: none. */
+const struct plan_order *made_ordered(const struct plan_update *update, enum plan_order_type type);
+const struct plan_note *made_noted(const struct plan_update *update, enum plan_step step);
+
 struct evidence made_evidence(uint32_t instance, enum finding finding, int64_t began_us, int64_t time_us);

@@ -37,22 +37,6 @@ static void answer(enum plan_order_type type, int64_t now_us)
 	step(event);
 }
 
-static const struct plan_order *ordered(enum plan_order_type type)
-{
-	for (size_t k = 0; k < update.n_orders; k++)
-		if (update.orders[k].type == type)
-			return &update.orders[k];
-	return NULL;
-}
-
-static const struct plan_note *noted(enum plan_step what)
-{
-	for (size_t k = 0; k < update.n_notes; k++)
-		if (update.notes[k].step == what)
-			return &update.notes[k];
-	return NULL;
-}
-
 /* One serves, one stands by, one sleeps; both that run answered until now. */
 static void fresh(void)
 {
@@ -71,7 +55,7 @@ static void gives_way(enum finding finding)
 	fresh();
 	see(1, finding, ASKED_US, TOLD_US);
 	see(2, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
-	assert_non_null(noted(PLAN_STEP_GAVE_WAY));
+	assert_non_null(made_noted(&update, PLAN_STEP_GAVE_WAY));
 }
 
 static void whoever_is_in_doubt_gives_way(void **state)
@@ -101,12 +85,13 @@ static void whoever_is_in_doubt_gives_way(void **state)
 			p.busy = cases[n].busy;
 			p.instances[1].hold = cases[n].other_held ? PLAN_HOLD_LOCK : PLAN_HOLD_NONE;
 			see(1, doubts[f], ASKED_US, TOLD_US);
-			assert_null(noted(PLAN_STEP_GAVE_WAY)); /* it may be the host */
+			assert_null(made_noted(&update, PLAN_STEP_GAVE_WAY)); /* it may be the host */
 			if (cases[n].mine)
 				see(1, FINDING_GOOD, ASKED_US + 1000, TOLD_US + 1000);
 			see(2, FINDING_GOOD, cases[n].began_us, cases[n].seen_us);
-			const struct plan_order *steer = ordered(PLAN_DO_STEER);
-			if (cases[n].moves != (noted(PLAN_STEP_GAVE_WAY) != NULL) || cases[n].moves != (steer != NULL))
+			const struct plan_order *steer = made_ordered(&update, PLAN_DO_STEER);
+			if (cases[n].moves != (made_noted(&update, PLAN_STEP_GAVE_WAY) != NULL) ||
+			    cases[n].moves != (steer != NULL))
 				fail_msg("%s: gives way? %d", cases[n].why, steer != NULL);
 			if (!steer)
 				continue;
@@ -130,21 +115,23 @@ static void whoever_goes_on_stands_by(void **state)
 	see(2, FINDING_GOOD, TOLD_US + 30000, TOLD_US + 33000);
 	assert_int_equal(p.instances[0].role, PLAN_STANDBY);
 	assert_int_equal(p.incidents[0].verdict, PLAN_HEALTHY);
-	assert_null(ordered(PLAN_DO_CUT));
+	assert_null(made_ordered(&update, PLAN_DO_CUT));
 	step((struct plan_event){.type = PLAN_EV_TIME, .now_us = TOLD_US + 4000 + p.config.drain_us});
-	assert_int_equal(ordered(PLAN_DO_CUT)->instance, 1);
-	assert_non_null(noted(PLAN_STEP_CLOSED));
+	assert_int_equal(made_ordered(&update, PLAN_DO_CUT)->instance, 1);
+	assert_non_null(made_noted(&update, PLAN_STEP_CLOSED));
 }
 
-/* Three of its probes, beginning at `from_us`, are missed; the other one answers all that while. Ends `*ret_now_us`. */
-static void miss(uint32_t instance, uint32_t other, int64_t from_us, int64_t *ret_now_us)
+/* Three of its probes, beginning at `from_us`, are missed; the other one answers all that while. Returns when it is over. */
+static int64_t miss(uint32_t instance, uint32_t other, int64_t from_us)
 {
+	int64_t now_us = 0;
 	for (int n = 0; n < 6; n++)
 		see(other, FINDING_GOOD, from_us + n * MADE_INTERVAL_US + 10000, from_us + n * MADE_INTERVAL_US + 12000);
 	for (int n = 0; n < 3; n++) {
-		*ret_now_us = from_us + 600000 + n * MADE_INTERVAL_US;
-		see(instance, FINDING_TIMEOUT, from_us + n * MADE_INTERVAL_US, *ret_now_us);
+		now_us = from_us + 600000 + n * MADE_INTERVAL_US;
+		see(instance, FINDING_TIMEOUT, from_us + n * MADE_INTERVAL_US, now_us);
 	}
+	return now_us;
 }
 
 /* Whoever takes the place of one that missed, and misses as well, has its clients: nobody falls for that, until it was well for a
@@ -152,11 +139,10 @@ static void miss(uint32_t instance, uint32_t other, int64_t from_us, int64_t *re
 static void clients_that_are_too_many_fell_one_at_the_most(void **state)
 {
 	(void)state;
-	int64_t now_us = 0;
 	fresh();
 	p.config.gives_way = false;
 	p.config.ladder = PLAN_LADDER_ALL;
-	miss(1, 2, ASKED_US, &now_us);
+	int64_t now_us = miss(1, 2, ASKED_US);
 	assert_int_equal(p.instances[0].verdict, PLAN_FAILED);
 	answer(PLAN_DO_STEER, now_us + 1000);
 	assert_int_equal(p.target, 2);
@@ -164,13 +150,13 @@ static void clients_that_are_too_many_fell_one_at_the_most(void **state)
 	made_instance(&p, 4, CEDAR, PLAN_STANDBY, PLAN_LIFE_READY);
 	int64_t from_us = now_us + 100000;
 	see(2, FINDING_GOOD, from_us - 50000, from_us - 48000);
-	miss(2, 4, from_us, &now_us);
+	now_us = miss(2, 4, from_us);
 	assert_true(p.instances[1].verdict < PLAN_FAILED);
-	assert_non_null(noted(PLAN_STEP_CROWDED));
-	assert_int_equal(noted(PLAN_STEP_CROWDED)->other, 1);
+	assert_non_null(made_noted(&update, PLAN_STEP_CROWDED));
+	assert_int_equal(made_noted(&update, PLAN_STEP_CROWDED)->other, 1);
 	from_us = now_us + PLAN_CROWD_US + 1; /* a while without a miss */
 	see(2, FINDING_GOOD, from_us - 50000, from_us - 48000);
-	miss(2, 4, from_us, &now_us);
+	now_us = miss(2, 4, from_us);
 	assert_int_equal(p.instances[1].verdict, PLAN_FAILED);
 }
 
@@ -215,7 +201,7 @@ static void nobody_is_led_to_and_fro(void **state)
 	see(1, FINDING_GOOD, TOLD_US + 30000, TOLD_US + 33000);
 	see(2, FINDING_STALLED, TOLD_US + 40000, TOLD_US + 60000);
 	see(1, FINDING_GOOD, TOLD_US + 60000, TOLD_US + 62000);
-	assert_null(ordered(PLAN_DO_STEER));
+	assert_null(made_ordered(&update, PLAN_DO_STEER));
 }
 
 /* It is the same story, from the doubt on; and clients that are with it learn of it when it is kept from them. */
@@ -224,10 +210,9 @@ static void whoever_falls_then_fell_from_the_doubt_on(void **state)
 	(void)state;
 	gives_way(FINDING_STALLED);
 	answer(PLAN_DO_STEER, TOLD_US + 4000);
-	int64_t now_us = 0;
 	see(1, FINDING_TIMEOUT, ASKED_US, TOLD_US + 5000); /* what waited when it gave way is a miss like any other */
 	assert_int_equal(p.instances[0].window.misses, 1);
-	miss(1, 2, TOLD_US + 10000, &now_us);
+	int64_t now_us = miss(1, 2, TOLD_US + 10000);
 	assert_int_equal(p.incidents[0].number, 3);
 	assert_int_equal(p.incidents[1].number, 0);
 	assert_int_equal(p.incidents[0].verdict, PLAN_FAILED);
@@ -236,7 +221,7 @@ static void whoever_falls_then_fell_from_the_doubt_on(void **state)
 	assert_int_equal(p.incidents[0].active_after, 2);
 	assert_int_equal(p.instances[0].life, PLAN_LIFE_FENCING);
 	answer(PLAN_DO_FENCE, now_us + 1000);
-	assert_int_equal(ordered(PLAN_DO_CUT)->instance, 1);
+	assert_int_equal(made_ordered(&update, PLAN_DO_CUT)->instance, 1);
 }
 
 /* The verdict may come before the answer to the order. */
@@ -250,7 +235,7 @@ static void whoever_falls_meanwhile_is_cut_off(void **state)
 	answer(PLAN_DO_STEER, TOLD_US + 4000);
 	assert_int_equal(p.target, 2);
 	assert_int_equal(p.incidents[0].steered_us, TOLD_US + 4000);
-	assert_int_equal(ordered(PLAN_DO_FENCE)->instance, 1);
+	assert_int_equal(made_ordered(&update, PLAN_DO_FENCE)->instance, 1);
 	assert_int_equal(p.incidents[1].number, 0);
 }
 

@@ -37,22 +37,6 @@ static void teach(struct plan_lesson lesson)
 	step((struct plan_event){.type = PLAN_EV_LESSON, .lesson = lesson});
 }
 
-static const struct plan_note *noted(enum plan_step which)
-{
-	for (size_t k = 0; k < update.n_notes; k++)
-		if (update.notes[k].step == which)
-			return &update.notes[k];
-	return NULL;
-}
-
-static const struct plan_order *ordered(enum plan_order_type type)
-{
-	for (size_t k = 0; k < update.n_orders; k++)
-		if (update.orders[k].type == type)
-			return &update.orders[k];
-	return NULL;
-}
-
 static const uint64_t *made_of(uint32_t variant)
 {
 	return p.variants[variant].components;
@@ -110,12 +94,12 @@ static void whoever_serves_hands_over_to_a_cleaner_one(void **state)
 	(void)state;
 	stand(AMBER, BIRCH, CEDAR);
 	teach((struct plan_lesson){.victim = made_of(AMBER), .raise = true, .warns = true});
-	assert_non_null(noted(PLAN_STEP_TAUGHT));
-	const struct plan_order *steer = ordered(PLAN_DO_STEER);
+	assert_non_null(made_noted(&update, PLAN_STEP_TAUGHT));
+	const struct plan_order *steer = made_ordered(&update, PLAN_DO_STEER);
 	assert_non_null(steer);
 	assert_int_equal(steer->instance, 2);
 	assert_int_equal(steer->victim, 0); /* planned: nobody is cut off */
-	assert_int_equal(noted(PLAN_STEP_ROTATING)->status, PLAN_RETIRED_WARNED);
+	assert_int_equal(made_noted(&update, PLAN_STEP_ROTATING)->status, PLAN_RETIRED_WARNED);
 	assert_false(p.warned);
 }
 
@@ -125,11 +109,11 @@ static void it_waits_for_a_cleaner_one(void **state)
 	stand(AMBER, AMBER, AMBER);
 	p.variants[AMBER].usable = p.variants[BIRCH].usable = p.variants[CEDAR].usable = false;
 	teach((struct plan_lesson){.victim = made_of(AMBER), .raise = true, .warns = true});
-	assert_null(ordered(PLAN_DO_STEER));
+	assert_null(made_ordered(&update, PLAN_DO_STEER));
 	assert_true(p.warned);
 	p.instances[1].variant = CEDAR;
 	step((struct plan_event){.type = PLAN_EV_TIME});
-	assert_non_null(ordered(PLAN_DO_STEER));
+	assert_non_null(made_ordered(&update, PLAN_DO_STEER));
 }
 
 static void no_other_lesson_moves_anybody(void **state)
@@ -143,7 +127,7 @@ static void no_other_lesson_moves_anybody(void **state)
 	memset(p.suspicion, 0, sizeof(p.suspicion));
 	teach((struct plan_lesson){.victim = made_of(AMBER), .age_us = PLAN_SUSPICION_HALF_US, .raise = true, .warns = true});
 	assert_false(p.warned); /* too old to make anything suspect */
-	assert_null(ordered(PLAN_DO_STEER));
+	assert_null(made_ordered(&update, PLAN_DO_STEER));
 	p.warned = true;
 	struct evidence touched = made_evidence(1, FINDING_TOUCHED, now_us, now_us);
 	step((struct plan_event){.type = PLAN_EV_EVIDENCE, .evidence = touched});
@@ -173,13 +157,13 @@ static void one_of_a_pair_that_convicted_is_enough_once(void **state)
 	teach((struct plan_lesson){.learnt = pair});
 	assert_int_equal(see(1, FINDING_UNUSUAL, VANTAGE_WIRE), PLAN_HEALTHY); /* not of the pair */
 	assert_int_equal(see(1, FINDING_BUSY, VANTAGE_HYPERVISOR), PLAN_COMPROMISED);
-	assert_int_equal(noted(PLAN_STEP_DETECTED)->lesson, 0); /* two of two vantages need no lesson */
+	assert_int_equal(made_noted(&update, PLAN_STEP_DETECTED)->lesson, 0); /* two of two vantages need no lesson */
 	setup(NULL);
 	stand(AMBER, BIRCH, CEDAR);
 	teach((struct plan_lesson){.learnt = pair});
 	assert_int_equal(see(1, FINDING_STRAYED, VANTAGE_WIRE), PLAN_COMPROMISED);
-	assert_int_equal(noted(PLAN_STEP_DETECTED)->lesson, 7);
-	assert_int_equal(noted(PLAN_STEP_DETECTED)->beside, FINDING_GOOD); /* so that it teaches no pair */
+	assert_int_equal(made_noted(&update, PLAN_STEP_DETECTED)->lesson, 7);
+	assert_int_equal(made_noted(&update, PLAN_STEP_DETECTED)->beside, FINDING_GOOD); /* so that it teaches no pair */
 	assert_int_equal(p.learnt[0].incident, 0);
 	assert_int_equal(see(2, FINDING_STRAYED, VANTAGE_WIRE), PLAN_HEALTHY); /* spent */
 }

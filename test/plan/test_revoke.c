@@ -49,14 +49,6 @@ static int order_index(enum plan_order_type type, uint32_t instance)
 	return -1;
 }
 
-static bool noted(enum plan_step what)
-{
-	for (size_t k = 0; k < update.n_notes; k++)
-		if (update.notes[k].step == what)
-			return true;
-	return false;
-}
-
 static void answer(uint32_t ticket, int32_t status, int64_t now_us)
 {
 	struct plan_event event = {.now_us = now_us, .type = PLAN_EV_ANSWER, .answer = {ticket, status}};
@@ -114,10 +106,10 @@ static void answered_once_and_told(void **state)
 	uint32_t ticket = update.orders[0].ticket;
 	assert_false(plan_incident_at(&plan, 5)->revoked);
 	answer(ticket, 0, NOW_US + 1000);
-	assert_true(noted(PLAN_STEP_REVOKED));
+	assert_true(made_noted(&update, PLAN_STEP_REVOKED));
 	assert_true(plan_incident_at(&plan, 5)->revoked);
 	answer(ticket, 0, NOW_US + 2000);
-	assert_false(noted(PLAN_STEP_REVOKED));
+	assert_false(made_noted(&update, PLAN_STEP_REVOKED));
 	assert_int_equal(order_index(PLAN_DO_REVOKE, 1), -1);
 }
 
@@ -131,7 +123,7 @@ static void refused_and_tried_again(void **state)
 	answer(update.orders[1].ticket, 0, now_us); /* the steer; the victim goes on being taken apart */
 	for (int tries = 0; tries < 4; tries++) {
 		answer(ticket, -28, now_us);
-		assert_true(noted(PLAN_STEP_REFUSED_ORDER));
+		assert_true(made_noted(&update, PLAN_STEP_REFUSED_ORDER));
 		assert_false(plan_incident_at(&plan, 5)->revoked);
 		now_us = plan.instances[0].revoke.deadline_us;
 		assert_true(plan_deadline(&plan) <= now_us);

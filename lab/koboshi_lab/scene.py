@@ -15,7 +15,7 @@ from .shell import LabError, Progress, now_us, wait_for
 ROLES = ("active", "standby", "spare")
 CLOSE_SECONDS = 120
 SETTLE_SECONDS = 10  # clients must be served well for this long at most before the next fault; then it is said
-TIMES = {"detected_ms": "verdict_us", "steered_ms": "steered_us", "standby_restored_ms": "standby_us", "spare_restored_ms": "spare_us"}
+TIMES = {"steered_ms": "steered_us", "standby_restored_ms": "standby_us", "spare_restored_ms": "spare_us"}
 Json = dict[str, Any]
 
 
@@ -41,14 +41,18 @@ class Scene:
 
     def after_ms(self, key: str) -> Optional[float]:
         """Milliseconds from the fault to a moment of the incident; None if it never came."""
-        moments = [incident.get(key) for incident in self.incidents if incident.get(key)]
-        return round((moments[0] - self.fault_us) / 1000, 1) if moments else None
+        return self.first_ms(lambda incident: incident.get(key))
+
+    def first_ms(self, moment: Callable[[Json], Optional[int]]) -> Optional[float]:
+        first_us = next(filter(None, map(moment, self.incidents)), None)
+        return round((first_us - self.fault_us) / 1000, 1) if first_us else None
 
     def report(self) -> Json:
         active, victim = api.active(self.after), self.victim
         successor = self.successor()
         return {
             "fault": self.fault,
+            "detected_ms": self.first_ms(api.decided_us),
             **{name: self.after_ms(key) for name, key in TIMES.items()},
             "requests": self.view.requests,
             "failed": self.view.failed,

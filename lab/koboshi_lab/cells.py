@@ -10,7 +10,7 @@ import sys
 import tempfile
 from typing import Callable, Optional
 
-from . import layout
+from . import layout, netns
 from .shell import LabError, now_us, run
 
 SERVE = layout.BUILD / "lab/koboshi-serve"
@@ -18,9 +18,13 @@ GUESTS4 = "192.0.2.0/24"  # room for as many as a device may have, and for those
 PAGE = b"<h1>sensor</h1>\n"
 TAMPERED = b"<h1>owned</h1>\n"
 DELAY_MS = 400  # of a slow server
-RULE = "add table inet fault; add chain inet fault in {{ type filter hook input priority 0; }}; add rule inet fault in tcp dport 80 {}"
-SILENCE = "add table netdev silence; " + "".join(
-    f"add chain netdev silence {name} {{ type filter hook {name} device eth0 priority -500; policy drop; }}; " for name in ("ingress", "egress"))
+# An empty chain changes nothing; that it is there already keeps what the kernel does for a new hook out of the fault.
+FILTER = "add table inet fault; add chain inet fault in { type filter hook input priority 0; }"
+WIRE = "add table netdev fault; " + "".join(
+    f"add chain netdev fault {name} {{ type filter hook {name} device eth0 priority -500; }}; " for name in ("ingress", "egress"))
+REFUSE = "add rule inet fault in tcp dport 80 reject with tcp reset"
+DROP = "add rule inet fault in tcp dport 80 drop"
+SILENCE = "add rule netdev fault ingress drop; add rule netdev fault egress drop"
 
 
 class Cell:
@@ -30,6 +34,8 @@ class Cell:
         self.name, self.link, self.four, self.six = name, link, "", ""
         self.server: Optional[subprocess.Popen] = None
         self.claimer: Optional[subprocess.Popen] = None
+        self.rules: Optional[netns.Rules] = None
+        self.links: Optional[netns.Links] = None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=layout.KEEPER))
         self.page = self.folder / "page"
         self.page.write_bytes(PAGE)
@@ -72,6 +78,9 @@ class Cell:
 
     def remove(self) -> None:
         self.stop()
+        for tool in (self.rules, self.links):
+            if tool:
+                tool.end()
         if self.claimer:
             self.claimer.kill()
             self.claimer.communicate()
@@ -90,17 +99,21 @@ class Cell:
         FAULTS[fault](self)
         return begin_us
 
-    def filter(self, verdict: str) -> None:
-        self.inside("nft", RULE.format(verdict))
+    def filter_prepare(self, chains: str) -> None:
+        self.rules = netns.Rules(self.name)
+        self.rules.order(chains)
+
+    def die_prepare(self) -> None:
+        self.links = netns.Links(self.name)
 
     def die(self) -> None:
         """All at once, as a guest whose process ends: nobody says a word any more."""
-        run("ip", "-n", self.name, "link", "set", "eth0", "down")
+        self.links.down("eth0")
         self.stop()
 
     def pause(self) -> None:
         """As a guest whose processors stand still: the link stays up, and nothing in it says a word."""
-        self.inside("nft", SILENCE)
+        self.rules.order(SILENCE)
         self.signal(signal.SIGSTOP)
 
     def claim_prepare(self) -> None:
@@ -123,17 +136,23 @@ addr add {layout.SERVICE6}/128 dev eth0 nodad
 
 
 FAULTS: dict[str, Callable[[Cell], object]] = {
-    "closed": lambda cell: cell.filter("reject with tcp reset"),
-    "dropped": lambda cell: cell.filter("drop"),
+    "closed": lambda cell: cell.rules.order(REFUSE),
+    "dropped": lambda cell: cell.rules.order(DROP),
     "hung": lambda cell: cell.signal(signal.SIGSTOP),
     "tampered": lambda cell: cell.page.write_bytes(TAMPERED),
     "died": Cell.die,
     "slow": lambda cell: cell.delay.write_text(str(DELAY_MS), encoding="ascii"),
-    "tap": lambda cell: run("ip", "link", "set", cell.link, "down"),
+    "tap": lambda cell: netns.Links().down(cell.link),
     "paused": Cell.pause,
     "claim": Cell.claim,
 }
-PREPARE: dict[str, Callable[[Cell], object]] = {"claim": Cell.claim_prepare}
+PREPARE: dict[str, Callable[[Cell], object]] = {
+    "closed": lambda cell: cell.filter_prepare(FILTER),
+    "dropped": lambda cell: cell.filter_prepare(FILTER),
+    "died": Cell.die_prepare,
+    "paused": lambda cell: cell.filter_prepare(WIRE),
+    "claim": Cell.claim_prepare,
+}
 ON_STANDBY = {"claim"}  # struck on one who does not serve
 
 

@@ -239,7 +239,7 @@ static const struct yaml_key probe_keys[] = {
 	         "took in the last minutes, all instances are asked at once; if it lasts as long again, and another one answers and this one does not, it has "
 	         "failed. _0s_ turns it off: then probes alone find it."},
 	{.key = "stall", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.stall_ms), .min = 0, .max = 1000,
-	 .fallback = "10ms", .help = "When the serving guest answers no probe, or no client's new connection, for so long, at least, and for four times the longest "
+	 .fallback = "10ms", .help = "When the serving guest answers no probe, no client's new connection or no first request of one, for so long, at least, and for four times the longest "
 	         "that this took in the last minutes, or its link is down, and another guest answers meanwhile, that one serves from then on: a planned "
 	         "switch, by which nobody loses anything. The doubtful one goes on with whoever is with it, and is judged as ever. _0s_ turns it off: clients "
 	         "stay until it has failed."},

@@ -83,13 +83,16 @@ struct sense_answer;
  *   kb:rst    RST+ACK or ICMP unreachable by which a guest refuses a new connection (forward hook, source = guest)
  *   kb:syn    a client's SYN after DNAT (forward hook, destination = guest)
  *   kb:ack    the guest's SYN+ACK (forward hook, source = guest)
+ *   kb:ask    the first segment with data of a connection to a guest (forward hook, destination = guest)
+ *   kb:say    the first one to three with data that come back in it (forward hook, source = guest)
  *   kb:spoof  a frame or packet dropped at a tap (input interface = the tap)
  *   kb:out    a connection that the guest opens (input interface = the tap); of guests without a profile
  *   kb:stray  a packet outside of the guest's profile (input interface = the tap)
  *   kb:decoy  it asks where nobody is (input interface = the tap)
  *   kb:try    a datagram by which it would have opened something, refused (input interface = the tap)
  *   kb:dns    an answer to a name that it asked for (forward hook, destination = guest)
- * The rules need queue-threshold 1, or the kernel holds packets back for up to a second.
+ * The rules need queue-threshold 1, or the kernel holds packets back for up to a second; kb:syn and kb:ask may come with what
+ * follows them, some milliseconds late: the kernel's stamp counts.
  */
 struct sense_wire;
 struct sense_wire_counts {
@@ -103,7 +106,8 @@ struct sense_wire_counts {
 
 /* Takes `fd` (a NETLINK_NETFILTER socket bound to the group, non-blocking). A SYN that is pending for several times the usual
  * handshake, at least `handshake_ms`, is FINDING_UNANSWERED; several without a single answer, for several times the longest that
- * this took lately, FINDING_SILENT (silence.h), and FINDING_STALLED before that. Never NULL. */
+ * this took lately, FINDING_SILENT (silence.h), and FINDING_STALLED before that; several first requests alike: FINDING_STALLED
+ * only. Never NULL. */
 struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms, sense_report *report, void *arg);
 
 /* Instances that packets may be about: at most SYNS_GUESTS_MAX, by address and tap name; of `probe` count the

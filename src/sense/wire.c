@@ -22,7 +22,7 @@
 
 #define BATCHES 16         /* calls a wake-up: other sources get their turn */
 #define GATHER_MS 2        /* so long, while many come: to be woken for many costs little more than for one */
-#define MANY 256           /* packets ... */
+#define MANY 512           /* packets ... */
 #define MANY_US 100000     /* ... in so short a time */
 #define STRAY_US 1000000   /* strays of one instance are told once in that time, with their number */
 #define STRANGER_US 100000 /* an unknown interface is looked up again after that */
@@ -225,14 +225,18 @@ static void on_name(struct sense_wire *w, const struct nflog_packet *packet)
 		sense_flows_named(w->flows, one->number, &answer);
 }
 
+#define SYN_ACK_RST (NFLOG_SYN | NFLOG_ACK | NFLOG_RST)
+
 static const struct {
 	const char *prefix;
-	uint8_t flags; /* of those in `mask`, exactly these */
+	uint8_t mask, flags; /* of those in `mask`, exactly these */
 	void (*seen)(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us);
 } segments[] = {
-        {"kb:syn", NFLOG_SYN, wire_on_syn},
-        {"kb:ack", NFLOG_SYN | NFLOG_ACK, wire_on_ack},
-        {"kb:rst", NFLOG_RST | NFLOG_ACK, wire_on_reset},
+        {"kb:syn", SYN_ACK_RST | NFLOG_FIN, NFLOG_SYN, wire_on_syn},
+        {"kb:ack", SYN_ACK_RST | NFLOG_FIN, NFLOG_SYN | NFLOG_ACK, wire_on_ack},
+        {"kb:rst", SYN_ACK_RST | NFLOG_FIN, NFLOG_RST | NFLOG_ACK, wire_on_reset},
+        {"kb:ask", SYN_ACK_RST, NFLOG_ACK, wire_on_request}, /* it may end with these words */
+        {"kb:say", SYN_ACK_RST, NFLOG_ACK, wire_on_answer},
 };
 
 /* The kernel's stamp is of the real clock: only its distance from now counts, and only if it makes sense. */
@@ -244,10 +248,9 @@ static int64_t packet_time(const struct sense_wire *w, const struct nflog_packet
 
 static void on_segment(struct sense_wire *w, const struct nflog_packet *packet, size_t which)
 {
-	const uint8_t mask = NFLOG_SYN | NFLOG_ACK | NFLOG_RST | NFLOG_FIN;
 	struct nflog_tcp tcp;
 	bool right = nflog_tcp(packet, &tcp) || (segments[which].seen == wire_on_reset && nflog_refusal(packet, &tcp));
-	if (right && (tcp.flags & mask) == segments[which].flags)
+	if (right && (tcp.flags & segments[which].mask) == segments[which].flags)
 		segments[which].seen(w, &tcp, packet_time(w, packet));
 	else
 		w->counts.malformed++;

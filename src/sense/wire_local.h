@@ -17,8 +17,10 @@ struct living { /* an instance that packets may be about */
 	int64_t refused_us, spoofed_us, strayed_us, touched_us;
 	uint32_t strays;              /* since they were told last */
 	int64_t silence_us, stall_us; /* the least of a silence that is told, and of one that is doubtful; 0: none is */
-	int64_t doubted_us;           /* began the silence that was told last as doubtful */
-	struct silence silence;
+	struct waits {
+		struct silence silence;
+		int64_t doubted_us; /* began the silence that was told last as doubtful */
+	} openings, requests;       /* new connections; the first request of each */
 	struct reach reach;
 };
 
@@ -53,10 +55,12 @@ void wire_report(struct sense_wire *wire, uint32_t instance, enum finding findin
 /* Many say the same: true once in `repeat_us`. */
 bool wire_is_due(int64_t *last_us, int64_t now_us, int64_t repeat_us);
 
-/* A client's opening; a guest's acceptance; its refusal. */
+/* A client's opening; a guest's acceptance; its refusal; a connection's first request; the first words of its answer. */
 void wire_on_syn(struct sense_wire *wire, const struct nflog_tcp *tcp, int64_t time_us);
 void wire_on_ack(struct sense_wire *wire, const struct nflog_tcp *tcp, int64_t time_us);
 void wire_on_reset(struct sense_wire *wire, const struct nflog_tcp *tcp, int64_t time_us);
+void wire_on_request(struct sense_wire *wire, const struct nflog_tcp *tcp, int64_t time_us);
+void wire_on_answer(struct sense_wire *wire, const struct nflog_tcp *tcp, int64_t time_us);
 
 /* Some answers may not have been seen: nothing waits any more. */
 void wire_lost_some(struct sense_wire *wire);

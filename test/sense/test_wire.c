@@ -253,10 +253,12 @@ static void test_unanswered(void **state)
 	assert_int_equal(s->n_found[FINDING_UNANSWERED], 1); /* whoever asks twice at once convicts nobody */
 	sense_wire_remove(s->wire, 7);
 	packets_tcp(&packets, "kb:rst", "198.51.100.7", 80, "203.0.113.9", 40000, NFLOG_RST | NFLOG_ACK);
+	packets_tcp(&packets, "kb:ask", "203.0.113.9", 40000, "198.51.100.7", 80, NFLOG_ACK);
+	packets_tcp(&packets, "kb:say", "198.51.100.7", 80, "203.0.113.9", 40000, NFLOG_ACK);
 	deliver(s, &packets);
 	struct sense_wire_counts counts;
 	sense_wire_counts(s->wire, &counts);
-	assert_int_equal(counts.strange, 3);
+	assert_int_equal(counts.strange, 5);
 	assert_int_equal(s->n_found[FINDING_REFUSED], 0);
 }
 
@@ -295,6 +297,41 @@ static void test_silent(void **state)
 	struct sense_wire_counts counts;
 	sense_wire_counts(s->wire, &counts);
 	assert_int_equal(counts.silent, 2);
+}
+
+/* `port`'s connection is taken, and asks. */
+static void request(struct stage *s, uint16_t port, bool answered, int64_t ago_us)
+{
+	struct packets packets = {.real_us = clock_real_us() - ago_us};
+	exchange(s, port, true, ago_us);
+	packets_tcp(&packets, "kb:ask", "203.0.113.9", port, "198.51.100.7", 80, NFLOG_ACK);
+	if (answered)
+		packets_tcp(&packets, "kb:say", "198.51.100.7", 80, "203.0.113.9", port, NFLOG_ACK | NFLOG_FIN);
+	deliver(s, &packets);
+}
+
+/* Connections are taken as ever and their requests wait: a doubt, once for each time, and nothing that anybody falls for. */
+static void test_taken_and_not_answered(void **state)
+{
+	struct stage *s = *state;
+	uint16_t port = 40000;
+	request(s, port++, true, SILENCE_KNOWN_US + 100000);
+	for (int n = 1; n < SILENCE_KNOWN_ANSWERS; n++)
+		request(s, port++, true, 0);
+	for (unsigned times = 1; times <= 2; times++) {
+		for (int n = 0; n < SILENCE_ASKED; n++)
+			request(s, port++, false, 0);
+		await_finding(s, FINDING_STALLED, times);
+		assert_int_equal(s->last.instance, 7);
+		assert_true(s->last.time_us - s->last.began_us >= 10000);
+		assert_non_null(strstr(s->detail, "no new connection's request was answered for "));
+		request(s, port++, false, 0);
+		request(s, port++, true, 0);
+	}
+	assert_int_equal(s->n_found[FINDING_SILENT] + s->n_found[FINDING_UNANSWERED], 0);
+	struct sense_wire_counts counts;
+	sense_wire_counts(s->wire, &counts);
+	assert_int_equal(counts.malformed + counts.strange, 0);
 }
 
 /* The loop was away while the answer came: it is read before anything is called overdue. */
@@ -488,6 +525,7 @@ int main(void)
 	        STAGED(test_reset),
 	        STAGED(test_unanswered),
 	        STAGED(test_silent),
+	        STAGED(test_taken_and_not_answered),
 	        STAGED(test_answer_in_time_read_late),
 	        STAGED(test_spoof),
 	        STAGED(test_reach),

@@ -1,8 +1,10 @@
 /*
  * The groups that our rules log to. We open and bind the sockets (that takes CAP_NET_ADMIN); one is the engine's to read, for a
- * copy of the descriptor is the same socket, and one our own (rescue.c). Each packet is delivered at once, for by default the
- * kernel would collect a hundred or wait a second. A group has one reader: after our death the engine's old copy still holds it,
- * so a new actuator hands out its unbound socket first and binds as soon as the engine has let go of the old one.
+ * copy of the descriptor is the same socket, and one our own (rescue.c). By default the kernel would collect a hundred packets or
+ * wait a second; ours say at which rule a packet is delivered at once. What a client asks may wait for the answer or for a few of
+ * its kind: it is late only by what nothing is decided in, and each wake-up costs more than the packet. A group has one reader:
+ * after our death the engine's old copy still holds it, so a new actuator hands out its unbound socket first and binds as soon as
+ * the engine has let go of the old one.
  */
 #include "act/net/net.h"
 
@@ -13,6 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define SOON_PACKETS 4         /* where a rule does not say 1 ... */
+#define SOON_10MS 1            /* ... and not later than that */
 #define NFLOG_BUFFER (2 << 20) /* 2,000 SYN a second must survive a second of a busy engine */
 
 static struct nlmsghdr *config(char *buffer, uint16_t group)
@@ -68,8 +72,8 @@ static int group_take(struct nflog *log, struct err *err)
 	mnl_attr_put(request, NFULA_CFG_CMD, sizeof(command), &command);
 	struct nfulnl_msg_config_mode mode = {.copy_range = htonl(NET_LOG_BYTES), .copy_mode = NFULNL_COPY_PACKET};
 	mnl_attr_put(request, NFULA_CFG_MODE, sizeof(mode), &mode);
-	mnl_attr_put_u32(request, NFULA_CFG_QTHRESH, htonl(1));
-	mnl_attr_put_u32(request, NFULA_CFG_TIMEOUT, htonl(1));
+	mnl_attr_put_u32(request, NFULA_CFG_QTHRESH, htonl(SOON_PACKETS));
+	mnl_attr_put_u32(request, NFULA_CFG_TIMEOUT, htonl(SOON_10MS));
 	mnl_attr_put_u32(request, NFULA_CFG_NLBUFSIZ, htonl(1024)); /* of one delivery: small, so that many fit */
 	mnl_attr_put_u16(request, NFULA_CFG_FLAGS, htons(NFULNL_CFG_F_SEQ));
 	if (mnl_socket_sendto(log->socket, request, request->nlmsg_len) < 0)

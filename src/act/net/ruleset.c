@@ -18,6 +18,7 @@
 
 #define T "inet koboshi "
 #define LOG7 RULESET_LOG
+#define LOG7_SOON " group 7 snaplen 100\n" /* with the next one that is told at once, or when nflog.c says */
 static_assert(NET_LOG_GROUP == 7 && NET_LOG_BYTES == 100, "LOG7 says the same");
 
 void ruleset_text_init(struct ruleset_text *text)
@@ -68,6 +69,7 @@ static const char base_sets[] = /* */
         "add chain " T "from_guest\n"
         "add chain " T "to_guest\n"
         "add chain " T "guest_to_host\n"
+        "add chain " T "answers\n"
         "flush chain " T "steer_in\n"
         "flush chain " T "steer_out\n"
         "flush chain " T "disguise\n"
@@ -76,7 +78,8 @@ static const char base_sets[] = /* */
         "flush chain " T "leaving\n"
         "flush chain " T "from_guest\n"
         "flush chain " T "to_guest\n"
-        "flush chain " T "guest_to_host\n";
+        "flush chain " T "guest_to_host\n"
+        "flush chain " T "answers\n";
 
 /* A guest's own connections never meet the map: through it one guest would reach another. */
 static const char base_steer[] =
@@ -90,6 +93,10 @@ static const char base_steer[] =
 /*
  * A refused connection is told from the refusal of a segment in the middle of an old one by its form: only a SYN is
  * answered with RST+ACK, and only as the first thing that comes back.
+ *
+ * The first request of a connection and the first words of the answer are told as well. A request is one if it is said at one go
+ * (PSH): of one that takes longer we would not see the answer, which comes after more packets than are looked at. An answer
+ * may begin without PSH, but is longer then than a bare acknowledgement with its 60 + 40 bytes of headers.
  *
  * A client in the middle of talking to a guest that was just fenced is told so by the host: in the same instant as the
  * transaction, and not only when the flow is out of conntrack some milliseconds later.
@@ -114,6 +121,7 @@ static const char base_pass[] =
         "from_guest tcp flags & (fin|syn|rst|psh|ack|urg) == rst|ack ct original packets 1 jump held_back\n"
         "add rule " T "from_guest icmp type destination-unreachable ct state related ct original packets 1 jump held_back\n"
         "add rule " T "from_guest icmpv6 type destination-unreachable ct state related ct original packets 1 jump held_back\n"
+        "add rule " T "from_guest ct reply packets 2-4 meta l4proto tcp jump answers\n"
         "add rule " T "from_guest ct state established,related accept\n"
         "add rule " T "from_guest counter name from_guest drop\n"
         "add rule " T "to_guest oifname != @open counter name to_guest drop\n"
@@ -121,8 +129,13 @@ static const char base_pass[] =
         "add rule " T "to_guest udp sport 53 ct state established ct direction reply limit rate 200/second burst 100 packets log "
         "prefix \"kb:dns\"" LOG7 "add rule " T "to_guest ct state established ct direction reply jump profile_back\n"
         "add rule " T "to_guest ct state new tcp flags & (fin|syn|rst|ack) == syn limit rate 2000/second burst 500 packets log "
-        "prefix \"kb:syn\"" LOG7 "add rule " T "to_guest ct state new,established,related accept\n"
-        "add rule " T "to_guest counter name to_guest drop\n";
+        "prefix \"kb:syn\"" LOG7_SOON "add rule " T
+        "to_guest ct direction original ct original packets 2-3 tcp flags & psh == psh "
+        "limit rate 2000/second burst 500 packets log "
+        "prefix \"kb:ask\"" LOG7_SOON "add rule " T "to_guest ct state new,established,related accept\n"
+        "add rule " T "to_guest counter name to_guest drop\n"
+        "add rule " T "answers tcp flags & psh == 0 meta length <= 100 return\n"
+        "add rule " T "answers limit rate 8000/second burst 1000 packets log prefix \"kb:say\"" LOG7;
 
 /*
  * A flow that the map brought to a guest bears its mark, by which all of them can be cut at one stroke; our own probes are none

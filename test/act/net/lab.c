@@ -359,6 +359,8 @@ static int logged_one(const struct nlmsghdr *message, void *arg)
 		unsigned *count = strcmp(prefix, "kb:rst") == 0     ? &logged->rst
 		                  : strcmp(prefix, "kb:syn") == 0   ? &logged->syn
 		                  : strcmp(prefix, "kb:ack") == 0   ? &logged->ack
+		                  : strcmp(prefix, "kb:ask") == 0   ? &logged->ask
+		                  : strcmp(prefix, "kb:say") == 0   ? &logged->say
 		                  : strcmp(prefix, "kb:out") == 0   ? &logged->out
 		                  : strcmp(prefix, "kb:stray") == 0 ? &logged->stray
 		                  : strcmp(prefix, "kb:try") == 0   ? &logged->tried

@@ -49,7 +49,7 @@ bool lab_readable(int fd, int patience_ms);
 
 /* Log: how many packets with this prefix come until nothing came for `patience_ms`. */
 struct lab_logged {
-	unsigned rst, syn, ack, spoof, out, stray, decoy, tried, other;
+	unsigned rst, syn, ack, ask, say, spoof, out, stray, decoy, tried, other;
 };
 struct lab_logged lab_logged(struct lab *lab, int patience_ms);
 

@@ -22,6 +22,7 @@ static const struct {
         [FINDING_UNANSWERED] = {"unanswered", "left a client's connection request unanswered", FINDING_CLASS_COUNTED},
         [FINDING_IO_ERROR] = {"io-error", "had an input or output error on its disk", FINDING_CLASS_COUNTED, true},
         [FINDING_STALLED] = {"stalled", "lets what it is asked wait far longer than is usual for it", FINDING_CLASS_DOUBT},
+        [FINDING_UNHEARD] = {"unheard", "takes connections and lets their first requests wait", FINDING_CLASS_DOUBT},
         [FINDING_UNLINKED] = {"unlinked", "has no link at this moment", FINDING_CLASS_DOUBT},
         [FINDING_SILENT] = {"silent", "answers no client any more", FINDING_CLASS_LASTING},
         [FINDING_REFUSED] = {"refused", "refused a new connection", FINDING_CLASS_AT_ONCE},

@@ -269,8 +269,8 @@ struct plan_weak {        /* one kind of weak finding about one instance */
 
 /* What told of a doubt last (FINDING_CLASS_DOUBT, or FINDING_SILENT). */
 struct plan_doubt {
-	int64_t began_us; /* of what waits, the first */
-	int64_t told_us;  /* 0: never */
+	int64_t began_us;          /* of what waits, the first */
+	int64_t first_us, told_us; /* when it was told, first and last; 0: never */
 	enum finding finding;
 	enum vantage vantage;
 };

@@ -62,7 +62,10 @@ static void window_miss(struct plan_window *window, const struct evidence *evide
 
 static void window_doubt(struct plan_window *window, const struct evidence *evidence)
 {
+	const struct plan_doubt *before = &window->doubt;
+	bool again = before->began_us == evidence->began_us;
 	window->doubt = (struct plan_doubt){.began_us = evidence->began_us,
+	                                    .first_us = again ? before->first_us : evidence->time_us,
 	                                    .told_us = evidence->time_us,
 	                                    .finding = evidence->finding,
 	                                    .vantage = evidence->vantage};
@@ -353,7 +356,8 @@ bool verdict_is_doubted(const struct plan *p, const struct plan_instance *i, int
 	const struct plan_doubt *doubt = &i->window.doubt;
 	bool lasts = doubt->told_us > 0 && now_us - doubt->told_us <= PLAN_SILENCE_FRESH_US;
 	bool answers = i->window.last_good_us >= doubt->began_us || i->window.late_us >= doubt->began_us;
-	return lasts && !answers && !p->busy;
+	bool weighs = doubt->finding != FINDING_UNHEARD || doubt->told_us > doubt->first_us;
+	return lasts && weighs && !answers && !p->busy;
 }
 
 static int64_t fresh_us(const struct plan *p)

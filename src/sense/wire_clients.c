@@ -5,6 +5,8 @@
  */
 #include "sense/wire_local.h"
 
+#include "lib/bytes.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -27,7 +29,7 @@ void wire_on_syn(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time
 	struct syn_key key = {
 	        .client = tcp->source, .client_port = tcp->source_port, .port = tcp->destination_port, .instance = one->number};
 	if (syn_table_add(w->syns, &key, time_us))
-		silence_asked(&one->openings.silence, time_us);
+		silence_asked(&one->silence, time_us);
 }
 
 /* Takes the pending request out that `tcp` answers; its beginning, or `time_us` when none was pending. */
@@ -39,7 +41,7 @@ static int64_t answered(struct sense_wire *w, struct living *one, const struct n
 	                      .port = tcp->source_port,
 	                      .instance = one->number};
 	if (syn_table_answer(w->syns, &key, time_us, accepted, &began_us))
-		silence_answered(&one->openings.silence, time_us);
+		silence_answered(&one->silence, time_us);
 	return began_us;
 }
 
@@ -74,7 +76,7 @@ void wire_on_request(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t 
 {
 	struct living *one = wire_living_at(w, &tcp->destination);
 	if (one)
-		silence_asked(&one->requests.silence, time_us);
+		silence_asked(&one->requests, time_us);
 	else
 		w->counts.strange++;
 }
@@ -83,7 +85,7 @@ void wire_on_answer(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t t
 {
 	struct living *one = wire_living_at(w, &tcp->source);
 	if (one)
-		silence_answered(&one->requests.silence, time_us);
+		silence_answered(&one->requests, time_us);
 	else
 		w->counts.strange++;
 }
@@ -94,49 +96,52 @@ void wire_lost_some(struct sense_wire *w)
 {
 	syn_table_clear(w->syns);
 	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++) {
-		silence_clear(&w->living[i].openings.silence);
-		silence_clear(&w->living[i].requests.silence);
+		silence_clear(&w->living[i].silence);
+		silence_clear(&w->living[i].requests);
 	}
 }
 
 static int64_t silent_from(const struct living *one)
 {
-	return one->number && one->silence_us ? silence_due(&one->openings.silence, one->silence_us) : INT64_MAX;
+	return one->number && one->silence_us ? silence_due(&one->silence, one->silence_us) : INT64_MAX;
 }
 
 /* Once for each silence, and before it is told: afterwards there is no doubt. */
-static int64_t doubtful_from(const struct living *one, const struct waits *waits)
+static int64_t doubtful_from(const struct living *one)
 {
-	bool told = waits->silence.told > 0 || waits->doubted_us == waits->silence.asked_us[0];
-	return one->number && one->stall_us && !told ? silence_due(&waits->silence, one->stall_us) : INT64_MAX;
+	bool told = one->silence.told > 0 || one->doubted_us == one->silence.asked_us[0];
+	return one->number && one->stall_us && !told ? silence_due(&one->silence, one->stall_us) : INT64_MAX;
 }
 
-static void report_silence(struct sense_wire *w, const struct living *one, enum finding finding, const struct waits *waits,
-                           int64_t now_us)
+static int64_t unheard_from(const struct living *one)
+{
+	return one->number && one->stall_us ? silence_due(&one->requests, one->stall_us) : INT64_MAX;
+}
+
+static void report_silence(struct sense_wire *w, const struct living *one, enum finding finding, int64_t now_us)
 {
 	char detail[96];
-	int64_t began_us = waits->silence.asked_us[0];
-	snprintf(detail, sizeof(detail), "no new connection%s was answered for %lld ms",
-	         waits == &one->requests ? "'s request" : "", (long long)(now_us - began_us) / 1000);
+	bool unheard = finding == FINDING_UNHEARD;
+	int64_t began_us = unheard ? one->requests.asked_us[0] : one->silence.asked_us[0];
+	snprintf(detail, sizeof(detail), "no %s was answered for %lld ms",
+	         unheard ? "request of a new connection" : "new connection", (long long)(now_us - began_us) / 1000);
 	wire_report(w, one->number, finding, now_us, began_us, detail);
-}
-
-static void doubt(struct sense_wire *w, struct living *one, struct waits *waits, int64_t now_us)
-{
-	if (w->gone || doubtful_from(one, waits) > now_us)
-		return;
-	waits->doubted_us = waits->silence.asked_us[0];
-	report_silence(w, one, FINDING_STALLED, waits, now_us);
 }
 
 static void living_overdue(struct sense_wire *w, struct living *one, int64_t now_us)
 {
-	doubt(w, one, &one->requests, now_us);
-	doubt(w, one, &one->openings, now_us);
+	if (unheard_from(one) <= now_us) {
+		silence_tell(&one->requests, now_us, one->stall_us / SILENCE_TIMES); /* a probe may be answered until then */
+		report_silence(w, one, FINDING_UNHEARD, now_us);
+	}
+	if (!w->gone && doubtful_from(one) <= now_us) {
+		one->doubted_us = one->silence.asked_us[0];
+		report_silence(w, one, FINDING_STALLED, now_us);
+	}
 	if (!w->gone && silent_from(one) <= now_us) {
-		silence_tell(&one->openings.silence, now_us, one->silence_us);
+		silence_tell(&one->silence, now_us, one->silence_us);
 		w->counts.silent++;
-		report_silence(w, one, FINDING_SILENT, &one->openings, now_us);
+		report_silence(w, one, FINDING_SILENT, now_us);
 	}
 }
 
@@ -149,18 +154,14 @@ void wire_overdue(struct sense_wire *w, int64_t now_us)
 		report_unanswered(w, &overdue.key, now_us, overdue.began_us);
 }
 
-static int64_t sooner(int64_t a_us, int64_t b_us)
-{
-	return a_us < b_us ? a_us : b_us;
-}
-
 int64_t wire_deadline(const struct sense_wire *w)
 {
 	int64_t first_us = syn_table_deadline(w->syns);
 	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++) {
 		const struct living *one = &w->living[i];
-		first_us = sooner(first_us, silent_from(one));
-		first_us = sooner(first_us, sooner(doubtful_from(one, &one->openings), doubtful_from(one, &one->requests)));
+		const int64_t due_us[] = {silent_from(one), doubtful_from(one), unheard_from(one)};
+		for (size_t k = 0; k < countof(due_us); k++)
+			first_us = due_us[k] < first_us ? due_us[k] : first_us;
 	}
 	return first_us;
 }

@@ -17,10 +17,9 @@ struct living { /* an instance that packets may be about */
 	int64_t refused_us, spoofed_us, strayed_us, touched_us;
 	uint32_t strays;              /* since they were told last */
 	int64_t silence_us, stall_us; /* the least of a silence that is told, and of one that is doubtful; 0: none is */
-	struct waits {
-		struct silence silence;
-		int64_t doubted_us; /* began the silence that was told last as doubtful */
-	} openings, requests;       /* new connections; the first request of each */
+	int64_t doubted_us;           /* began the silence that was told last as doubtful */
+	struct silence silence;       /* of new connections */
+	struct silence requests;      /* of the first request of each */
 	struct reach reach;
 };
 

@@ -104,6 +104,27 @@ static void whoever_is_in_doubt_gives_way(void **state)
 		}
 }
 
+/* Requests that take their time are no reason: it is asked itself, and has until it is told again to answer. */
+static void whoever_is_unheard_may_answer_a_probe(void **state)
+{
+	(void)state;
+	for (int answers = 0; answers < 2; answers++) {
+		fresh();
+		see(1, FINDING_UNHEARD, ASKED_US, TOLD_US);
+		see(2, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
+		assert_null(made_noted(&update, PLAN_STEP_GAVE_WAY));
+		if (answers)
+			see(1, FINDING_GOOD, TOLD_US, TOLD_US + 2500);
+		see(1, FINDING_UNHEARD, ASKED_US, TOLD_US + 3000);
+		assert_int_equal(made_noted(&update, PLAN_STEP_GAVE_WAY) == NULL, answers);
+	}
+	fresh(); /* two silences are not one that lasts */
+	see(1, FINDING_UNHEARD, ASKED_US, TOLD_US);
+	see(2, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
+	see(1, FINDING_UNHEARD, ASKED_US + 1000, TOLD_US + 3000);
+	assert_null(made_noted(&update, PLAN_STEP_GAVE_WAY));
+}
+
 /* It stands by then, is asked as ever, and the old connections go on until they are drained. */
 static void whoever_goes_on_stands_by(void **state)
 {
@@ -261,6 +282,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(whoever_is_in_doubt_gives_way),
+	        cmocka_unit_test(whoever_is_unheard_may_answer_a_probe),
 	        cmocka_unit_test(whoever_goes_on_stands_by),
 	        cmocka_unit_test(clients_that_are_too_many_fell_one_at_the_most),
 	        cmocka_unit_test(whoever_says_nothing_falls_in_any_crowd),

@@ -47,9 +47,9 @@ static uint32_t some_guest(struct sim *s)
 
 static void hurt_some(struct sim *s)
 {
-	static const char *const hows[] = {"refuse",  "hang",  "stall", "hiccup", "crowd", "drop", "wrong",
-	                                   "error",   "spoof", "scan",  "touch",  "deny",  "odd",  "flood",
-	                                   "twofold", "panic", "gone",  "pause",  "reset"};
+	static const char *const hows[] = {"refuse", "hang",    "stall", "unheard", "hiccup", "crowd", "drop",
+	                                   "wrong",  "error",   "spoof", "scan",    "touch",  "deny",  "odd",
+	                                   "flood",  "twofold", "panic", "gone",    "pause",  "reset"};
 	uint32_t number = some_guest(s);
 	const char *how = hows[sim_random(s, sizeof(hows) / sizeof(hows[0]))];
 	if (number == 0)

@@ -169,6 +169,7 @@ static const struct {
         {"hang", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"drop", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SILENT},
         {"stall", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_PATH, FINDING_STALLED},
+        {"unheard", SIM_HANGS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_UNHEARD},
         {"wrong", SIM_WRONG, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"error", SIM_ERRORS, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_GOOD},
         {"spoof", SIM_FINE, PLAN_GUEST_RUNNING, VANTAGE_WIRE, FINDING_SPOOFED},
@@ -248,7 +249,8 @@ void sim_hurt(struct sim *s, uint32_t number, const char *how)
 		g->vanished = g->vanished || hurts[k].state == PLAN_GUEST_ABSENT;
 		if (hurts[k].finding == FINDING_RESET)
 			g->booted_us = s->now_us + s->boot_us[g->variant];
-		if (hurts[k].finding == FINDING_SILENT || hurts[k].finding == FINDING_STALLED)
+		enum finding_class class = finding_class(hurts[k].finding);
+		if (class == FINDING_CLASS_DOUBT || class == FINDING_CLASS_LASTING)
 			told_for(s, number, hurts[k].vantage, hurts[k].finding, 400000);
 		else if (hurts[k].finding != FINDING_GOOD)
 			sim_notice(s, number, hurts[k].vantage, hurts[k].finding, sim_spread(s, 2000, 20000));

@@ -17,6 +17,7 @@ from .watch import Log, Watch
 
 OURS, FAST = "koboshi", "koboshi-fast"
 PLANNED = "planned"  # nothing is wrong: the arm is asked to hand over
+NOTHING = "nothing"  # happens: what the clients see then belongs to no fault
 WHOLE_S = 10  # after the fault; who had nobody in the victim's place by then never has
 Json = dict[str, Any]
 
@@ -54,7 +55,7 @@ class Ours:
     def __init__(self, name: str, probe: str):
         self.name, self.probe = name, probe
         self.device, self.group = Device(probe), Group()
-        self.was_active = 0
+        self.was_active, self.patience_s = 0, WHOLE_S
 
     def start(self) -> None:
         self.device.start()
@@ -66,6 +67,9 @@ class Ours:
 
     def strike(self, fault: str) -> int:
         self.was_active = self.device.active_number()
+        if fault == NOTHING:
+            self.patience_s = 0
+            return now_us()
         if fault == PLANNED:
             begin_us = now_us()
             self.device.switch()
@@ -80,7 +84,7 @@ class Ours:
 
         story: Optional[Json] = None
         try:
-            wait_for("the end of it", closed, WHOLE_S - (now_us() - fault_us) / 1e6, 0.05)
+            wait_for("the end of it", closed, self.patience_s - (now_us() - fault_us) / 1e6, 0.05)
         except LabError:
             pass  # then it has none
         if not story:
@@ -181,6 +185,8 @@ class Baseline:
         self.fooled = fault == "claim" and self.script.name != "haproxy"
         watch = self.watch = Watch([Bridge.ADDRESSES[name] for name in GUESTS[self.script.name]], self.logs())
         watch.reader.start()
+        if fault == NOTHING:
+            return now_us()
         if fault == PLANNED:
             begin_us = now_us()
             self.do("rotate")

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from . import layout
-from .arms import is_ours, OURS, PLANNED
+from .arms import is_ours, NOTHING, OURS, PLANNED
 from .guest_arms import ARMS as GUEST_ARMS
 from .pictures import budget, picture
 from .results import budgets, gaps, of, ratio, spent, spread, spread_or_never, these, times, wrong
@@ -32,7 +32,9 @@ FAULTS = {
     "tap": "the link to the guest is down on the host, the guest lives",
     "claim": "root in a guest that stands by claims the service's address, with another page",
     "planned": "nothing is wrong, the service is asked to hand over",
+    "nothing": "nothing happens: this much of every other row is the clients' own pace and the machine",
 }
+UNASKED = {(PLANNED, "detected_ms"), (PLANNED, "redundant_ms"), (NOTHING, "redundant_ms")}
 COLUMNS = (("detected_ms", "noticed, ms"), ("again_ms", "all well again, ms"), ("redundant_ms", "two again, ms"))
 MEANING = """
 *noticed*: it said so itself, in its log or its record. *all well again*: neither client had more than one in twenty bad answers (failed or late) in a
@@ -51,7 +53,7 @@ BUDGET = """## Where the time goes
 ![from the fault to the first good answer](benchmarks/budget.svg)
 
 Of the runs in which Koboshi led the clients elsewhere, by the record of the incident: until the first evidence came in, until it was
-enough for a verdict, until the address was read back as moved, until a client (*new*) had a good answer.
+enough for a doubt or a verdict, until the address has moved, until a client (*new*) had a good answer.
 """
 CLIENTS = {"new": "a connection for each request", "kept": "connections that are kept"}
 LOCKED = """In these runs the fault came half a second after the clients' first request, and the arm had just been started: who checks once a second
@@ -63,10 +65,10 @@ A tuned HAProxy asks a guest anew within the request's own time: it stands in th
 not come. Koboshi is in no path, and ends the guest that fell; of that it must be sure. To lead clients elsewhere takes less: a doubt (`probe.stall`:
 10 ms without any answer, if the guest never took a quarter of that lately), and another guest that answers meanwhile.
 
-- *closed*: HAProxy asks the next guest and changes nothing. Koboshi is told of the refusal by the kernel, changes the map, reads it back and sends
-  the opening again.
-- *hung*: the guest's kernel still takes connections, so the doubt begins with the next probe, one in `probe.interval` (100 ms; `koboshi-fast`: 20).
-  Requests that hang in the guest by then are lost to it: their clients are told to ask again when it has fallen, which counts as failed.
+- *closed*: HAProxy asks the next guest and changes nothing. Koboshi is told of the refusal by the kernel, changes the map and sends the opening again.
+  Most of both is there when nothing happens, too (*nothing*).
+- *hung*: the guest's kernel still takes connections, and the doubt begins with the first requests in them that wait. Those are lost to it by
+  then: their clients are told to ask again when it has fallen, which counts as failed. A proxy has them still and asks another guest.
 - *slow*: who waits there gets the late answer, unless the guest falls meanwhile: with a patience of 40 ms (`koboshi-fast`) three misses come sooner
   than the answers. Kept connections stay with it until it has fallen.
 - *tampered*: the page is asked for once in `probe.interval`, and what was wrong until then has been served.
@@ -74,7 +76,7 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
   milliseconds, cannot be sent again by somebody who wants to stay within the host's rules, and its client repeats it after a second.
 - *dropped*, *paused*, *died*: a request that was under way in the guest at that moment is lost, one in some runs. A proxy that kept it could ask again.
 - *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count.
-- Processor: each opening is seen twice (asked, answered), which keepalived and the paper's loop do not look at.
+- Processor: each opening and each first request is seen twice (asked, answered), which keepalived and the paper's loop do not look at.
 - HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.
 """
 SCALE = """## How it grows
@@ -114,7 +116,7 @@ def table(runs: list[Json], arms: list[str], fault: str) -> str:
             "" if is_ours(arm) else ratio(of(runs, OURS, fault, "new", "gap_ms"), of(runs, arm, fault, "new", "gap_ms")),
             spread(of(runs, arm, fault, "new", "failed")), spread(wrong(runs, arm, fault, "new")),
             spread_or_never(gaps(runs, arm, fault, "kept")), spread(of(runs, arm, fault, "kept", "failed")), spread(late),
-            *("-" if fault == PLANNED and what != "again_ms" else spread_or_never(times(runs, arm, fault, what)) for what, _ in more))) + " |")
+            *("-" if (fault, what) in UNASKED else spread_or_never(times(runs, arm, fault, what)) for what, _ in more))) + " |")
     return "\n".join(lines)
 
 

@@ -93,13 +93,16 @@ def since(fault_us: int, at_us: Optional[int]) -> Optional[float]:
 
 
 def budget(told: Told, fault_us: int, asked: list[clients.Request]) -> Optional[Json]:
-    """Where the time went from the fault to the first good answer of the next guest, by Koboshi's own record of it."""
+    """Where the time went from the fault to the first good answer of the next guest, by Koboshi's own record of it: the first after it was
+    decided, since the victim gives none by then. Such an answer may come before the firewall is read back and the victim's flows are cut."""
     story = told.story
     if not story or not told.moved_us:
         return None
-    answered = min((one.end_us for one in asked if one.good and one.end_us >= story["steered_us"]), default=None)
-    return {"evidence_ms": since(fault_us, story["first_evidence_us"]), "verdict_ms": since(fault_us, api.decided_us(story)),
-            "steered_ms": since(fault_us, story["steered_us"]), "answered_ms": since(fault_us, answered)}
+    decided_us = api.decided_us(story)
+    answered_us = min((one.end_us for one in asked if one.good and one.end_us >= decided_us), default=None)
+    steered_us = min(story["steered_us"], answered_us or story["steered_us"])
+    return {"evidence_ms": since(fault_us, story["first_evidence_us"]), "verdict_ms": since(fault_us, decided_us),
+            "steered_ms": since(fault_us, steered_us), "answered_ms": since(fault_us, answered_us)}
 
 
 def measure(arm: Arm, fault: str, options: argparse.Namespace, chance: random.Random, idle_s: float) -> Json:

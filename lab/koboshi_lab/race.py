@@ -14,13 +14,13 @@ import time
 from typing import Any, Optional
 
 from . import bench, group, layout
-from .arms import ARMS, is_ours, PLANNED
+from .arms import ARMS, is_ours, NOTHING, PLANNED
 from .cells import FAULTS
 from .measure import play
 from .shell import guarded, LabError, Progress
 
 REPORT = layout.BUILD / "race/report.json"
-EVENTS = sorted([*FAULTS, PLANNED])
+EVENTS = sorted([*FAULTS, NOTHING, PLANNED])
 RATE_MAX = 500  # of each client: with more, two cores would be measured
 Json = dict[str, Any]
 

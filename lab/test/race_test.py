@@ -50,6 +50,9 @@ class CountTest(unittest.TestCase):
         told = arms.Told(5000, 9000, story=story)
         requests = [request(0, 1), request(2, 8, "reset"), request(7, 12)]
         self.assertEqual(measure.budget(told, 1000, requests), {"evidence_ms": 2, "verdict_ms": 4, "steered_ms": 8, "answered_ms": 11})
+        requests[-1] = request(6, 7)
+        self.assertEqual(measure.budget(told, 1000, requests), {"evidence_ms": 2, "verdict_ms": 4, "steered_ms": 6, "answered_ms": 6},
+                         "whoever is answered was led there")
         self.assertIsNone(measure.budget(arms.Told(5000, None, story=story), 1000, requests), "who was not moved has none")
 
     def test_the_first_line_that_fits_is_seen(self):
@@ -130,17 +133,17 @@ class RaceTest(unittest.TestCase):
     def test_each_run_is_in_the_report(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "report.json"
-            self.play(path, "--rounds", "1", "--arms", "koboshi", "--faults", "closed", "tampered", "claim", "planned")
+            self.play(path, "--rounds", "1", "--arms", "koboshi", "--faults", "closed", "tampered", "claim", "planned", "nothing")
             report = json.loads(path.read_text())
         self.assertEqual(report["versions"].keys(), {"koboshi"})
         runs = {run["fault"]: run for run in report["runs"]}
-        self.assertEqual(sorted(runs), ["claim", "closed", "planned", "tampered"])
+        self.assertEqual(sorted(runs), ["claim", "closed", "nothing", "planned", "tampered"])
         self.assertTrue(any("idle" in run for run in runs.values()))
         for fault, run in runs.items():
             self.complete(run, not report["not_counted"])
-            self.assertIsNotNone(run["detected_ms"], run)
-            self.assertIsNotNone(run["redundant_ms"], run)
-            self.assertEqual(run["moved_ms"] is None, fault == "claim", "a claim of the address moves nobody")
+            for what in ("detected_ms", "redundant_ms"):
+                self.assertEqual(run[what] is None, fault == "nothing", run)
+            self.assertEqual(run["moved_ms"] is None, fault in ("claim", "nothing"), "a claim of the address moves nobody")
         self.assertEqual(runs["claim"]["new"]["kinds"].get("wrong", 0), 0, "who only claims the address is asked by nobody")
         parts = runs["closed"]["budget"]
         self.assertEqual(list(parts.values()), sorted(parts.values()))

@@ -107,7 +107,7 @@ struct sense_wire_counts {
 /* Takes `fd` (a NETLINK_NETFILTER socket bound to the group, non-blocking). A SYN that is pending for several times the usual
  * handshake, at least `handshake_ms`, is FINDING_UNANSWERED; several without a single answer, for several times the longest that
  * this took lately, FINDING_SILENT (silence.h), and FINDING_STALLED before that; several first requests of
- * connections that were taken alike: FINDING_UNHEARD, again while it lasts. Never NULL. */
+ * connections that were taken alike: FINDING_UNHEARD, and once more if it lasts. Never NULL. */
 struct sense_wire *sense_wire_new(uv_loop_t *loop, int fd, uint32_t handshake_ms, sense_report *report, void *arg);
 
 /* Instances that packets may be about: at most SYNS_GUESTS_MAX, by address and tap name; of `probe` count the

@@ -10,6 +10,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#define UNHEARD_TOLD 2 /* times: that it is so, and that it lasts */
+
 static void report_unanswered(struct sense_wire *w, const struct syn_key *key, int64_t time_us, int64_t began_us)
 {
 	char detail[128], client[INET6_ADDRSTRLEN];
@@ -113,9 +115,11 @@ static int64_t doubtful_from(const struct living *one)
 	return one->number && one->stall_us && !told ? silence_due(&one->silence, one->stall_us) : INT64_MAX;
 }
 
+/* A client can ask half a request and stay: so it is told twice, and not for as long as nobody else asks. */
 static int64_t unheard_from(const struct living *one)
 {
-	return one->number && one->stall_us ? silence_due(&one->requests, one->stall_us) : INT64_MAX;
+	return one->number && one->stall_us && one->requests.told < UNHEARD_TOLD ? silence_due(&one->requests, one->stall_us)
+	                                                                         : INT64_MAX;
 }
 
 static void report_silence(struct sense_wire *w, const struct living *one, enum finding finding, int64_t now_us)

@@ -2,6 +2,7 @@
 #include "act/net/net.h"
 
 #include "lib/bytes.h"
+#include "lib/log.h"
 
 #include <arpa/inet.h>
 #include <cap-ng.h>
@@ -42,6 +43,21 @@ static int check_rules(const struct conf *conf, struct err *err)
 	int r = transact_try(ruleset_text_end(&text), err);
 	ruleset_text_done(&text);
 	return r < 0 ? err_prefix(err, "this kernel does not take our rules") : 0;
+}
+
+bool check_brief(void)
+{
+	struct ruleset_text text;
+	struct err err = {0};
+	ruleset_text_init(&text);
+	fputs("add table inet koboshi\nadd chain inet koboshi leaving\n", text.out);
+	ruleset_brief(text.out);
+	int r = transact_try(ruleset_text_end(&text), &err);
+	ruleset_text_done(&text);
+	if (r < 0)
+		log_info("net.probes", "conntrack keeps flows of probes as long as others (CONFIG_NF_CONNTRACK_TIMEOUT): %s",
+		         err.text);
+	return r == 0;
 }
 
 int check_host(const struct conf *conf, struct err *err)

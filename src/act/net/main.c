@@ -231,6 +231,7 @@ static int run(struct net *net, struct err *err)
 	if (r == 0)
 		r = ports_free(net, err);
 	evidence_open(net);
+	net->brief = r == 0 && check_brief();
 	if (r == 0)
 		rescue_open(net);
 	if (r == 0)

@@ -36,6 +36,7 @@ struct net {
 	struct nflog log;          /* the engine gets a copy of its descriptor */
 	struct rescue rescue;
 	bool hold4, hold6; /* forwarding was off before us: nothing but our own traffic is forwarded */
+	bool brief;        /* the kernel can forget flows of probes sooner than others */
 	int evidence;      /* <state_dir>/evidence, opened before the right to walk there is given up; -1: none */
 	struct guard guard;
 	struct profile profiles[CONF_SERVICES_MAX];
@@ -65,10 +66,11 @@ void ruleset_text_done(struct ruleset_text *text);
 struct ruleset_base {
 	const struct conf *conf;
 	bool hold4, hold6; /* nothing but our own traffic is forwarded */
-	bool rescue;
+	bool rescue, brief;
 };
 struct ruleset_base ruleset_base_of(const struct net *net);
 void ruleset_base(FILE *out, const struct ruleset_base *base);
+void ruleset_brief(FILE *out); /* its part that not every kernel takes */
 /* Of a tap whose service has a profile, strays are told (profile.c) and not all that it opens. */
 void ruleset_tap(FILE *out, const struct net *net, const struct conf_instance *instance, uint32_t service);
 void ruleset_tap_gone(FILE *out, const struct conf *conf, const struct conf_instance *instance);
@@ -151,6 +153,7 @@ void order_do(struct net *net, const struct wire_order *order, struct wire_answe
 /* check.c: 0, or one sentence about the first thing that is missing; about a program that has a service's port already. */
 int check_host(const struct conf *conf, struct err *err) must_use;
 int check_ports(const struct conf *conf, struct err *err) must_use;
+bool check_brief(void); /* does the kernel take ruleset_brief()? */
 
 /* privilege.c: keeps CAP_NET_ADMIN, and writing to the few places that are ours. */
 int privilege_drop(const struct conf *conf, struct err *err) must_use;

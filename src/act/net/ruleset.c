@@ -154,6 +154,21 @@ static const char base_host[] =
         "add rule " T "leaving oifname \"kb*\" fib saddr type local meta l4proto { tcp, udp } ip ttl set 63\n"
         "add rule " T "leaving oifname \"kb*\" fib saddr type local meta l4proto { tcp, udp } ip6 hoplimit set 63\n";
 
+/* A probe leaves its flow in conntrack for two minutes after its end: thousands of them, among which a victim's would have to be
+ * looked for (conntrack.c). Ours are those that go to a guest's own address. */
+static const char base_brief[] =
+        "add ct timeout " T "probes4 { protocol tcp; l3proto ip; policy = { syn_sent: 10, time_wait: 3, close: 3 }; }\n"
+        "add ct timeout " T "probes6 { protocol tcp; l3proto ip6; policy = { syn_sent: 10, time_wait: 3, close: 3 }; }\n"
+        "add rule " T "leaving oifname \"kb*\" ct state new ct status & dnat == 0 fib saddr type local meta nfproto ipv4 "
+        "meta l4proto tcp ct timeout set \"probes4\"\n"
+        "add rule " T "leaving oifname \"kb*\" ct state new ct status & dnat == 0 fib saddr type local meta nfproto ipv6 "
+        "meta l4proto tcp ct timeout set \"probes6\"\n";
+
+void ruleset_brief(FILE *out)
+{
+	fputs(base_brief, out);
+}
+
 static void services(FILE *out, const struct conf_service *service)
 {
 	char four[INET_ADDRSTRLEN], six[INET6_ADDRSTRLEN];
@@ -192,7 +207,7 @@ static void no_leak(FILE *out, const struct conf *conf)
 
 struct ruleset_base ruleset_base_of(const struct net *net)
 {
-	return (struct ruleset_base){&net->conf, net->hold4, net->hold6, !net->rescue.problem[0]};
+	return (struct ruleset_base){&net->conf, net->hold4, net->hold6, !net->rescue.problem[0], net->brief};
 }
 
 void ruleset_base(FILE *out, const struct ruleset_base *base)
@@ -206,6 +221,8 @@ void ruleset_base(FILE *out, const struct ruleset_base *base)
 	fputs(base_pass, out);
 	fputs(base_host, out);
 	no_leak(out, conf);
+	if (base->brief)
+		ruleset_brief(out);
 	if (base->hold4)
 		hold(out, "hold4", "ipv4");
 	if (base->hold6)

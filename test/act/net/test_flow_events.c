@@ -7,6 +7,9 @@
 #include "world.h"
 
 #include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -82,6 +85,78 @@ static void test_refused_datagrams_are_told(void **state)
 	close(guest);
 }
 
+struct remembered {
+	uint8_t guest[4];
+	unsigned flows;
+	uint32_t seconds; /* until the last of them is forgotten */
+};
+
+static int remembered_one(const struct nlmsghdr *message, void *arg)
+{
+	struct remembered *remembered = arg;
+	struct netlink_bytes datagram = {(const uint8_t *)message, message->nlmsg_len};
+	struct conntrack_flow flow;
+	const struct nlattr *part;
+	if (conntrack_next(&datagram, &flow) != 1 || flow.asks.protocol != IPPROTO_TCP || flow.asks.destination_port != 80 ||
+	    memcmp(flow.answers.source.bytes, remembered->guest, 4) != 0)
+		return MNL_CB_OK;
+	remembered->flows++;
+	mnl_attr_for_each(part, message, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(part) == CTA_TIMEOUT &&
+	                                                              ntohl(mnl_attr_get_u32(part)) > remembered->seconds)
+	        remembered->seconds = ntohl(mnl_attr_get_u32(part));
+	return MNL_CB_OK;
+}
+
+/* What the host's conntrack holds of a guest. */
+static struct remembered remembered(struct world *w, const struct conf_instance *guest)
+{
+	static char bytes[16384];
+	struct remembered found = {0};
+	memcpy(found.guest, &guest->address4, 4);
+	lab_enter(&w->lab, LAB_HOST);
+	struct mnl_socket *socket = mnl_socket_open(NETLINK_NETFILTER);
+	assert_true(socket && mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0);
+	struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
+	request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	struct nfgenmsg *head = mnl_nlmsg_put_extra_header(request, sizeof(*head));
+	head->nfgen_family = AF_INET;
+	assert_true(mnl_socket_sendto(socket, request, request->nlmsg_len) > 0);
+	for (int r = 1; r > 0;) {
+		ssize_t got = mnl_socket_recvfrom(socket, bytes, sizeof(bytes));
+		r = mnl_cb_run(bytes, (size_t)got, 0, 0, remembered_one, &found);
+		assert_true(got > 0 && r >= 0);
+	}
+	mnl_socket_close(socket);
+	return found;
+}
+
+/* Probes are many; each is forgotten soon after its end, where a client's flow is kept as ever. */
+static void test_probes_are_forgotten_soon(void **state)
+{
+	struct world *w = *state;
+	int client, server;
+	gate(w, 2, WIRE_GATE_OPEN);
+	int probe = lab_connect(&w->lab, LAB_HOST, w->address4[2], 80, w->gateway4);
+	assert_int_equal(lab_outcome(probe, SOON), 0);
+	int asked = lab_accept(w->web[2], SOON, NULL);
+	assert_true(asked >= 0);
+	close(probe);
+	close(asked);
+	struct remembered of_probe = remembered(w, &w->i[2]);
+	for (int n = 0; n < 100 && of_probe.seconds > 3; n++) /* its end is on the way */
+		of_probe = remembered(w, &w->i[2]);
+	assert_int_equal(of_probe.flows, 1);
+	assert_in_range(of_probe.seconds, 0, 3);
+	steer(w, 1, 0);
+	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
+	close(client);
+	close(server);
+	struct remembered of_client = remembered(w, &w->i[1]);
+	assert_int_equal(of_client.flows, 1);
+	assert_true(of_client.seconds > 60);
+}
+
 int main(int argc, char **argv)
 {
 	if (getuid() != 0) {
@@ -94,6 +169,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(test_refused_datagrams_are_told, world_setup, world_teardown),
 	        cmocka_unit_test_setup_teardown(test_flows_are_told, world_setup, world_teardown),
+	        cmocka_unit_test_setup_teardown(test_probes_are_forgotten_soon, world_setup, world_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ LONGEST_S = 30
 ROUTER, SECRET = 51, b"1111"  # as in lab/baselines: root in a guest can read them there
 SIOCGIFHWADDR = 0x8927
 VRRP, ICMPV6 = 112, 58
+GROUP = "224.0.0.18"
 
 
 def checksum(data: bytes) -> int:
@@ -50,15 +51,17 @@ def advertisement(mac: bytes, address: bytes) -> list[bytes]:
     return [b"\x33\x33\0\0\0\1" + mac + struct.pack("!H", 0x86dd) + head + summed(body, 2, pseudo)]
 
 
-def vrrp(mac: bytes, own: bytes, address: bytes) -> list[bytes]:
+def vrrp_bodies(own: bytes, address: bytes) -> list[bytes]:
     """Of version 2 with its password and of version 3."""
-    group = socket.inet_aton("224.0.0.18")
     two = summed(struct.pack("!BBBBBBH", 0x21, ROUTER, 255, 1, 1, 1, 0) + address, 6) + SECRET.ljust(8, b"\0")
     three = struct.pack("!BBBBHH", 0x31, ROUTER, 255, 1, 1, 0) + address
-    three = summed(three, 6, own + group + struct.pack("!BBH", 0, VRRP, len(three)))
+    return [two, summed(three, 6, own + socket.inet_aton(GROUP) + struct.pack("!BBH", 0, VRRP, len(three)))]
+
+
+def vrrp(mac: bytes, own: bytes, address: bytes) -> list[bytes]:
     frames = []
-    for body in (two, three):
-        head = summed(struct.pack("!BBHHHBBH", 0x45, 0xc0, 20 + len(body), 0, 0, 255, VRRP, 0) + own + group, 10)
+    for body in vrrp_bodies(own, address):
+        head = summed(struct.pack("!BBHHHBBH", 0x45, 0xc0, 20 + len(body), 0, 0, 255, VRRP, 0) + own + socket.inet_aton(GROUP), 10)
         frames.append(b"\x01\0\x5e\0\0\x12" + mac + struct.pack("!H", 0x800) + head + body)
     return frames
 

@@ -4,11 +4,12 @@ Most are one shell line, run as root in the guest: what an attacker who has got 
 lab's own guests only, none spreads, and none outlives the guest.
 """
 import dataclasses
+import socket
 import struct
 import sys
 from typing import Callable, Optional
 
-from . import api, guest, layout
+from . import api, claim, guest, layout
 from .shell import LabError, guarded, now_us
 
 
@@ -72,6 +73,18 @@ INJECT = (f"mkdir -p {DROP}; sleep 20 > /dev/null 2>&1 & echo $! > {DROP}/pid; r
           f"{{ kill -KILL $pid; exit {NOT_STARTED}; }}")  # newer kernels keep a process's code from being written
 
 
+def claimed_by_vrrp() -> str:
+    """Versions 2 and 3, ten times a second for half a minute. Guests have no program that speaks VRRP: their own firewall makes it of pings
+    of that length, sent by whatever address."""
+    source, rules, pings = "192.0.2.200", "", ""
+    for body in claim.vrrp_bodies(socket.inet_aton(source), socket.inet_aton(layout.SERVICE4)):
+        words = " ".join(f"@th,{at * 8},32 set 0x{body[at:at + 4].hex()}" for at in range(0, len(body), 4))
+        rules += (f"ip daddr {claim.GROUP} icmp type echo-request ip length {20 + len(body)} {words} ip saddr set {source} ip ttl set 255 "
+                  f"ip protocol set {claim.VRRP}; ")
+        pings += f"busybox ping -i 0.1 -w 30 -s {len(body) - 8} {claim.GROUP} > /dev/null 2>&1 & "
+    return f"nft 'table ip claim {{ chain out {{ type filter hook postrouting priority 0; {rules}}}; }}'; {pings}"
+
+
 def kill_all(_number: int) -> int:
     at = now_us()
     api.kill_koboshi()
@@ -102,8 +115,8 @@ FAULTS = {fault.name: fault for fault in (
           stopped("runtime")),
     Fault("slow", "root inside lets the server run a fifth of the time only",
           f"while :; do {signalled('server', 'STOP')}; sleep 0.8; {signalled('server', 'CONT')}; sleep 0.2; done &"),
-    Fault("claim", "root inside takes the service address for itself and announces it by ARP",
-          f"ip addr add {layout.SERVICE4}/32 dev eth0; for n in 1 2 3; do busybox arping -U -c 1 -I eth0 {layout.SERVICE4}; "
+    Fault("claim", "root inside takes the service address for itself and announces it by ARP and by VRRP",
+          f"{claimed_by_vrrp()} ip addr add {layout.SERVICE4}/32 dev eth0; for n in 1 2 3; do busybox arping -U -c 1 -I eth0 {layout.SERVICE4}; "
           f"busybox arping -A -c 1 -I eth0 {layout.SERVICE4}; done"),
     Fault("scan", "root inside looks around: it tries a port of every address in the guests' network, the server goes on",
           f"n=1; while [ $n -le 60 ]; do busybox nc -w 1 {layout.GUESTS4.rsplit('.', 1)[0]}.$n 23 < /dev/null > /dev/null 2>&1 & "

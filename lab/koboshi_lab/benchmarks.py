@@ -89,7 +89,8 @@ slope of a straight line on two logarithmic axes: 0: it does not grow, 1: in pro
 GUESTS = """## With real guests
 
 The same faults and clients, but guests are virtual machines of the images, under emulation (`lab/race --tier guests`). So all times are longer than on a
-machine with hardware virtualization, for everybody alike; they compare with each other and with nothing else.
+machine with hardware virtualization, for everybody alike; they compare with each other and with nothing else. A client asks so seldom that its own
+interval is a good part of a short gap.
 """
 WANTED = (("cells", 300, "with cells"), ("guests", 30, "with real guests"))
 Json = dict[str, Any]

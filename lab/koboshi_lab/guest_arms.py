@@ -14,6 +14,7 @@ import subprocess
 from typing import Any, Callable, Optional
 
 from . import api, guest, layout
+from .arms import NOTHING
 from .faults import FAULTS as LINES, signalled
 from .shell import cmdline, LabError, now_us, processes, run
 
@@ -185,6 +186,7 @@ FAULTS: dict[str, Callable[[Any], int]] = {
     "tap": unplug,
     "claim": lambda arm: guest.strike(arm.other().number, f"{OWNED}; {LINES['claim'].line}"),
     "planned": lambda arm: arm.plan(),
+    NOTHING: lambda arm: now_us(),
 }
 
 

@@ -4,6 +4,7 @@
 in the place of the results of its kind.
 """
 import argparse
+import collections
 import json
 import pathlib
 import sys
@@ -190,6 +191,11 @@ def known_faults(report: Json) -> list[str]:
     return [fault for fault in FAULTS if fault in report["options"]["faults"]]
 
 
+def rounds(report: Json) -> int:
+    """So often the arms that were played most often: not all have been in every round with real guests."""
+    return max(collections.Counter((run["arm"], run["fault"]) for run in report["runs"]).values(), default=0)
+
+
 def missing(results: Json) -> str:
     """What is in no run."""
     runs, parts = results["cells"]["runs"], []
@@ -199,8 +205,8 @@ def missing(results: Json) -> str:
         raced_by = results["guests"]["options"]["arms"]
         rest = [arm for arm in GUEST_ARMS if arm not in raced_by]
         parts += [f"with real guests: {', '.join(rest)}"] if rest else []
-    few = [f"{results[tier]['options']['rounds']} of {wanted} rounds {where}" for tier, wanted, where in WANTED
-           if tier in results and results[tier]["options"]["rounds"] < wanted]
+    few = [f"{rounds(results[tier])} of {wanted} rounds {where}" for tier, wanted, where in WANTED
+           if tier in results and rounds(results[tier]) < wanted]
     parts += [f"enough runs ({', '.join(few)}): few say little of what is rare"] if few else []
     if not has(runs, "busy"):
         parts.append("processor and memory of each")
@@ -213,7 +219,8 @@ def missing(results: Json) -> str:
 
 def raced(report: Json) -> str:
     options = report["options"]
-    return f"""{options['rounds']} round{'s' if options['rounds'] != 1 else ''} {dated(report)}. Two clients, each at
+    n = rounds(report)
+    return f"""{n} round{'s' if n != 1 else ''} {dated(report)}. Two clients, each at
 {options['rate']} requests a second over {'IPv6' if options.get('ipv6') else 'IPv4'}: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}),
 for {options['seconds']} seconds, with a fault in it.
 {'' if options.get('random_phase') else LOCKED}"""

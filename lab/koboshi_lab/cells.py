@@ -103,8 +103,8 @@ class Cell:
         self.rules = netns.Rules(self.name)
         self.rules.order(chains)
 
-    def die_prepare(self) -> None:
-        self.links = netns.Links(self.name)
+    def links_prepare(self, where: str) -> None:
+        self.links = netns.Links(where)
 
     def die(self) -> None:
         """All at once, as a guest whose process ends: nobody says a word any more."""
@@ -142,14 +142,15 @@ FAULTS: dict[str, Callable[[Cell], object]] = {
     "tampered": lambda cell: cell.page.write_bytes(TAMPERED),
     "died": Cell.die,
     "slow": lambda cell: cell.delay.write_text(str(DELAY_MS), encoding="ascii"),
-    "tap": lambda cell: netns.Links().down(cell.link),
+    "tap": lambda cell: cell.links.down(cell.link),
     "paused": Cell.pause,
     "claim": Cell.claim,
 }
 PREPARE: dict[str, Callable[[Cell], object]] = {
     "closed": lambda cell: cell.filter_prepare(FILTER),
     "dropped": lambda cell: cell.filter_prepare(FILTER),
-    "died": Cell.die_prepare,
+    "died": lambda cell: cell.links_prepare(cell.name),
+    "tap": lambda cell: cell.links_prepare(""),
     "paused": lambda cell: cell.filter_prepare(WIRE),
     "claim": Cell.claim_prepare,
 }

@@ -53,7 +53,7 @@ class Rules:
 class Links:
     """Links of a namespace, "" for our own."""
 
-    def __init__(self, name: str = ""):
+    def __init__(self, name: str):
         with inside(name) if name else contextlib.nullcontext():
             self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 

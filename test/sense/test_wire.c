@@ -310,8 +310,7 @@ static void request(struct stage *s, uint16_t port, bool answered, int64_t ago_u
 	deliver(s, &packets);
 }
 
-/* Connections are taken as ever and their requests wait: a doubt, told twice, and nothing that anybody falls for.
- */
+/* Connections are taken as ever and their requests wait: a doubt, told twice; nobody falls for it. */
 static void test_taken_and_not_answered(void **state)
 {
 	struct stage *s = *state;

@@ -36,8 +36,7 @@ enum finding {
 	/* told again while it lasts: no reason to end anybody, but for clients to be led to another one that answers meanwhile */
 	FINDING_STALLED,  /* several probes are not answered, for far longer than usual; none of them is a miss yet */
 	FINDING_UNLINKED, /* its link in the host has no carrier, at this moment */
-	FINDING_UNHEARD, /* it takes connections and answers the first request of none; it may be those requests: counts when told
-	                    twice */
+	FINDING_UNHEARD,  /* takes connections and answers the first request of none; counts when told twice */
 	/* the same, and counts when whoever is asked then does not answer and another one does */
 	FINDING_SILENT, /* several clients asked and not one was answered, for far longer than usual */
 	/* at once */

@@ -64,6 +64,9 @@ static void window_doubt(struct plan_window *window, const struct evidence *evid
 {
 	const struct plan_doubt *before = &window->doubt;
 	bool again = before->began_us == evidence->began_us;
+	bool fresh = before->told_us > 0 && evidence->time_us - before->told_us <= PLAN_SILENCE_FRESH_US;
+	if (evidence->finding == FINDING_UNHEARD && before->finding != FINDING_UNHEARD && fresh)
+		return; /* what weighs by itself is not taken back by what does not yet */
 	window->doubt = (struct plan_doubt){.began_us = evidence->began_us,
 	                                    .first_us = again ? before->first_us : evidence->time_us,
 	                                    .told_us = evidence->time_us,

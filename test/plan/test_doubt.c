@@ -118,6 +118,11 @@ static void whoever_is_unheard_may_answer_a_probe(void **state)
 		see(1, FINDING_UNHEARD, ASKED_US, TOLD_US + 3000);
 		assert_int_equal(made_noted(&update, PLAN_STEP_GAVE_WAY) == NULL, answers);
 	}
+	fresh(); /* what weighs more goes on weighing */
+	see(1, FINDING_STALLED, ASKED_US, TOLD_US);
+	see(1, FINDING_UNHEARD, ASKED_US + 1000, TOLD_US + 1000);
+	see(2, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
+	assert_non_null(made_noted(&update, PLAN_STEP_GAVE_WAY));
 	fresh(); /* two silences are not one that lasts */
 	see(1, FINDING_UNHEARD, ASKED_US, TOLD_US);
 	see(2, FINDING_GOOD, TOLD_US, TOLD_US + 2000);

@@ -87,11 +87,12 @@ static uint32_t percentile(const struct tally *tally, unsigned percent)
 	return tally->latencies[rank ? rank - 1 : 0];
 }
 
-void tally_report(struct tally *tally, const char *name, int64_t end_us, FILE *to)
+void tally_report(struct tally *tally, const char *name, bool realtime, int64_t end_us, FILE *to)
 {
 	gap_close(tally, end_us);
 	qsort(tally->latencies, tally->n_latencies, sizeof(*tally->latencies), compare);
 	fprintf(to, "{\"name\": \"%s\", \"begin_us\": %" PRId64 ", \"end_us\": %" PRId64, name, tally->begin_us, end_us);
+	fprintf(to, ", \"realtime\": %s", realtime ? "true" : "false");
 	fprintf(to, ", \"requests\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"late\": %" PRIu64, tally->requests,
 	        tally->requests - tally->outcomes[OUTCOME_GOOD], tally->late);
 	for (enum outcome i = 0; i < OUTCOME_MAX_; i++)

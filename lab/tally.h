@@ -3,6 +3,7 @@
  * What became of the requests, added up. The tally judges nothing by itself: it is told one finished request at a time and
  * keeps what a report needs: counts by outcome, latencies of good answers, the longest time without one.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -57,8 +58,9 @@ void tally_done(struct tally *tally);
 
 void tally_add(struct tally *tally, const struct sample *sample);
 
-/* Ends the last gap at `end_us`, sorts, writes one JSON object. `name` holds letters, digits and hyphens only. */
-void tally_report(struct tally *tally, const char *name, int64_t end_us, FILE *to);
+/* Ends the last gap at `end_us`, sorts, writes one JSON object. `name` holds letters, digits and hyphens only; `realtime` says
+ * whether who asked ran ahead of all others on its machine. */
+void tally_report(struct tally *tally, const char *name, bool realtime, int64_t end_us, FILE *to);
 
 void sample_csv_head(FILE *to);
 void sample_csv(const struct sample *sample, FILE *to);

@@ -70,6 +70,7 @@ def measure(arm: Any, options: argparse.Namespace) -> Json:
         if looking:
             looking.start()
         asked = {client.name: seen(client.requests(), fault_us) for client in asking}
+        row["realtime"] = all(client.was_realtime() for client in asking)
     row["run"] = whole.end()
     told = arm.told()
     if looking:

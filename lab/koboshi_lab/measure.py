@@ -2,6 +2,7 @@
 import argparse
 import dataclasses
 import hashlib
+import json
 import pathlib
 import random
 import subprocess
@@ -34,10 +35,10 @@ class Client:
 
     def start(self, folder: pathlib.Path, seconds: int) -> None:
         self.name = "kept" if self.keep_alive else "new"
-        self.csv, self.seconds = folder / f"{self.name}.csv", seconds
+        self.csv, self.json, self.seconds = folder / f"{self.name}.csv", folder / f"{self.name}.json", seconds
         self.process = subprocess.Popen(network.client_exec(
             layout.LOAD, "--target", self.target, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
-            "--timeout", 1000, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", folder / f"{self.name}.json",
+            "--timeout", 1000, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", self.json,
             "--good", self.good, *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
 
     def is_served(self) -> bool:
@@ -50,6 +51,10 @@ class Client:
         if self.process.wait(self.seconds + 30):
             raise LabError(f"the client '{self.name}' ended with status {self.process.returncode}")
         return clients.parse(self.name, self.csv.read_text(encoding="ascii"))
+
+    def was_realtime(self) -> bool:
+        """After its end: whether it ran ahead of all else, as another machine would."""
+        return json.loads(self.json.read_text(encoding="ascii"))["realtime"]
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -124,6 +129,7 @@ def measure(arm: Arm, fault: str, options: argparse.Namespace, chance: random.Ra
             row["busy"] = window.end()
             fault_us = arm.strike(fault)
             asked = {client.name: client.requests() for client in asking}
+            row["realtime"] = all(client.was_realtime() for client in asking)
         finally:
             for client in asking:
                 client.end()

@@ -6,6 +6,7 @@ from typing import Any, Optional
 Json = dict[str, Any]
 Runs = list[Json]
 RESAMPLES = 2000
+P99_FROM = 100  # runs: of fewer the 99th percentile is the most
 
 
 def these(runs: Runs, arm: str, fault: str) -> Runs:
@@ -44,11 +45,14 @@ def short(value: float) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Median, and the least and most behind it where they differ."""
+    """Median, and the least and most behind it where they differ; of many runs the 99th percentile, too."""
     if not values:
         return "-"
     low, middle, high = (short(value) for value in (min(values), statistics.median(values), max(values)))
-    return middle if low == high else f"{middle} ({low} to {high})"
+    if low == high:
+        return middle
+    p99 = f"; p99 {short(sorted(values)[-(-len(values) * 99 // 100) - 1])}" if len(values) >= P99_FROM else ""
+    return f"{middle} ({low} to {high}{p99})"
 
 
 def spread_or_never(values: list[Optional[float]]) -> str:

@@ -64,6 +64,18 @@ class PageTest(unittest.TestCase):
         self.assertIn("| 1.5 (0 to 3) | 0.5 (0 to 1) |", page)
         self.assertIn("| other | other 2 |", page)
 
+    def test_what_is_rare_is_said_of_many_runs(self):
+        many = [run("koboshi", gap) for gap in range(1, 200)]
+        page = benchmarks.page({"cells": {**RESULTS, "runs": many + RESULTS["runs"][2:]}})
+        self.assertIn("| koboshi | 100 (1 to 199; p99 198) |", page)
+        few = benchmarks.page({"cells": {**RESULTS, "runs": many[:99] + RESULTS["runs"][2:]}})
+        self.assertIn("| koboshi | 50 (1 to 99) |", few)
+
+    def test_whether_clients_ran_ahead_is_said(self):
+        ahead = {**RESULTS, "runs": [{**row, "realtime": True} for row in RESULTS["runs"]]}
+        self.assertIn(benchmarks.AHEAD, benchmarks.page({"cells": ahead}))
+        self.assertIn(benchmarks.AMONG, benchmarks.page({"cells": {**ahead, "runs": ahead["runs"] + RESULTS["runs"][:1]}}))
+
     def test_what_never_came_is_said(self):
         page = benchmarks.page({"cells": FULL})
         self.assertIn("| 3 | 13 (12 to 14) | never |\n", page)

@@ -2,6 +2,7 @@
 """koboshi-load against small servers on loopback that answer, refuse, cut, stall and lie: each outcome must be told apart."""
 import hashlib
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -106,8 +107,8 @@ def endless(connection):
         connection.sendall(b"x" * 65536)
 
 
-def load(*args, target="127.0.0.1", port=80, rate=100, seconds=1):
-    command = [LOAD, "--target", target, "--port", str(port), "--rate", str(rate), "--seconds", str(seconds), *args]
+def load(*args, target="127.0.0.1", port=80, rate=100, seconds=1, before=()):
+    command = [*before, LOAD, "--target", target, "--port", str(port), "--rate", str(rate), "--seconds", str(seconds), *args]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -127,6 +128,12 @@ class LoadTest(unittest.TestCase):
             report = self.outcome(behave, "--good", sha)
             self.assertEqual((report["good"], report["failed"]), (100, 0))
             self.assertEqual(report["bodies"], [{"sha256": sha, "count": 100}])
+
+    def test_says_whether_it_runs_ahead(self):
+        may = subprocess.run(["chrt", "--fifo", "1", "true"], capture_output=True, check=False).returncode == 0
+        self.assertEqual(self.outcome(good)["realtime"], may)
+        if may and os.geteuid() == 0:
+            self.assertFalse(self.outcome(good, before=("prlimit", "--rtprio=0", "setpriv", "--bounding-set=-sys_nice"))["realtime"])
 
     def test_keep_alive(self):
         self.assertEqual(self.outcome(keep, "--keep-alive")["good"], 100)

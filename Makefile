@@ -33,11 +33,13 @@ lab-down: ## end the lab that `make lab` left running
 test: deps ## build and run all tests; the last line counts them
 	@test/run
 
-bench: build images ## figures: 30 switches, every fault, idle cost, false alarms, a race with what others use, and how it grows (eight hours)
-	@lab/bench
-	@lab/race
+bench: build images ## every figure of docs/benchmarks.md, of this machine, in build/own/benchmarks.md; and of lab/bench (six hours)
+	-@lab/race --rounds 10
 	@lab/scale
-	@lab/race --tier guests --rounds 1
+	-@lab/race --tier guests --rounds 1
+	-@lab/race --tier guests --rounds 1 --add --arms paper-default paper-delay --faults closed dropped
+	@lab/benchmarks --into $(BUILD)/own --take $(BUILD)/race/report.json $(BUILD)/race/guests.json $(BUILD)/scale/report.json
+	@lab/bench
 
 soak: build images ## 300 incidents in a row, koboshid killed at each step too; 100,000 requests, switches all the while; an hour of hogs (three hours)
 	@lab/soak

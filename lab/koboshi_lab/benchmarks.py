@@ -1,7 +1,7 @@
 """docs/benchmarks.md and its pictures, made from docs/benchmarks/results.json alone: no figure in them was typed.
 
 `lab/benchmarks` makes them anew; `--take FILE` first puts a report (build/race/report.json, build/race/guests.json, build/scale/report.json)
-in the place of the results of its kind.
+in the place of the results of its kind. With `--into FOLDER` the same is made there, of these reports alone: one's own figures beside the project's.
 """
 import argparse
 import collections
@@ -17,9 +17,7 @@ from .pictures import budget, picture
 from .results import budgets, gaps, of, ratio, spent, spread, spread_or_never, these, times, wrong
 from .shell import guarded, LabError
 
-PAGE = layout.ROOT / "docs/benchmarks.md"
-FOLDER = layout.ROOT / "docs/benchmarks"
-RESULTS = FOLDER / "results.json"
+DOCS = layout.ROOT / "docs"
 FAULTS = {
     "closed": "the port answers with a reset",
     "dropped": "packets to the port are dropped without a word",
@@ -246,12 +244,12 @@ def page(results: Json) -> str:
     runs, arms = cells["runs"], cells["options"]["arms"]
     parts = [f"""# Benchmarks
 
-Made by `lab/benchmarks` from [results.json](benchmarks/results.json), which holds every single run. `make bench` plays them again on any machine;
-[lab.md](lab.md) says what is done and how it is counted.{missing(results)}
+Made by `lab/benchmarks` from [results.json](benchmarks/results.json), which holds every single run. `make bench` plays them again on any
+machine and makes the same page of its own in build/own; [lab.md](lab.md) says what is done and how it is counted.{missing(results)}
 
-Medians, and in brackets the least and the most of all runs (and the 99th percentile of a hundred or more). *ours / theirs*: of the medians of the gap, with the interval that holds it in 95 of
-100 cases (bootstrap). A good answer that took more than 100 ms is *late*. *never* as a gap: no good answer
-came any more.
+Medians, and in brackets the least and the most of all runs (and the 99th percentile of a hundred or more). *ours / theirs*: of the medians
+of the gap, with the interval that holds it in 95 of 100 cases (bootstrap). A good answer that took more than 100 ms is *late*.
+*never* as a gap: no good answer came any more.
 {MEANING if has(runs, 'again_ms') else ''}
 ## With cells
 
@@ -277,17 +275,21 @@ Medians: the longest time without a good answer, in ms, and how many requests fa
     return "\n".join(parts)
 
 
-def files(results: Json) -> dict[pathlib.Path, str]:
-    """Everything that is made of the results."""
-    made: dict[pathlib.Path, str] = {}
+def pictures(results: Json) -> dict[str, str]:
+    made: dict[str, str] = {}
     for name, prefix in (("cells", ""), ("guests", "guests-")):
         if name in results:
             runs, arms = results[name]["runs"], results[name]["options"]["arms"]
-            made |= {FOLDER / f"{prefix}{fault}.svg": picture(runs, arms, fault) for fault in known_faults(results[name])}
+            made |= {f"{prefix}{fault}.svg": picture(runs, arms, fault) for fault in known_faults(results[name])}
     runs, arms, faults = results["cells"]["runs"], results["cells"]["options"]["arms"], known_faults(results["cells"])
     if any(budgets(runs, arm, fault) for arm in arms for fault in faults):
-        made[FOLDER / "budget.svg"] = budget(runs, [arm for arm in arms if is_ours(arm)], faults)
-    return {PAGE: page(results), **made}
+        made["budget.svg"] = budget(runs, [arm for arm in arms if is_ours(arm)], faults)
+    return made
+
+
+def files(results: Json, into: pathlib.Path = DOCS) -> dict[pathlib.Path, str]:
+    """Everything that is made of the results."""
+    return {into / "benchmarks.md": page(results), **{into / "benchmarks" / name: text for name, text in pictures(results).items()}}
 
 
 def kind_of(report: Json) -> str:
@@ -298,21 +300,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lab/benchmarks", description="Makes docs/benchmarks.md from docs/benchmarks/results.json.")
     parser.add_argument("--take", metavar="FILE", type=pathlib.Path, nargs="+", default=[],
                         help="reports of lab/race, of either tier, and of lab/scale, which come in the place of what was there")
+    parser.add_argument("--into", metavar="FOLDER", type=lambda text: pathlib.Path(text).resolve(), default=DOCS,
+                        help="make it there, of the reports that are taken and no other")
     options = parser.parse_args()
+    folder = options.into / "benchmarks"
     try:
-        results = json.loads(RESULTS.read_text(encoding="utf-8"))
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8")) if options.into == DOCS else {}
         for report in [json.loads(path.read_text(encoding="utf-8")) for path in options.take]:
             results[kind_of(report)] = report
-        made = files(results)
+        made = files(results, options.into)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabError(f"that is no report of a race: {error}") from None
-    FOLDER.mkdir(exist_ok=True)
-    for path in {*FOLDER.glob("*.svg")} - {*made}:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in {*folder.glob("*.svg")} - {*made}:
         path.unlink()
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for path, text in made.items():
         path.write_text(text, encoding="utf-8")
-        print(f"  {path.relative_to(layout.ROOT)}")
+    print(f"  written to {options.into / 'benchmarks.md'}, with {len(made) - 1} pictures and results.json in {folder}")
     return 0
 
 

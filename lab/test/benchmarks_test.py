@@ -12,6 +12,8 @@ LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
 from koboshi_lab import benchmarks  # noqa: E402
 
+RESULTS_FILE = benchmarks.DOCS / "benchmarks/results.json"
+
 
 def client(gap_ms, failed=0, kinds=None, late=0):
     return {"requests": 100, "failed": failed, "kinds": kinds or {}, "late": late, "gap_ms": gap_ms}
@@ -54,7 +56,7 @@ GROWN = {"date": "2026-01-02", "machine": RESULTS["machine"], "options": {"runs"
 
 class PageTest(unittest.TestCase):
     def test_the_page_in_the_project_is_of_its_results(self):
-        for path, text in benchmarks.files(json.loads(benchmarks.RESULTS.read_text())).items():
+        for path, text in benchmarks.files(json.loads(RESULTS_FILE.read_text())).items():
             self.assertEqual(path.read_text(), text, f"{path.name} is not what lab/benchmarks makes: run it")
 
     def test_figures_are_those_of_the_runs(self):
@@ -101,8 +103,8 @@ class PageTest(unittest.TestCase):
         self.assertEqual(len(widths), 4, "nobody was moved by the other fault")
         for width, part in zip(widths, (1, 2, 3, 4)):
             self.assertAlmostEqual(width, 520 * part / 10, 1)
-        self.assertIn(benchmarks.FOLDER / "budget.svg", benchmarks.files({"cells": FULL}))
-        self.assertNotIn(benchmarks.FOLDER / "budget.svg", benchmarks.files({"cells": RESULTS}))
+        self.assertIn("budget.svg", benchmarks.pictures({"cells": FULL}))
+        self.assertNotIn("budget.svg", benchmarks.pictures({"cells": RESULTS}))
 
     def test_how_it_grows_and_the_other_tier_are_there_when_they_were_measured(self):
         page = benchmarks.page({"cells": FULL, "guests": {**FULL, "tier": "guests"}, "scale": GROWN})
@@ -119,15 +121,29 @@ class PageTest(unittest.TestCase):
     def test_a_picture_has_a_dot_for_each_run(self):
         self.assertEqual(benchmarks.picture(RESULTS["runs"], ["koboshi", "other"], "closed").count("<circle"), 4)
 
-    def test_what_is_no_report_is_said(self):
+    def made_of(self, text, *options):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            before = benchmarks.RESULTS.read_text()
-            file.write("{")
+            file.write(text)
             file.flush()
-            done = subprocess.run([LAB / "benchmarks", "--take", file.name], capture_output=True, text=True, check=False)
+            return subprocess.run([LAB / "benchmarks", "--take", file.name, *options], capture_output=True, text=True, check=False)
+
+    def test_what_is_no_report_is_said(self):
+        before = RESULTS_FILE.read_text()
+        done = self.made_of("{")
         self.assertEqual(done.returncode, 1)
         self.assertIn("koboshi-lab: that is no report of a race: Expecting", done.stderr)
-        self.assertEqual(benchmarks.RESULTS.read_text(), before)
+        self.assertEqual(RESULTS_FILE.read_text(), before)
+
+    def test_ones_own_page_is_of_ones_own_reports_alone(self):
+        before = RESULTS_FILE.read_text()
+        with tempfile.TemporaryDirectory() as folder:
+            made = pathlib.Path(folder) / "mine"
+            done = self.made_of(json.dumps(RESULTS), "--into", made)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual((made / "benchmarks.md").read_text(), benchmarks.page({"cells": RESULTS}))
+            self.assertEqual(sorted(path.name for path in (made / "benchmarks").iterdir()), ["closed.svg", "results.json"])
+            self.assertEqual(self.made_of(json.dumps({**FULL, "tier": "guests"}), "--into", made).returncode, 1, "cells are its first part")
+        self.assertEqual(RESULTS_FILE.read_text(), before)
 
 
 unittest.main()

@@ -47,6 +47,13 @@ measures koboshid's other processes). *idle* without clients, *busy* with both c
 as PSS, in which a page that several share counts once, and as RSS. Medians, and the least and the most.
 
 """
+GUESTS_COSTS = """### What each takes with real guests
+
+All processes but guests and clients, libvirt's part in them included; beside it the guests, with what a solution runs inside of them, and of
+Koboshi the paused spare, too. *idle* without clients, *busy* with both before the fault. % of one processor, counted in hundredths of a second:
+single runs are coarse. Medians, and the least and the most.
+
+"""
 BUDGET = """## Where the time goes
 
 ![from the fault to the first good answer](benchmarks/budget.svg)
@@ -149,14 +156,18 @@ def section(runs: list[Json], arms: list[str], fault: str, prefix: str = "") -> 
 # --- what each takes
 
 
-def costs(runs: list[Json], arms: list[str]) -> str:
-    shown = (("idle", "cpu_percent", "idle, %"), ("busy", "cpu_percent", "busy, %"), ("idle", "pss_kb", "idle, PSS, kB"),
-             ("busy", "pss_kb", "busy, PSS, kB"), ("busy", "rss_kb", "busy, RSS, kB"), ("run", "cpu_s", "a whole run, s of a processor"))
-    names = ["", *(title for _, _, title in shown), "busy, %: ours / theirs", "busy, PSS: ours / theirs"]
+TAKEN = (("idle", "cpu_percent", "idle, %"), ("busy", "cpu_percent", "busy, %"), ("idle", "pss_kb", "idle, PSS, kB"),
+         ("busy", "pss_kb", "busy, PSS, kB"), ("busy", "rss_kb", "busy, RSS, kB"), ("run", "cpu_s", "a whole run, s of a processor"))
+BESIDE = (("idle", "guests_cpu_percent", "guests, idle, %"), ("busy", "guests_cpu_percent", "guests, busy, %"), ("idle", "guests_pss_kb", "guests, PSS, kB"))
+
+
+def costs(runs: list[Json], arms: list[str], when_compared: str = "busy", beside: tuple = ()) -> str:
+    shown = (*TAKEN, *beside)
+    compared = (("cpu_percent", "%"), ("pss_kb", "PSS"))
+    names = ["", *(title for _, _, title in shown), *(f"{when_compared}, {title}: ours / theirs" for _, title in compared)]
     lines = ["| | " + " | ".join(names[1:]) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
     for arm in arms:
-        ratios = ["" if is_ours(arm) else ratio(spent(runs, OURS, "busy", what), spent(runs, arm, "busy", what))
-                  for what in ("cpu_percent", "pss_kb")]
+        ratios = ["" if is_ours(arm) else ratio(spent(runs, OURS, when_compared, what), spent(runs, arm, when_compared, what)) for what, _ in compared]
         lines.append("| " + " | ".join((arm, *(spread(spent(runs, arm, when, what)) for when, what, _ in shown), *ratios)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -269,6 +280,8 @@ Medians: the longest time without a good answer, in ms, and how many requests fa
     if "guests" in results:
         guests = results["guests"]
         parts += [GUESTS, raced(guests), glance(guests["runs"], guests["options"]["arms"], known_faults(guests)), *tier(guests, "guests-")]
+        if has(guests["runs"], "busy"):
+            parts.append(GUESTS_COSTS + costs(guests["runs"], guests["options"]["arms"], "idle", BESIDE))
     if "scale" in results:
         parts.append(scale(results["scale"]))
     parts.append("## Versions\n\n" + "\n".join(versions(results[name]) for name in ("cells", "guests") if name in results))

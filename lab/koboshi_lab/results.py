@@ -37,7 +37,7 @@ def gaps(runs: Runs, arm: str, fault: str, client: str) -> list[Optional[float]]
 
 
 def spent(runs: Runs, arm: str, when: str, what: str) -> list[float]:
-    return [run[when][what] for run in runs if run["arm"] == arm and when in run and run[when][what] is not None]
+    return [run[when][what] for run in runs if run["arm"] == arm and when in run and run[when].get(what) is not None]
 
 
 def short(value: float) -> str:

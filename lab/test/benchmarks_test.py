@@ -97,6 +97,11 @@ class PageTest(unittest.TestCase):
         self.assertIn("processor and memory of each", benchmarks.page({"cells": RESULTS}))
         self.assertNotIn("processor and memory of each", benchmarks.page({"cells": FULL}))
 
+    def test_guests_stand_beside_what_each_takes(self):
+        rows = [{**row, "idle": {**row["idle"], "guests_cpu_percent": 31, "guests_pss_kb": 900}} if "idle" in row else row for row in FULL["runs"]]
+        page = benchmarks.page({"cells": FULL, "guests": {**FULL, "tier": "guests", "runs": rows}})
+        self.assertIn("| other | 1 | 2 | 100 | 200 | 400 | 0.03 | 31 | - | 900 | 1 (1 to 1) | 1 (1 to 1) |", page.split("### What each takes with real")[1])
+
     def test_a_bar_is_as_long_as_its_parts(self):
         drawn = benchmarks.budget(FULL["runs"], ["koboshi"], ["closed", "planned"])
         widths = [float(width) for width in re.findall(r'width="([0-9.]+)" height="15"', drawn)]

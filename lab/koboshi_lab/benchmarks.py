@@ -79,7 +79,8 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
   again; the budget above has when that is answered. The longest gap of such a run is as often a later one, while the victim's flows are cut and the
   next cell is built on the same two processors. Most of both arms' gap is there when nothing happens, too (*nothing*).
 - *hung*: the guest's kernel still takes connections, and the doubt begins with the first requests in them that wait. Those are lost to it by
-  then: their clients are told to ask again when it has fallen, which counts as failed. A proxy has them still and asks another guest.
+  then: their clients are told to ask again when it has fallen, which counts as failed. A proxy has them still and asks another guest; Koboshi
+  hands nobody's request on, since one of them may be what felled the first.
 - *slow*: who waits there gets the late answer, unless the guest falls meanwhile: with a patience of 40 ms (`koboshi-fast`) three misses come sooner
   than the answers. Kept connections stay with it until it has fallen.
 - *tampered*: the page is asked for once in `probe.interval`, and what was wrong until then has been served.

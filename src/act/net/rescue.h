@@ -3,13 +3,16 @@
  * Clients do not pay for a switch, without a proxy in the path. Three kinds of them are helped, at the moment in which the map
  * changes (docs/rescue.md has the packets):
  *
- *   held   A guest refused a new connection. The reset is held back at its tap for at most RESCUE_HOLD_US. If the service points
- *          at another guest by then, the opening is sent once more, to that one, and the client never sees a refusal; else the
- *          client gets its reset, that much late.
- *   asked  A guest left an opening unanswered. When its flows are cut it is sent once more, long before the client would do so
- * itself. told   A guest fell in the middle of a connection, and the client waits for an answer that will not come. Its kernel is
- * made to ask (a bare SYN is answered with where it is, RFC 5961 section 4), the new guest does not know the connection and says
- * so.
+ * - held: a guest refused a new connection. The reset is held back at its tap for at most RESCUE_HOLD_US. If the service points
+ *   at another guest by then, the opening is sent once more, to that one, and the client never sees a refusal; else the client
+ *   gets its reset, that much late.
+ *
+ * - asked: a guest left an opening unanswered. When its flows are cut it is sent once more, long before its client would do so.
+ *
+ * - told: a guest fell in the middle of a connection, and the client waits for an answer that will not come. Its kernel is made
+ *   to ask (a bare SYN is answered with where it is, RFC 5961 section 4), the new guest does not know the connection and says so.
+ *
+ * What a client has said in a connection is not kept and never handed to another guest: it may be what felled this one.
  *
  * Nothing here decides anything, and nothing depends on it: what is lost or beyond the limits is as it would be without.
  */

@@ -50,8 +50,8 @@ as PSS, in which a page that several share counts once, and as RSS. Medians, and
 GUESTS_COSTS = """### What each takes with real guests
 
 All processes but guests and clients, libvirt's part in them included; beside it the guests, with what a solution runs inside of them, and of
-Koboshi the paused spare, too. *idle* without clients, *busy* with both before the fault. % of one processor, counted in hundredths of a second:
-single runs are coarse. Medians, and the least and the most.
+Koboshi the paused spare, too. *idle* without clients, *busy* with both before the fault. % of one processor; short-lived children are
+counted in hundredths of a second. Medians, and the least and the most.
 
 """
 BUDGET = """## Where the time goes

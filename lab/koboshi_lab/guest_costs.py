@@ -1,7 +1,7 @@
 """What a solution takes of the machine in a run with real guests, and beside it what its guests take.
 
-Everything in a run's world is counted but the lab itself and its clients. Short-lived children count once somebody who lives on has waited
-for them. What runs inside of guests (keepalived, monit, koboshi-guest) is in the guests' share.
+Everything in a run's world is counted but the lab itself and its clients: to the nanosecond, and short-lived children, in hundredths of a
+second, once somebody who lives on has waited for them. What runs inside of guests (keepalived, monit, koboshi-guest) is in the guests' share.
 """
 import os
 import pathlib
@@ -30,15 +30,27 @@ def counted() -> tuple[list[int], list[int]]:
     return own, guests
 
 
-def ticks(pids: list[int]) -> dict[int, int]:
-    """Its own and those of the children that it has waited for."""
+def thread_ns(path: pathlib.Path) -> int:
+    try:
+        return int(path.read_text(encoding="ascii").split()[0])
+    except OSError:
+        return 0  # it has just ended
+
+
+def spent_s(pid: int) -> float:
+    """Its threads' time, and that of the children that it has waited for."""
+    process = pathlib.Path(f"/proc/{pid}")
+    fields = (process / "stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+    return sum(map(thread_ns, process.glob("task/*/schedstat"))) / 1e9 + sum(map(int, fields[13:15])) / TICK
+
+
+def spent(pids: list[int]) -> dict[int, float]:
     found = {}
     for pid in pids:
         try:
-            fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+            found[pid] = spent_s(pid)
         except OSError:
             continue  # it has just ended
-        found[pid] = sum(int(field) for field in fields[11:15])
     return found
 
 
@@ -47,14 +59,14 @@ class Window:
 
     def __init__(self) -> None:
         own, guests = counted()
-        self.begin, self.before = time.monotonic(), {**ticks(own), **ticks(guests)}
+        self.begin, self.before = time.monotonic(), {**spent(own), **spent(guests)}
 
-    def spent(self, pids: list[int]) -> float:
-        return sum(after - self.before.get(pid, 0) for pid, after in ticks(pids).items()) / TICK
+    def since(self, pids: list[int]) -> float:
+        return sum(max(0.0, after - self.before.get(pid, 0)) for pid, after in spent(pids).items())  # a thread's time goes with it
 
     def end(self) -> Json:
         (own, guests), took = counted(), time.monotonic() - self.begin
-        spent, theirs = self.spent(own), self.spent(guests)
-        return {"seconds": round(took, 2), "cpu_s": round(spent, 2), "cpu_percent": round(100 * spent / took, 2),
+        ours, theirs = self.since(own), self.since(guests)
+        return {"seconds": round(took, 2), "cpu_s": round(ours, 4), "cpu_percent": round(100 * ours / took, 2),
                 **bench.memory_kb(*own), "guests_cpu_percent": round(100 * theirs / took, 2),
                 "guests_pss_kb": bench.memory_kb(*guests)["pss_kb"]}

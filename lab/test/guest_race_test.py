@@ -13,7 +13,7 @@ import unittest
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
-from koboshi_lab import guest_race, layout  # noqa: E402
+from koboshi_lab import guest_costs, guest_race, layout  # noqa: E402
 from koboshi_lab.shell import LabError  # noqa: E402
 
 
@@ -31,6 +31,22 @@ class ArgumentsTest(unittest.TestCase):
 
     def test_who_takes_minutes_races_only_when_asked_for(self):
         self.assertEqual(set(guest_race.ARMS) - set(guest_race.arguments([]).arms), set(guest_race.SLOW))
+
+
+BUSY = "import time\nwhile time.process_time() < 0.1: pass\n"
+PARENT = f"import subprocess, sys\n{BUSY}subprocess.run([sys.executable, '-c', sys.argv[1]])\nprint('done', flush=True)\nsys.stdin.read()"
+
+
+class CostsTest(unittest.TestCase):
+    def test_a_process_counts_with_the_children_that_it_waited_for(self):
+        with subprocess.Popen([sys.executable, "-c", PARENT, BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+            self.assertEqual(parent.stdout.readline(), "done\n")
+            spent = guest_costs.spent([parent.pid])[parent.pid]
+            own = guest_costs.thread_ns(pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/schedstat")) / 1e9
+            parent.stdin.close()
+        self.assertGreaterEqual(own, 0.1)
+        self.assertGreaterEqual(spent, own + 0.09)
+        self.assertEqual(guest_costs.spent([parent.pid]), {}, "who has ended is not counted")
 
 
 class ReportTest(unittest.TestCase):

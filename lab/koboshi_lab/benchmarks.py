@@ -73,11 +73,9 @@ BEHIND = """## Where Koboshi is behind, and why
 
 A tuned HAProxy asks a guest anew within the request's own time: it stands in the path of every packet and sees at once that an answer does
 not come. Koboshi is in no path, and ends the guest that fell; of that it must be sure. To lead clients elsewhere takes less: a doubt (`probe.stall`:
-10 ms without any answer, if the guest never took a quarter of that lately), and another guest that answers meanwhile.
+10 ms without any answer, if the guest never took a quarter of that lately), and another guest that answers meanwhile. A gap as long as that of
+*nothing* is the clients' own pace and the machine's: in it the switch cannot be seen.
 
-- *closed*: HAProxy asks the next guest and changes nothing. Koboshi is told of the refusal by the kernel, changes the map and sends the opening
-  again; the budget above has when that is answered. The longest gap of such a run is as often a later one, while the victim's flows are cut and the
-  next cell is built on the same two processors. Most of both arms' gap is there when nothing happens, too (*nothing*).
 - *hung*: the guest's kernel still takes connections, and the doubt begins with the first requests in them that wait. Those are lost to it by
   then: their clients are told to ask again when it has fallen, which counts as failed. A proxy has them still and asks another guest; Koboshi
   hands nobody's request on, since one of them may be what felled the first.

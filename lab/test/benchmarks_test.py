@@ -10,7 +10,7 @@ import unittest
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
-from koboshi_lab import benchmarks  # noqa: E402
+from koboshi_lab import aims, benchmarks  # noqa: E402
 
 RESULTS_FILE = benchmarks.DOCS / "benchmarks/results.json"
 
@@ -52,6 +52,42 @@ GROWN = {"date": "2026-01-02", "machine": RESULTS["machine"], "options": {"runs"
                    "order_to_steered_ms": {"median": 1, "min": 0.5, "max": 2}, "engine": {"cpu_percent": 0.6, "rss_kb": 8192},
                    "net": {"cpu_percent": 0, "rss_kb": 4096}}],
          "plan": {"rows": [{"instances": 2, "idle": {"median_us": 1.5, "p99_us": 2.5}}]}}
+
+
+def raced(**medians):
+    """Three runs of each `arm__fault=(gap, failed)`."""
+    rows = [(*name.replace("_tuned", "-tuned").split("__"), *seen) for name, seen in medians.items()]
+    return [{"arm": arm, "fault": fault, "new": client(gap, failed), "kept": client(gap)} for arm, fault, gap, failed in rows for _ in range(3)]
+
+
+class AimsTest(unittest.TestCase):
+    def lines(self, **medians):
+        return {line.split(" | ")[0].removeprefix("| "): " | ".join(line.split(" | ")[2:]) for line in
+                aims.table({"cells": {"runs": raced(**medians)}}).splitlines()}
+
+    def test_an_aim_is_reached_up_to_its_limit(self):
+        name = "a closed port: a gap of 5 ms at most, no new connection failed"
+        self.assertEqual(self.lines(koboshi__closed=(5, 0))[name], "closed 5 ms and 0 failed | reached |")
+        self.assertEqual(self.lines(koboshi__closed=(5.1, 0))[name], "closed 5.1 ms and 0 failed | **not reached** |")
+        self.assertEqual(self.lines(koboshi__closed=(4, 1))[name], "closed 4 ms and 1 failed | **not reached** |")
+        self.assertEqual(self.lines(koboshi__hung=(4, 1))[name], "not measured |  |")
+
+    def test_each_of_several_must_reach_it(self):
+        name = "a lost port: at most 1/40 of the paper's form that polls each second"
+        both = {"koboshi__closed": (10, 0), "koboshi__dropped": (20, 0), "paper_tuned__closed": (400, 9)}
+        self.assertEqual(self.lines(**both, paper_tuned__dropped=(900, 9))[name], "closed 1/40, dropped 1/45 | reached |")
+        self.assertEqual(self.lines(**both, paper_tuned__dropped=(790, 9))[name], "closed 1/40, dropped 1/39 | **not reached** |")
+
+    def test_where_more_failed_is_said(self):
+        name = "no more requests failed than with HAProxy"
+        same = {"koboshi__closed": (5, 0), "haproxy_tuned__closed": (5, 0), "koboshi__hung": (5, 8)}
+        self.assertEqual(self.lines(**same)[name], "nowhere more | reached |")
+        self.assertEqual(self.lines(**same, haproxy_tuned__hung=(50, 0))[name], "more: hung 8 against 0 | **not reached** |")
+
+    def test_a_hand_over_loses_none_in_any_run(self):
+        name = "a planned hand-over: none failed, none late"
+        self.assertEqual(self.lines(koboshi__planned=(2, 0))[name], "0 failed, 0 late, in 3 runs | reached |")
+        self.assertEqual(self.lines(koboshi__planned=(2, 1))[name], "3 failed, 0 late, in 3 runs | **not reached** |")
 
 
 class PageTest(unittest.TestCase):

@@ -6,16 +6,19 @@
 
 /* --- counting */
 
+static bool stands_by(const struct plan *p, const struct plan_instance *i)
+{
+	return i->number && i->number != p->target && i->role == PLAN_STANDBY && i->hold == PLAN_HOLD_NONE &&
+	       !(p->steer.ticket && i->number == p->steer.to);
+}
+
 uint32_t plan_count_standby(const struct plan *p, bool ready_only)
 {
 	uint32_t n = 0;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		const struct plan_instance *i = &p->instances[k];
-		if (i->number == 0 || i->number == p->target || i->role != PLAN_STANDBY || i->hold != PLAN_HOLD_NONE ||
-		    (p->steer.ticket && i->number == p->steer.to))
-			continue;
 		bool coming = i->life == PLAN_LIFE_OPENING || i->life == PLAN_LIFE_RESUMING || i->life == PLAN_LIFE_WAKING;
-		n += i->life == PLAN_LIFE_READY || (coming && !ready_only);
+		n += stands_by(p, i) && (i->life == PLAN_LIFE_READY || (coming && !ready_only));
 	}
 	return n;
 }
@@ -264,6 +267,21 @@ static void want_standby(struct plan_turn *t)
 	life_enter(t, spare, PLAN_LIFE_RESUMING);
 }
 
+/* Nobody would see what is wrong with a sleeper: who sleeps has answered shortly before, and is in no doubt. */
+static bool is_sound(const struct plan_turn *t, const struct plan_instance *i)
+{
+	return stands_by(t->p, i) && i->life == PLAN_LIFE_READY && verdict_of(t->p, i, t->now_us) == PLAN_HEALTHY &&
+	       !verdict_is_doubted(t->p, i, t->now_us);
+}
+
+static uint32_t count_sound(const struct plan_turn *t)
+{
+	uint32_t n = 0;
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
+		n += is_sound(t, &t->p->instances[k]);
+	return n;
+}
+
 /* A surplus standby (a better one came) sleeps as spare; a surplus instance goes. Never while its flows drain. */
 static bool draining(const struct plan *p, uint32_t number)
 {
@@ -286,14 +304,11 @@ static bool is_worse(const struct plan *p, const struct plan_instance *i, const 
 static void want_less(struct plan_turn *t)
 {
 	struct plan *p = t->p;
-	if (plan_count_standby(p, true) > standbys_wanted(p)) {
+	if (count_sound(t) > standbys_wanted(p)) {
 		struct plan_instance *worst = NULL;
 		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 			struct plan_instance *i = &p->instances[k];
-			if (i->number == 0 || i->number == p->target || i->life != PLAN_LIFE_READY || i->role != PLAN_STANDBY ||
-			    reserved(p, i->number))
-				continue;
-			if (!worst || is_worse(p, i, worst))
+			if (is_sound(t, i) && !reserved(p, i->number) && (!worst || is_worse(p, i, worst)))
 				worst = i;
 		}
 		if (worst) {

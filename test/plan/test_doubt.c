@@ -283,6 +283,26 @@ static void a_switch_that_was_asked_for_is_another_story(void **state)
 	assert_int_equal(p.incidents[1].verdict, PLAN_FAILED);
 }
 
+/* One stands by too many. What is wrong with a sleeper nobody sees: so who sleeps has answered, and nobody does who may have
+ * fallen. */
+static void nobody_sleeps_who_was_not_asked(void **state)
+{
+	(void)state;
+	for (int doubted = 0; doubted < 2; doubted++) {
+		fresh();
+		p.instances[2].role = PLAN_STANDBY;
+		p.instances[2].life = PLAN_LIFE_READY;
+		see(2, FINDING_GOOD, TOLD_US - 2000, TOLD_US - 1000);
+		assert_null(made_ordered(&update, PLAN_DO_SUSPEND)); /* of the third nothing is known yet */
+		if (doubted)
+			see(2, FINDING_STALLED, TOLD_US, TOLD_US);
+		see(3, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
+		assert_int_equal(made_ordered(&update, PLAN_DO_SUSPEND) == NULL, doubted);
+		see(2, FINDING_GOOD, TOLD_US + 3000, TOLD_US + 4000);
+		assert_int_equal(made_ordered(&update, PLAN_DO_SUSPEND) != NULL, doubted); /* now it is over, too */
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +316,7 @@ int main(void)
 	        cmocka_unit_test(whoever_falls_then_fell_from_the_doubt_on),
 	        cmocka_unit_test(whoever_falls_meanwhile_is_cut_off),
 	        cmocka_unit_test(a_switch_that_was_asked_for_is_another_story),
+	        cmocka_unit_test(nobody_sleeps_who_was_not_asked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

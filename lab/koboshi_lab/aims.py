@@ -1,9 +1,10 @@
 """What was aimed at, and whether it was reached: a table of the page, from the medians of its results."""
+import math
 import statistics
 from typing import Any, Callable, Optional
 
 from .arms import NOTHING, OURS, PLANNED
-from .results import of, short, spent, times
+from .results import gaps, of, short, spent, times
 
 Json = dict[str, Any]
 Runs = list[Json]
@@ -14,12 +15,12 @@ Seen = Optional[tuple[str, bool]]  # None: it was not measured
 
 
 def median(values: list[Optional[float]]) -> Optional[float]:
-    """None: of nothing, or of what never came."""
-    return None if not values or None in values else statistics.median(values)
+    """None: of nothing. What never came took for ever."""
+    return statistics.median(math.inf if value is None else value for value in values) if values else None
 
 
 def gap(runs: Runs, arm: str, fault: str) -> Optional[float]:
-    return median(of(runs, arm, fault, "new", "gap_ms"))
+    return median(gaps(runs, arm, fault, "new"))
 
 
 def failed(runs: Runs, arm: str, fault: str) -> Optional[float]:
@@ -38,13 +39,23 @@ def together(parts: list[tuple[str, bool]]) -> Seen:
     return (", ".join(text for text, _ in parts), all(met for _, met in parts)) if parts else None
 
 
+def said(ms: float) -> str:
+    return "never" if ms == math.inf else f"{short(ms)} ms"
+
+
+def share_said(our: float, their: float) -> str:
+    if math.inf in (our, their):
+        return "never" if our == math.inf else "theirs never"
+    return f"1/{int(their / our)}" if 0 < our < their / 2 else f"{our / their:.2g}"  # 1/39.9 is no 1/40
+
+
 def below(faults: tuple[str, ...], limit_ms: float, and_none_failed: bool) -> Callable[[Runs], Seen]:
     def look(runs: Runs) -> Seen:
         parts = []
         for fault in faults:
             ms, lost = gap(runs, OURS, fault), failed(runs, OURS, fault)
             if ms is not None and lost is not None:
-                parts.append((f"{fault} {short(ms)} ms" + (f" and {short(lost)} failed" if and_none_failed else ""),
+                parts.append((f"{fault} {said(ms)}" + (f" and {short(lost)} failed" if and_none_failed else ""),
                               ms <= limit_ms and not (and_none_failed and lost)))
         return together(parts)
 
@@ -58,9 +69,7 @@ def fraction(figure: Callable[[Runs, str, str], Optional[float]], theirs: str, f
         for fault in faults:
             our, their = figure(runs, OURS, fault), figure(runs, theirs, fault)
             if our is not None and their:
-                share = our / their
-                text = f"1/{int(their / our)}" if 0 < share < 0.5 else f"{share:.2g}"  # 1/39.9 is no 1/40
-                parts.append((f"{fault} {text}".strip(), share <= most))
+                parts.append((f"{fault} {share_said(our, their)}".strip(), our / their <= most))
         return together(parts)
 
     return look

@@ -86,12 +86,12 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
   milliseconds, cannot be sent again by somebody who wants to stay within the host's rules, and its client repeats it after a second.
 - *dropped*, *paused*, *died*: a request that was under way in the guest at that moment is lost, one in some runs. A proxy that kept it could ask again.
 - *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count. Where packets vanish
-  clients are led away in doubt, and the next guest is asked for some 50 ms later, when it is sure that the first fell.
+  clients are led away in doubt, and another guest is woken only when it is sure that the first fell.
 - Processor: each opening and each first request is seen twice (asked, answered), which keepalived and the paper's loop do not look at; idle,
   each guest is asked ten times a second, Pacemaker's once.
 - *a lost port* with real guests: their clients ask each 50 ms (an emulated guest bears no more), and as *nothing* shows there, that is most of our gap.
   The paper's own form is met at a random point of its minute.
-- An emulated guest takes some 20 ms to answer, and a silence must last four times what is usual for it: with real guests *dropped*, *hung*, *slow* and
+- An emulated guest takes long to answer, and a silence must last four times what is usual for it: with real guests *dropped*, *hung*, *slow* and
   *paused* are found that much later than in cells. Keepalived's adverts, each 10 ms, and HAProxy's fixed limits do not wait for that. A guest that
   is built anew boots on the same two processors, and whoever serves is slower meanwhile (*claim*).
 - HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.

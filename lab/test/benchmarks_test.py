@@ -78,6 +78,14 @@ class AimsTest(unittest.TestCase):
         self.assertEqual(self.lines(**both, paper_tuned__dropped=(900, 9))[name], "closed 1/40, dropped 1/45 | reached |")
         self.assertEqual(self.lines(**both, paper_tuned__dropped=(790, 9))[name], "closed 1/40, dropped 1/39 | **not reached** |")
 
+    def test_what_never_came_is_no_aim_reached(self):
+        name = "a lost port: at most 1/40 of the paper's form that polls each second"
+        ours, theirs = {"koboshi__closed": (2000, 100)}, {"paper_tuned__closed": (2000, 100)}  # all of them failed
+        self.assertEqual(self.lines(**ours, paper_tuned__closed=(90, 9))[name], "closed never | **not reached** |")
+        self.assertEqual(self.lines(**ours, **theirs)[name], "closed never | **not reached** |")
+        self.assertEqual(self.lines(koboshi__closed=(5, 0), **theirs)[name], "closed theirs never | reached |")
+        self.assertEqual(self.lines(**ours)["a closed port: a gap of 5 ms at most, no new connection failed"], "closed never and 100 failed | **not reached** |")
+
     def test_where_more_failed_is_said(self):
         name = "no more requests failed than with HAProxy"
         same = {"koboshi__closed": (5, 0), "haproxy_tuned__closed": (5, 0), "koboshi__hung": (5, 8)}

@@ -30,18 +30,10 @@ def counted() -> tuple[list[int], list[int]]:
     return own, guests
 
 
-def thread_ns(path: pathlib.Path) -> int:
-    try:
-        return int(path.read_text(encoding="ascii").split()[0])
-    except OSError:
-        return 0  # it has just ended
-
-
 def spent_s(pid: int) -> float:
-    """Its threads' time, and that of the children that it has waited for."""
-    process = pathlib.Path(f"/proc/{pid}")
-    fields = (process / "stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
-    return sum(map(thread_ns, process.glob("task/*/schedstat"))) / 1e9 + sum(map(int, fields[13:15])) / TICK
+    """Its own, and that of the children that it has waited for."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+    return bench.cpu_s(pid) + sum(map(int, fields[13:15])) / TICK
 
 
 def spent(pids: list[int]) -> dict[int, float]:

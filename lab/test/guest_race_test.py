@@ -13,7 +13,7 @@ import unittest
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
-from koboshi_lab import guest_costs, guest_race, layout  # noqa: E402
+from koboshi_lab import bench, guest_costs, guest_race, layout  # noqa: E402
 from koboshi_lab.shell import LabError  # noqa: E402
 
 
@@ -42,7 +42,7 @@ class CostsTest(unittest.TestCase):
         with subprocess.Popen([sys.executable, "-c", PARENT, BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
             self.assertEqual(parent.stdout.readline(), "done\n")
             spent = guest_costs.spent([parent.pid])[parent.pid]
-            own = guest_costs.thread_ns(pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/schedstat")) / 1e9
+            own = bench.cpu_s(parent.pid)
             parent.stdin.close()
         self.assertGreaterEqual(own, 0.1)
         self.assertGreaterEqual(spent, own + 0.09)

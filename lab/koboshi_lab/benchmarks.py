@@ -85,8 +85,7 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
 - *tap*: where the host's own end is down the kernel drops what it routes there before it knows the flow; such an opening, of the first few
   milliseconds, cannot be sent again by somebody who wants to stay within the host's rules, and its client repeats it after a second.
 - *dropped*, *paused*, *died*: a request that was under way in the guest at that moment is lost, one in some runs. A proxy that kept it could ask again.
-- *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count. Where packets vanish
-  clients are led away in doubt, and another guest is woken only when it is sure that the first fell.
+- *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count.
 - Processor: each opening and each first request is seen twice (asked, answered), which keepalived and the paper's loop do not look at; idle,
   each guest is asked ten times a second, Pacemaker's once.
 - *a lost port* with real guests: their clients ask each 50 ms (an emulated guest bears no more), and as *nothing* shows there, that is most of our gap.

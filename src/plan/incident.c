@@ -141,6 +141,8 @@ static void planned_progress(struct plan_turn *t, struct plan_incident *x)
 			incident_close(t, x);
 		return;
 	}
+	if (x->gave_way && x->standby_us == 0 && plan_count_standby(t->p, true) >= t->p->config.standby)
+		x->standby_us = t->now_us;
 	if (x->drain_us > t->now_us && old)
 		return;
 	if (old && x->victim != t->p->target && !plan_is_falling(old->life)) {

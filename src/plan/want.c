@@ -6,10 +6,22 @@
 
 /* --- counting */
 
+/* Whoever gave way in doubt is nobody to lead clients to, until it has answered what it was asked since. Returns the incident, or
+ * 0. */
+static uint64_t in_doubt_yet(const struct plan *p, const struct plan_instance *i)
+{
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
+		const struct plan_incident *x = &p->incidents[k];
+		if (x->number && x->gave_way && x->verdict == PLAN_HEALTHY && x->victim == i->number)
+			return verdict_answered_since(i, x->evidence_us) ? 0 : x->number;
+	}
+	return 0;
+}
+
 static bool stands_by(const struct plan *p, const struct plan_instance *i)
 {
 	return i->number && i->number != p->target && i->role == PLAN_STANDBY && i->hold == PLAN_HOLD_NONE &&
-	       !(p->steer.ticket && i->number == p->steer.to);
+	       !(p->steer.ticket && i->number == p->steer.to) && !in_doubt_yet(p, i);
 }
 
 uint32_t plan_count_standby(const struct plan *p, bool ready_only)
@@ -249,19 +261,29 @@ static void want_warned(struct plan_turn *t)
 	                             .layers = choice_suspect_layers(p, active->variant)});
 }
 
+/* Whom the next one to stand by is for: the last that fell, or whoever gave way. */
+static uint64_t incident_for_standby(const struct plan *p)
+{
+	uint64_t incident = incident_current(p);
+	for (size_t k = 0; k < PLAN_INSTANCES_MAX && incident == 0; k++)
+		incident = p->instances[k].number ? in_doubt_yet(p, &p->instances[k]) : 0;
+	return incident;
+}
+
 static void want_standby(struct plan_turn *t)
 {
 	struct plan *p = t->p;
 	bool served = plan_is_served(p);
 	uint32_t needed = p->config.standby + (served || p->steer.ticket ? 0 : 1);
 	uint32_t renewal = standbys_wanted(p) - p->config.standby + count_worn_standbys(p);
-	bool swaps = served && p->steer.ticket && p->steer.to != p->target && p->steer.victim == 0; /* and will stand by itself */
+	bool swaps = served && p->steer.ticket && p->steer.to != p->target && p->steer.victim == 0 &&
+	             !in_doubt_yet(p, plan_find(p, p->target)); /* and will stand by itself */
 	uint32_t standby = plan_count_standby(p, false) + swaps;
 	struct plan_instance *spare = standby < needed + renewal ? choice_spare(p) : NULL;
 	if (!spare || (standby >= needed && spare->worn))
 		return;
 	spare->role = PLAN_STANDBY;
-	spare->incident = incident_current(p);
+	spare->incident = incident_for_standby(p);
 	plan_note(t, PLAN_STEP_WAKING, spare->incident, spare,
 	          (struct plan_note){.layers = choice_suspect_layers(p, spare->variant)});
 	life_enter(t, spare, PLAN_LIFE_RESUMING);
@@ -296,9 +318,14 @@ static bool reserved(const struct plan *p, uint32_t number)
 	return number == p->steer.to || number == p->steer.doubt || draining(p, number);
 }
 
+/* Of two that are as good the younger one: the other proved itself for longer. */
 static bool is_worse(const struct plan *p, const struct plan_instance *i, const struct plan_instance *than)
 {
-	return i->worn != than->worn ? i->worn : choice_better_beside_active(p, than->variant, i->variant);
+	if (i->worn != than->worn)
+		return i->worn;
+	if (choice_better_beside_active(p, than->variant, i->variant))
+		return true;
+	return i->number > than->number && !choice_better_beside_active(p, i->variant, than->variant);
 }
 
 static void want_less(struct plan_turn *t)

@@ -100,8 +100,7 @@ class AdaptTests:
         row = self.await_containment(1, "in-force")
         self.assertEqual((row["subject"], row["proof"]),
                          (f"lock kb-{roles['active']}", f"kb-{roles['active']} is kept from clients; only this host reaches it"))
-        wait_for("all roles to be held again", lambda: {"active", "standby", "spare"} <= set(self.roles()))
-        self.assertEqual(self.roles()["active"], roles["standby"])
+        self.assertEqual(self.await_roles()["active"], roles["standby"])
         self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
         self.assertEqual(self.hold("freeze", roles["active"])[0], 409)
         self.engine.signal(signal.SIGKILL)
@@ -141,7 +140,7 @@ class AdaptTests:
         self.assertEqual((row["subject"], row["proof"]),
                          (f"stop-service kb-{active}", f"kb-{active} is kept from clients, its agent stopped its service"))
         self.assertEqual((len(agent.stops), len(agent.restarts), self.world.guests[active].state), (1, 0, RUNNING))
-        wait_for("all roles to be held again", lambda: {"active", "standby", "spare"} <= set(self.roles()))
+        self.await_roles()
         self.engine.signal(signal.SIGKILL)
         self.engine.wait()
         self.engine.start()

@@ -30,9 +30,9 @@ class CarryTests:
         active = self.start_carrying()
         before = self.roles()
         self.saves(active)
-        wait_for("two new ones", lambda: len(now := self.roles()) == 3 and not {now["standby"], now["spare"]} & set(before.values()))
+        now = self.await_roles(before["standby"], before["spare"])
         self.engine.await_state()
-        self.assertEqual(self.roles()["active"], active)
+        self.assertEqual(now["active"], active)
         self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
         self.assertIn(f"kb-{active} saved a file that lives on; its agent says: /etc/passwd", self.engine.log.read_text())
         self.saves(active)  # soon after: that has time

@@ -22,16 +22,19 @@ class DoubtTests:
 
     def test_whoever_stalls_gives_way_and_stands_by_when_it_goes_on(self):
         active, standby, guest = self.start_known()
+        spare = self.roles()["spare"]
         guest.going.clear()
         steer = self.world.await_order(STEER, lambda o: o.instance == standby)
         guest.going.set()
         self.assertEqual(steer.victim, 0, "nobody is cut off")
         story = self.await_closed()
         self.assertEqual((story["verdict"], story["victim"]["number"], self.world.count(DESTROY)), ("doubtful", active, 0))
-        self.assertEqual([s["step"] for s in story["steps"]], ["gave-way", "steered", "drained", "closed"])
+        self.assertEqual([s["step"] for s in story["steps"]],
+                         ["gave-way", "waking", "steered", "proven", "standby", "spare", "drained", "closed"])
+        self.assertGreaterEqual(story["standby_us"], story["steered_us"])
         self.assertIn(f"kb-{active} (", story["cause"])
         self.assertIn("lets what it is asked wait far longer than is usual for it (seen from the path)", story["cause"])
-        self.assertEqual((self.instance(active)["role"], self.instance(standby)["role"]), ("standby", "active"))
+        self.assertEqual(self.roles(), {"active": standby, "standby": active, "spare": spare})
         why = self.ask("GET", f"/v1/why/kb-{active}")[1]
         stalled = next(f for f in why["findings"] if f["finding"] == "stalled")
         self.assertEqual(stalled["weight"], "none: another one may serve meanwhile")
@@ -45,8 +48,9 @@ class DoubtTests:
         guest.going.set()  # its threads end
         story = self.await_closed()
         steps = [s["step"] for s in story["steps"]]
-        self.assertEqual((story["verdict"], story["victim"]["number"], steps[:3]), ("failed", active, ["gave-way", "steered", "detected"]))
+        self.assertEqual((story["verdict"], story["victim"]["number"], steps[:3]), ("failed", active, ["gave-way", "waking", "steered"]))
         self.assertLess(story["steered_us"], story["verdict_us"])
+        self.assertEqual(steps.count("waking"), 1)
         self.assertEqual(self.world.count(STEER), 2, "the first of all, and this one")
         self.assertIn((CUT, active), [(o.type, o.instance) for o in self.world.orders], "its clients learn of it")
         self.assertEqual(self.ask("GET", "/v1/incidents/2")[0], 404)

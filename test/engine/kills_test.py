@@ -65,7 +65,8 @@ class KillTests:
             self.come_back(who, seen[nth - 1])
         story = self.await_closed()
         self.engine.await_state()
-        wait_for("three of them", lambda: len(self.world.guests) == len(self.world.gates) == len(self.roles()) == 3)
+        wait_for("three of them", lambda: len(self.world.guests) == len(self.world.gates) == 3)
+        self.await_roles()
         self.world.killer = None
         self.assertEqual((story["verdict"], story["victim"]["number"]), ("compromised", victim))
         self.assertEqual(self.world.target, self.roles()["active"])

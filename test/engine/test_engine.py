@@ -69,6 +69,11 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, DoubtTests, E
     def roles(self):
         return {i["role"]: i["number"] for i in self.engine.status()["services"][0]["instances"]}
 
+    def await_roles(self, *gone):
+        """Until each role is held, and by none of those: by whom. Whoever is being built, or held aside, has none of these."""
+        return wait_for(lambda: f"each role is held by another than {gone}, but {self.roles()}",
+                        lambda: {"active", "standby", "spare"} <= (now := self.roles()).keys() and not set(gone) & set(now.values()) and now)
+
     def story(self, number=1):
         return self.ask("GET", f"/v1/incidents/{number}")[1]
 

@@ -160,6 +160,59 @@ static int64_t miss(uint32_t instance, uint32_t other, int64_t from_us)
 	return now_us;
 }
 
+/* The third is proven, and let in. */
+static void wakes(int64_t from_us)
+{
+	see(3, FINDING_PROVEN, from_us, from_us + 100);
+	see(3, FINDING_GOOD, from_us + 200, from_us + 300);
+	answer(PLAN_DO_OPEN, from_us + 400);
+}
+
+/* Clients are with the last that is awake then: the spare is woken at once, and stands by whatever becomes of whoever gave way.
+ */
+static void a_spare_is_woken_for_whoever_gave_way(void **state)
+{
+	(void)state;
+	gives_way(FINDING_STALLED);
+	assert_int_equal(made_ordered(&update, PLAN_DO_RESUME)->instance, 3);
+	assert_int_equal(made_noted(&update, PLAN_STEP_WAKING)->incident, 3);
+	answer(PLAN_DO_STEER, TOLD_US + 4000);
+	answer(PLAN_DO_RESUME, TOLD_US + 5000);
+	assert_int_equal(plan_count_standby(&p, false), 1); /* that one alone */
+	assert_int_equal(p.incidents[0].standby_us, 0);
+	wakes(TOLD_US + 6000);
+	assert_int_equal(p.incidents[0].standby_us, TOLD_US + 6400);
+	assert_int_equal(plan_count_standby(&p, true), 1);
+	assert_null(made_ordered(&update, PLAN_DO_SUSPEND));
+	int64_t now_us = miss(1, 2, ASKED_US + 100000);
+	assert_int_equal(p.instances[0].verdict, PLAN_FAILED);
+	assert_int_equal(p.incidents[0].standby_us, TOLD_US + 6400);
+	answer(PLAN_DO_FENCE, now_us + 1000);
+	assert_int_equal(plan_count_standby(&p, true), 1);
+}
+
+/* And sleeps again when whoever gave way stands by. */
+static void it_sleeps_again_when_that_was_nothing(void **state)
+{
+	(void)state;
+	for (int in_time = 0; in_time < 2; in_time++) {
+		gives_way(FINDING_STALLED);
+		answer(PLAN_DO_STEER, TOLD_US + 4000);
+		answer(PLAN_DO_RESUME, TOLD_US + 5000);
+		int64_t answered_us = TOLD_US + 34000;
+		if (!in_time)
+			wakes(TOLD_US + 6000);
+		see(1, FINDING_GOOD, TOLD_US + 30000, answered_us);
+		if (in_time)
+			wakes(TOLD_US + 35000);
+		assert_int_equal(p.incidents[0].standby_us, in_time ? answered_us : TOLD_US + 6400);
+		see(3, FINDING_GOOD, TOLD_US + 36000, TOLD_US + 37000);
+		assert_int_equal(p.instances[2].life, PLAN_LIFE_PAUSING);
+		assert_int_equal(p.instances[2].role, PLAN_SPARE);
+		assert_int_equal(plan_count_standby(&p, true), 1); /* the first */
+	}
+}
+
 /* Whoever takes the place of one that missed, and misses as well, has its clients: nobody falls for that, until it was well for a
  * while. */
 static void clients_that_are_too_many_fell_one_at_the_most(void **state)
@@ -303,12 +356,30 @@ static void nobody_sleeps_who_was_not_asked(void **state)
 	}
 }
 
+/* Of two standbys that are as good it is the younger one, wherever the plan has it. */
+static void of_equals_the_younger_one_sleeps(void **state)
+{
+	(void)state;
+	for (uint32_t first = 2; first <= 3; first++) {
+		fresh();
+		p.instances[1].number = first;
+		p.instances[2] = (struct plan_instance){0};
+		made_instance(&p, 5 - first, BIRCH, PLAN_STANDBY, PLAN_LIFE_READY);
+		see(2, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
+		see(3, FINDING_GOOD, TOLD_US, TOLD_US + 2000);
+		for (int k = 1; k <= 2; k++)
+			assert_int_equal(p.instances[k].life == PLAN_LIFE_PAUSING, p.instances[k].number == 3);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(whoever_is_in_doubt_gives_way),
 	        cmocka_unit_test(whoever_is_unheard_may_answer_a_probe),
 	        cmocka_unit_test(whoever_goes_on_stands_by),
+	        cmocka_unit_test(a_spare_is_woken_for_whoever_gave_way),
+	        cmocka_unit_test(it_sleeps_again_when_that_was_nothing),
 	        cmocka_unit_test(clients_that_are_too_many_fell_one_at_the_most),
 	        cmocka_unit_test(whoever_says_nothing_falls_in_any_crowd),
 	        cmocka_unit_test(who_hands_over_begins_anew),
@@ -317,6 +388,7 @@ int main(void)
 	        cmocka_unit_test(whoever_falls_meanwhile_is_cut_off),
 	        cmocka_unit_test(a_switch_that_was_asked_for_is_another_story),
 	        cmocka_unit_test(nobody_sleeps_who_was_not_asked),
+	        cmocka_unit_test(of_equals_the_younger_one_sleeps),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,7 +88,7 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
 - *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count.
 - Processor: each opening and each first request is seen twice (asked, answered), which keepalived and the paper's loop do not look at; idle,
   each guest is asked ten times a second, Pacemaker's once.
-- *a lost port* with real guests: their clients ask each 50 ms (an emulated guest bears no more), and as *nothing* shows there, that is most of our gap.
+- *a lost port* with real guests: an emulated guest is slow to answer and bears few questions; as *nothing* shows there, that is most of our gap.
   The paper's own form is met at a random point of its minute.
 - An emulated guest takes long to answer, and a silence must last four times what is usual for it: with real guests *dropped*, *hung*, *slow* and
   *paused* are found that much later than in cells. Keepalived's adverts, each 10 ms, and HAProxy's fixed limits do not wait for that. A guest that

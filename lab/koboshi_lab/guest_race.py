@@ -33,7 +33,7 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=[name for name in ARMS if name not in SLOW],
                         help=f"who races (all but {' and '.join(SLOW)}, which take minutes)")
     parser.add_argument("--faults", nargs="+", choices=sorted(FAULTS), default=list(FAULTS), help="what happens (all)")
-    parser.add_argument("--rate", type=int, default=20, help="requests a second of each of two clients, 50 at most (20)")
+    parser.add_argument("--rate", type=int, default=50, help="requests a second of each of two clients (50, which is the most)")
     parser.add_argument("--seconds", type=int, default=SECONDS, help=f"so long the clients ask in a run at least ({SECONDS})")
     parser.add_argument("--seed", type=int, default=1, help="of the random order (1)")
     parser.add_argument("--add", action="store_true", help="go on with the report that is there, by so many further rounds of these arms and faults")

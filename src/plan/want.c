@@ -318,14 +318,14 @@ static bool reserved(const struct plan *p, uint32_t number)
 	return number == p->steer.to || number == p->steer.doubt || draining(p, number);
 }
 
-/* Of two that are as good the younger one: the other proved itself for longer. */
+/* Of two that are as good whoever came later: the other has stood by for longer. */
 static bool is_worse(const struct plan *p, const struct plan_instance *i, const struct plan_instance *than)
 {
 	if (i->worn != than->worn)
 		return i->worn;
 	if (choice_better_beside_active(p, than->variant, i->variant))
 		return true;
-	return i->number > than->number && !choice_better_beside_active(p, i->variant, than->variant);
+	return i->life_us > than->life_us && !choice_better_beside_active(p, i->variant, than->variant);
 }
 
 static void want_less(struct plan_turn *t)

@@ -4,6 +4,9 @@ KOBOSHI_CACHE ?= $(shell test "$$(id -u)" = 0 && echo /var/cache/koboshi || echo
 export KOBOSHI_CACHE
 export KOBOSHI_BUILD = $(abspath $(BUILD))
 export PYTHONDONTWRITEBYTECODE = 1
+# Of `make bench`, with cells and with real guests: a round takes a quarter of an hour, and an hour.
+ROUNDS ?= 10
+GUEST_ROUNDS ?= 1
 
 .PHONY: help deps build images demo lab lab-down test bench soak format check install clean
 .DEFAULT_GOAL := help
@@ -33,10 +36,10 @@ lab-down: ## end the lab that `make lab` left running
 test: deps ## build and run all tests; the last line counts them
 	@test/run
 
-bench: build images ## every figure of docs/benchmarks.md, of this machine, in build/own/benchmarks.md; and of lab/bench (six hours)
-	-@lab/race --rounds 10
+bench: build images ## every figure of docs/benchmarks.md, of this machine, in build/own/benchmarks.md; and of lab/bench (six hours; see ROUNDS)
+	-@lab/race --rounds $(ROUNDS)
 	@lab/scale
-	-@lab/race --tier guests --rounds 1
+	-@lab/race --tier guests --rounds $(GUEST_ROUNDS)
 	-@lab/race --tier guests --rounds 1 --add --arms paper-default paper-delay --faults closed dropped
 	@lab/benchmarks --into $(BUILD)/own --take $(BUILD)/race/report.json $(BUILD)/race/guests.json $(BUILD)/scale/report.json
 	@lab/bench

@@ -154,7 +154,7 @@ class WantedTests:
         standby = self.roles()["standby"]
         self.engine.actuators[VM].link.send(notice(WATCHDOG, standby, text="the guest stopped feeding its watchdog"))
         self.await_closed()
-        self.assertEqual(self.engine.status()["state"], "ok")
+        self.engine.await_state()
         self.assertNotIn("dune-new-apache", [self.variants_held()["spare"]])
         (self.images / ".gone").rename(self.images / "dune-new-apache")
         self.await_wanted(None)

@@ -209,9 +209,15 @@ def known_faults(report: Json) -> list[str]:
     return [fault for fault in FAULTS if fault in report["options"]["faults"]]
 
 
-def rounds(report: Json) -> int:
-    """So often the arms that were played most often: not all have been in every round with real guests."""
-    return max(collections.Counter((run["arm"], run["fault"]) for run in report["runs"]).values(), default=0)
+def rounds(report: Json) -> tuple[int, int]:
+    """So often each arm met each fault, at least and at most: some are played more often than others."""
+    counts = collections.Counter((run["arm"], run["fault"]) for run in report["runs"]).values()
+    return min(counts, default=0), max(counts, default=0)
+
+
+def rounds_said(report: Json) -> str:
+    least, most = rounds(report)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def missing(results: Json) -> str:
@@ -223,8 +229,8 @@ def missing(results: Json) -> str:
         raced_by = results["guests"]["options"]["arms"]
         rest = [arm for arm in GUEST_ARMS if arm not in raced_by]
         parts += [f"with real guests: {', '.join(rest)}"] if rest else []
-    few = [f"{rounds(results[tier])} of {wanted} rounds {where}" for tier, wanted, where in WANTED
-           if tier in results and rounds(results[tier]) < wanted]
+    few = [f"{rounds_said(results[tier])} of {wanted} rounds {where}" for tier, wanted, where in WANTED
+           if tier in results and rounds(results[tier])[0] < wanted]
     parts += [f"enough runs ({', '.join(few)}): few say little of what is rare"] if few else []
     if not has(runs, "busy"):
         parts.append("processor and memory of each")
@@ -237,8 +243,7 @@ def missing(results: Json) -> str:
 
 def raced(report: Json) -> str:
     options = report["options"]
-    n = rounds(report)
-    return f"""{n} round{'s' if n != 1 else ''} {dated(report)}. Two clients, each at
+    return f"""{rounds_said(report)} round{'s' if rounds(report)[1] != 1 else ''} {dated(report)}. Two clients, each at
 {options['rate']} requests a second over {'IPv6' if options.get('ipv6') else 'IPv4'}: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}),
 for {options['seconds']} seconds, with a fault in it.
 {AHEAD if all(run.get('realtime') for run in report['runs'] if 'new' in run) else AMONG}{'' if options.get('random_phase') else LOCKED}"""

@@ -69,14 +69,12 @@ def new_report(options: argparse.Namespace) -> Json:
 
 
 def continued(path: pathlib.Path, fresh: Json) -> Json:
-    """The report that is there, if it is of the same machine and options. Other arms and faults may come to it: nobody plays all in one go."""
+    """The report that is there, if it is of the same machine and options."""
     old = race.begun(path)
     rest = ["machine"] if old["machine"] != fresh["machine"] else []
     rest += [f"option {name}" for name in ("rate", "seconds") if old["options"].get(name) != fresh["options"][name]]
     race.only_alike(path, rest)
-    for name, order in (("arms", ARMS), ("faults", FAULTS)):
-        both = {*old["options"].get(name, ()), *fresh["options"][name]}
-        old["options"][name] = [one for one in order if one in both]
+    race.widen(old, fresh, arms=ARMS, faults=FAULTS)
     return old
 
 

@@ -11,7 +11,7 @@ import pathlib
 import random
 import sys
 import time
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 
 from . import bench, group, layout
 from .arms import ARMS, is_ours, NOTHING, PLANNED
@@ -53,12 +53,24 @@ def only_alike(path: pathlib.Path, differs: list[str]) -> None:
         raise LabError(f"{path} was made otherwise, so nothing is added to it: not the same are {', '.join(differs)}")
 
 
+def widen(old: Json, fresh: Json, **orders: Iterable[str]) -> None:
+    """Other arms and faults may come to a report: nobody plays all of them in one go."""
+    for name, order in orders.items():
+        both = {*old["options"].get(name, ()), *fresh["options"][name]}
+        old["options"][name] = [one for one in order if one in both]
+
+
 def continued(path: pathlib.Path, fresh: Json) -> Json:
     """The report that is there, if it is of the same machine, versions and options."""
     old = begun(path)
-    rest = [name for name in fresh if name not in ("date", "options", "unplayed", "runs") and old.get(name) != fresh[name]]
-    rest += [f"option {name}" for name, value in fresh["options"].items() if name != "rounds" and old["options"].get(name) != value]
+    rest = [name for name in ("machine", "not_counted") if old.get(name) != fresh.get(name)]
+    for name in ("versions", "settings"):
+        known = old.setdefault(name, {})
+        rest += [name] if any(known.setdefault(arm, value) != value for arm, value in fresh.get(name, {}).items()) else []
+    rest += [f"option {name}" for name, value in fresh["options"].items()
+             if name not in ("rounds", "arms", "faults") and old["options"].get(name) != value]
     only_alike(path, rest)
+    widen(old, fresh, arms=ARMS, faults=EVENTS)
     return old
 
 
@@ -74,7 +86,7 @@ def write(path: pathlib.Path, report: Json) -> None:
 
 
 def rounds(options: argparse.Namespace, report: Json) -> None:
-    """So many further rounds; one that was interrupted is played to its end first, and is not counted. A run that fails as such, because
+    """So many further rounds; one that was interrupted is played on first, and is not counted. A run that fails as such, because
     an arm does not start, is told and does not end the race."""
     runs = [(name, fault) for name in options.arms for fault in options.faults]
     done = report["options"]["rounds"]
@@ -139,7 +151,7 @@ def number(low: float, high: float, kind: type = int) -> Any:
 def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab/race", description="Koboshi beside what people use today, with cells for guests.")
     parser.add_argument("--rounds", type=number(1, 10000), default=10, help="each plays every fault once for every arm (10)")
-    parser.add_argument("--add", action="store_true", help="go on with the report that is there, by so many further rounds")
+    parser.add_argument("--add", action="store_true", help="go on with the report that is there, by so many further rounds of these arms and faults")
     parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), help="who races (all)")
     parser.add_argument("--faults", nargs="+", choices=EVENTS, default=EVENTS, help="what happens (all)")
     parser.add_argument("--rate", type=number(10, RATE_MAX), default=500, help="requests a second of each of two clients (500, which is the most)")

@@ -162,7 +162,7 @@ class PageTest(unittest.TestCase):
         self.assertIn("| 2 | 1.5 / 2.5 |", page)
         self.assertIn("![closed](benchmarks/guests-closed.svg)", page)
         self.assertNotIn("how it grows with instances", page)
-        self.assertIn("enough runs (2 of 300 rounds with cells, 2 of 30 rounds with real guests)", page)
+        self.assertIn("enough runs (1 to 2 of 300 rounds with cells, 1 to 2 of 30 rounds with real guests)", page)
         self.assertIn("with real guests: haproxy-tuned, ", page, "who did not race there")
         self.assertIn("how it grows", benchmarks.page({"cells": FULL}).split("Not in it yet")[1].split("\n")[0])
         self.assertEqual([benchmarks.kind_of(one) for one in (RESULTS, {"tier": "guests"}, GROWN)], ["cells", "guests", "scale"])

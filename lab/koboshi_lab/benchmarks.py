@@ -201,8 +201,9 @@ def scale(report: Json) -> str:
 
 
 def dated(report: Json) -> str:
-    machine = report["machine"]
-    return f"on {report['date']}: {machine['processors']} processors ({machine['model']}), Linux {machine['kernel']}"
+    machine, until = report["machine"], report.get("until", report["date"])
+    days = f"on {until}" if until == report["date"] else f"from {report['date']} to {until}"
+    return f"{days}: {machine['processors']} processors ({machine['model']}), Linux {machine['kernel']}"
 
 
 def known_faults(report: Json) -> list[str]:
@@ -324,14 +325,30 @@ def kind_of(report: Json) -> str:
     return "scale" if "exponents" in report else report.get("tier", "cells")
 
 
+def give(results: Json, name: str, file: str) -> int:
+    """Of the page: a report that others can be added to."""
+    there = [tier_name for tier_name, _, _ in WANTED if tier_name in results]
+    if name not in there:
+        raise LabError(f"'{name}' is none of the reports that are there: {', '.join(there)}")
+    path = pathlib.Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results[name], indent=1) + "\n", encoding="utf-8")
+    print(f"  written to {path}, with {len(results[name]['runs'])} runs")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="lab/benchmarks", description="Makes docs/benchmarks.md from docs/benchmarks/results.json.")
     parser.add_argument("--take", metavar="FILE", type=pathlib.Path, nargs="+", default=[],
                         help="reports of lab/race, of either tier, and of lab/scale, which come in the place of what was there")
+    parser.add_argument("--give", metavar=("TIER", "FILE"), nargs=2,
+                        help="write the report of cells or guests there and nothing else, so that `lab/race --add` goes on with it")
     parser.add_argument("--into", metavar="FOLDER", type=lambda text: pathlib.Path(text).resolve(), default=DOCS,
                         help="make it there, of the reports that are taken and no other")
     options = parser.parse_args()
     folder = options.into / "benchmarks"
+    if options.give:
+        return give(json.loads((folder / "results.json").read_text(encoding="utf-8")), *options.give)
     try:
         results = json.loads((folder / "results.json").read_text(encoding="utf-8")) if options.into == DOCS else {}
         for report in [json.loads(path.read_text(encoding="utf-8")) for path in options.take]:

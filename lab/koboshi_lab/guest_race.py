@@ -69,9 +69,9 @@ def new_report(options: argparse.Namespace) -> Json:
 
 
 def continued(path: pathlib.Path, fresh: Json) -> Json:
-    """The report that is there, if it is of the same machine and options."""
+    """The report that is there, if it is of such a machine and the same options."""
     old = race.begun(path)
-    rest = ["machine"] if old["machine"] != fresh["machine"] else []
+    rest = race.other_machine(old, fresh)
     rest += [f"option {name}" for name in ("rate", "seconds") if old["options"].get(name) != fresh["options"][name]]
     race.only_alike(path, rest)
     race.widen(old, fresh, arms=ARMS, faults=FAULTS)

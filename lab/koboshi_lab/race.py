@@ -53,17 +53,25 @@ def only_alike(path: pathlib.Path, differs: list[str]) -> None:
         raise LabError(f"{path} was made otherwise, so nothing is added to it: not the same are {', '.join(differs)}")
 
 
+def other_machine(old: Json, fresh: Json) -> list[str]:
+    """What differs but the kernel: of machines that are alike one may have another."""
+    return ["machine"] if {**old["machine"], "kernel": ""} != {**fresh["machine"], "kernel": ""} else []
+
+
 def widen(old: Json, fresh: Json, **orders: Iterable[str]) -> None:
-    """Other arms and faults may come to a report: nobody plays all of them in one go."""
+    """Other days, kernels, arms and faults may come to a report: nobody plays all of them in one go."""
+    old["until"] = fresh["date"]
+    kernels = [*old["machine"]["kernel"].split(", "), fresh["machine"]["kernel"]]
+    old["machine"]["kernel"] = ", ".join(dict.fromkeys(kernels))
     for name, order in orders.items():
         both = {*old["options"].get(name, ()), *fresh["options"][name]}
         old["options"][name] = [one for one in order if one in both]
 
 
 def continued(path: pathlib.Path, fresh: Json) -> Json:
-    """The report that is there, if it is of the same machine, versions and options."""
+    """The report that is there, if it is of such a machine, the same versions and options."""
     old = begun(path)
-    rest = [name for name in ("machine", "not_counted") if old.get(name) != fresh.get(name)]
+    rest = other_machine(old, fresh) + (["not_counted"] if old.get("not_counted") != fresh.get("not_counted") else [])
     for name in ("versions", "settings"):
         known = old.setdefault(name, {})
         rest += [name] if any(known.setdefault(arm, value) != value for arm, value in fresh.get(name, {}).items()) else []

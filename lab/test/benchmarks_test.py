@@ -117,6 +117,10 @@ class PageTest(unittest.TestCase):
         few = benchmarks.page({"cells": {**RESULTS, "runs": many[:99] + RESULTS["runs"][2:]}})
         self.assertIn("| koboshi | 50 (1 to 99) |", few)
 
+    def test_days_and_kernels_of_all_runs_are_said(self):
+        more = {**RESULTS, "until": "2026-01-05", "machine": {**RESULTS["machine"], "kernel": "6.1, 6.2"}}
+        self.assertIn("2 rounds from 2026-01-02 to 2026-01-05: 2 processors (M), Linux 6.1, 6.2. Two", benchmarks.page({"cells": more}))
+
     def test_whether_clients_ran_ahead_is_said(self):
         ahead = {**RESULTS, "runs": [{**row, "realtime": True} for row in RESULTS["runs"]]}
         self.assertIn(benchmarks.AHEAD, benchmarks.page({"cells": ahead}))
@@ -182,6 +186,15 @@ class PageTest(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("koboshi-lab: that is no report of a race: Expecting", done.stderr)
         self.assertEqual(RESULTS_FILE.read_text(), before)
+
+    def test_a_report_comes_out_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "cells.json"
+            done = subprocess.run([LAB / "benchmarks", "--give", "cells", path], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(json.loads(path.read_text()), json.loads(RESULTS_FILE.read_text())["cells"])
+            done = subprocess.run([LAB / "benchmarks", "--give", "scale", path], capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, done.stderr), (1, "koboshi-lab: 'scale' is none of the reports that are there: cells, guests\n"))
 
     def test_ones_own_page_is_of_ones_own_reports_alone(self):
         before = RESULTS_FILE.read_text()

@@ -96,19 +96,20 @@ class OptionsTest(unittest.TestCase):
         self.assertIn("these know IPv4 only: haproxy-tuned", self.refused("--ipv6", "--arms", "koboshi", "haproxy-tuned"))
 
     def test_a_report_goes_on_only_as_it_was_begun(self):
-        fresh = {"date": "2026-01-02", "machine": {"processors": 2}, "versions": {"koboshi": "1"}, "settings": {"koboshi": "a: 1"},
+        fresh = {"date": "2026-01-02", "machine": {"processors": 2, "kernel": "6.2"}, "versions": {"koboshi": "1"}, "settings": {"koboshi": "a: 1"},
                  "options": {"rate": 100, "rounds": 0, "arms": ["koboshi"], "faults": ["closed"]}, "runs": []}
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            file.write(json.dumps({**fresh, "date": "2026-01-01", "options": {**fresh["options"], "rounds": 7}}))
+            file.write(json.dumps({**fresh, "date": "2026-01-01", "machine": {"processors": 2, "kernel": "6.1"}, "options": {**fresh["options"], "rounds": 7}}))
             file.flush()
             path = pathlib.Path(file.name)
             self.assertEqual(race.continued(path, fresh)["options"]["rounds"], 7)
             more = race.continued(path, {**fresh, "versions": {"haproxy-tuned": "9"}, "settings": {"haproxy-tuned": "b"},
                                          "options": {**fresh["options"], "arms": ["haproxy-tuned"], "faults": ["died", "claim"]}})
+            self.assertEqual((more["date"], more["until"], more["machine"]["kernel"]), ("2026-01-01", "2026-01-02", "6.1, 6.2"))
             self.assertEqual(more["versions"], {"koboshi": "1", "haproxy-tuned": "9"})
             self.assertEqual(more["settings"], {"koboshi": "a: 1", "haproxy-tuned": "b"})
             self.assertEqual((more["options"]["arms"], more["options"]["faults"]), (["koboshi", "haproxy-tuned"], ["claim", "closed", "died"]))
-            others = {"machine": {"machine": {"processors": 4}}, "versions": {"versions": {"koboshi": "2"}}, "settings": {"settings": {"koboshi": ""}},
+            others = {"machine": {"machine": {"processors": 4, "kernel": "6.2"}}, "versions": {"versions": {"koboshi": "2"}}, "settings": {"settings": {"koboshi": ""}},
                       "option rate": {"options": {**fresh["options"], "rate": 50}}}
             for what, other in others.items():
                 with self.assertRaisesRegex(race.LabError, f"not the same are {what}$"):

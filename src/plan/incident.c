@@ -50,8 +50,7 @@ static struct plan_incident *incident_confirm(struct plan_turn *t, const struct 
 {
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
 		struct plan_incident *x = &t->p->incidents[k];
-		if (x->number == 0 || !x->gave_way || x->verdict != PLAN_HEALTHY || x->victim != victim->number ||
-		    victim->verdict == PLAN_HEALTHY)
+		if (!incident_is_doubt(x) || x->victim != victim->number || victim->verdict == PLAN_HEALTHY)
 			continue;
 		x->verdict = victim->verdict;
 		x->verdict_us = t->now_us;
@@ -133,6 +132,12 @@ static void incident_close(struct plan_turn *t, struct plan_incident *x)
 			t->p->instances[k].incident = 0;
 }
 
+static void watch_standby(const struct plan_turn *t, struct plan_incident *x)
+{
+	if (x->standby_us == 0 && plan_count_standby(t->p, true) >= t->p->config.standby)
+		x->standby_us = t->now_us;
+}
+
 static void planned_progress(struct plan_turn *t, struct plan_incident *x)
 {
 	const struct plan_instance *old = plan_find(t->p, x->victim);
@@ -141,8 +146,8 @@ static void planned_progress(struct plan_turn *t, struct plan_incident *x)
 			incident_close(t, x);
 		return;
 	}
-	if (x->gave_way && x->standby_us == 0 && plan_count_standby(t->p, true) >= t->p->config.standby)
-		x->standby_us = t->now_us;
+	if (x->gave_way)
+		watch_standby(t, x);
 	if (x->drain_us > t->now_us && old)
 		return;
 	if (old && x->victim != t->p->target && !plan_is_falling(old->life)) {
@@ -162,8 +167,7 @@ static void repair_progress(struct plan_turn *t, struct plan_incident *x)
 	}
 	if (x->phase == PLAN_ABSORB)
 		x->phase = PLAN_RECOVER;
-	if (x->standby_us == 0 && plan_count_standby(t->p, true) >= t->p->config.standby)
-		x->standby_us = t->now_us;
+	watch_standby(t, x);
 	if (x->standby_us && x->phase == PLAN_RECOVER)
 		x->phase = PLAN_ADAPT;
 	if (x->standby_us && x->spare_us == 0 && plan_count_spare(t->p) >= t->p->config.spare)

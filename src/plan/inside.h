@@ -93,6 +93,10 @@ struct plan_incident *plan_hand_over(struct plan_turn *t, struct plan_instance *
 void want_all(struct plan_turn *t);
 
 /* incident.c */
+static inline bool incident_is_doubt(const struct plan_incident *x) /* its victim gave way, and has not fallen */
+{
+	return x->number && x->gave_way && x->verdict == PLAN_HEALTHY;
+}
 struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *victim);
 uint64_t incident_current(const struct plan *p); /* the newest open one that still rebuilds, 0 none */
 void incident_steered(struct plan_turn *t, uint64_t number, uint32_t to);

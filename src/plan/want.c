@@ -6,31 +6,40 @@
 
 /* --- counting */
 
-/* Whoever gave way in doubt is nobody to lead clients to, until it has answered what it was asked since. Returns the incident, or
- * 0. */
-static uint64_t in_doubt_yet(const struct plan *p, const struct plan_instance *i)
+/* Whoever gave way in doubt is nobody to lead clients to, until it has answered what it was asked since; then, NULL. */
+static const struct plan_instance *doubtful_yet(const struct plan *p, const struct plan_incident *x)
 {
+	const struct plan_instance *i = incident_is_doubt(x) ? plan_find(p, x->victim) : NULL;
+	return i && !verdict_answered_since(i, x->evidence_us) ? i : NULL;
+}
+
+/* A bit for each of these, by its place. */
+static uint64_t all_doubtful(const struct plan *p)
+{
+	static_assert(PLAN_INSTANCES_MAX <= 64, "a bit each");
+	uint64_t all = 0;
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
-		const struct plan_incident *x = &p->incidents[k];
-		if (x->number && x->gave_way && x->verdict == PLAN_HEALTHY && x->victim == i->number)
-			return verdict_answered_since(i, x->evidence_us) ? 0 : x->number;
+		const struct plan_instance *i = doubtful_yet(p, &p->incidents[k]);
+		if (i)
+			all |= 1ull << (i - p->instances);
 	}
-	return 0;
+	return all;
 }
 
 static bool stands_by(const struct plan *p, const struct plan_instance *i)
 {
 	return i->number && i->number != p->target && i->role == PLAN_STANDBY && i->hold == PLAN_HOLD_NONE &&
-	       !(p->steer.ticket && i->number == p->steer.to) && !in_doubt_yet(p, i);
+	       !(p->steer.ticket && i->number == p->steer.to);
 }
 
 uint32_t plan_count_standby(const struct plan *p, bool ready_only)
 {
+	uint64_t doubtful = all_doubtful(p);
 	uint32_t n = 0;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 		const struct plan_instance *i = &p->instances[k];
 		bool coming = i->life == PLAN_LIFE_OPENING || i->life == PLAN_LIFE_RESUMING || i->life == PLAN_LIFE_WAKING;
-		n += stands_by(p, i) && (i->life == PLAN_LIFE_READY || (coming && !ready_only));
+		n += stands_by(p, i) && (i->life == PLAN_LIFE_READY || (coming && !ready_only)) && !(doubtful >> k & 1);
 	}
 	return n;
 }
@@ -265,8 +274,8 @@ static void want_warned(struct plan_turn *t)
 static uint64_t incident_for_standby(const struct plan *p)
 {
 	uint64_t incident = incident_current(p);
-	for (size_t k = 0; k < PLAN_INSTANCES_MAX && incident == 0; k++)
-		incident = p->instances[k].number ? in_doubt_yet(p, &p->instances[k]) : 0;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX && incident == 0; k++)
+		incident = doubtful_yet(p, &p->incidents[k]) ? p->incidents[k].number : 0;
 	return incident;
 }
 
@@ -277,7 +286,7 @@ static void want_standby(struct plan_turn *t)
 	uint32_t needed = p->config.standby + (served || p->steer.ticket ? 0 : 1);
 	uint32_t renewal = standbys_wanted(p) - p->config.standby + count_worn_standbys(p);
 	bool swaps = served && p->steer.ticket && p->steer.to != p->target && p->steer.victim == 0 &&
-	             !in_doubt_yet(p, plan_find(p, p->target)); /* and will stand by itself */
+	             !(all_doubtful(p) >> (plan_find(p, p->target) - p->instances) & 1); /* and will stand by itself */
 	uint32_t standby = plan_count_standby(p, false) + swaps;
 	struct plan_instance *spare = standby < needed + renewal ? choice_spare(p) : NULL;
 	if (!spare || (standby >= needed && spare->worn))
@@ -296,12 +305,12 @@ static bool is_sound(const struct plan_turn *t, const struct plan_instance *i)
 	       !verdict_is_doubted(t->p, i, t->now_us);
 }
 
-static uint32_t count_sound(const struct plan_turn *t)
+static uint64_t all_sound(const struct plan_turn *t)
 {
-	uint32_t n = 0;
+	uint64_t all = 0;
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
-		n += is_sound(t, &t->p->instances[k]);
-	return n;
+		all |= (uint64_t)is_sound(t, &t->p->instances[k]) << k;
+	return all & ~all_doubtful(t->p);
 }
 
 /* A surplus standby (a better one came) sleeps as spare; a surplus instance goes. Never while its flows drain. */
@@ -331,11 +340,12 @@ static bool is_worse(const struct plan *p, const struct plan_instance *i, const 
 static void want_less(struct plan_turn *t)
 {
 	struct plan *p = t->p;
-	if (count_sound(t) > standbys_wanted(p)) {
+	uint64_t sound = all_sound(t);
+	if ((uint32_t)__builtin_popcountll(sound) > standbys_wanted(p)) {
 		struct plan_instance *worst = NULL;
 		for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++) {
 			struct plan_instance *i = &p->instances[k];
-			if (is_sound(t, i) && !reserved(p, i->number) && (!worst || is_worse(p, i, worst)))
+			if (sound >> k & 1 && !reserved(p, i->number) && (!worst || is_worse(p, i, worst)))
 				worst = i;
 		}
 		if (worst) {

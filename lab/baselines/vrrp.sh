@@ -17,3 +17,11 @@ vrrp_start() {
 	undo ip -n "$1" address del "$service/32" dev eth0
 	spawn "keepalived-$1" tree_exec "$1" keepalived --dont-fork --log-console --log-detail --vrrp --config-id "$1" --use-file "/etc/baselines/$2"
 }
+
+# vrrp_end: each takes a second to say goodbye, so all are told at once.
+vrrp_end() {
+	local pid since name
+	while read -r pid since name; do
+		[[ $name != keepalived-* || $(began "$pid") != "$since" ]] || signal_all TERM "$(family "$pid")"
+	done < "$run/processes"
+}

@@ -41,6 +41,8 @@ class Arm(Protocol):
     def active(self) -> Cell: ...
     def strike(self, fault: str) -> int:
         """The moment just before; from it on it is watched."""
+    def settled_us(self, fault_us: int) -> Optional[int]:
+        """When it had done the last of what it does about the fault; None: not yet, or never."""
     def told(self, fault_us: int) -> Told:
         """After the clients have ended; waits until WHOLE_S after the fault for what may still come."""
     def stop(self) -> None: ...
@@ -55,7 +57,7 @@ class Ours:
     def __init__(self, name: str, probe: str):
         self.name, self.probe = name, probe
         self.device, self.group = Device(probe), Group()
-        self.was_active, self.patience_s = 0, WHOLE_S
+        self.was_active, self.expected = 0, True  # that something is done
 
     def start(self) -> None:
         self.device.start()
@@ -67,14 +69,22 @@ class Ours:
 
     def strike(self, fault: str) -> int:
         self.was_active = self.device.active_number()
-        if fault == NOTHING:
-            self.patience_s = 0
+        self.expected = fault != NOTHING
+        if not self.expected:
             return now_us()
         if fault == PLANNED:
             begin_us = now_us()
             self.device.switch()
             return begin_us
         return (self.device.standby() if fault in ON_STANDBY else self.device.active()).strike(fault)
+
+    def settled_us(self, fault_us: int) -> Optional[int]:
+        if not self.expected:
+            return fault_us
+        story = self.device.story(fault_us)
+        if not story or not story["closed"]:
+            return None
+        return max(story[name] or 0 for name in ("verdict_us", "steered_us", "standby_us", "spare_us"))
 
     def told(self, fault_us: int) -> Told:
         def closed() -> bool:
@@ -84,7 +94,7 @@ class Ours:
 
         story: Optional[Json] = None
         try:
-            wait_for("the end of it", closed, self.patience_s - (now_us() - fault_us) / 1e6, 0.05)
+            wait_for("the end of it", closed, WHOLE_S * self.expected - (now_us() - fault_us) / 1e6, 0.05)
         except LabError:
             pass  # then it has none
         if not story:
@@ -153,6 +163,8 @@ class Baseline:
         self.name, self.style, self.runs = f"{script} {style}", style, layout.KEEPER / "baseline"
         self.restarts: Optional[Restarts] = None
         self.watch: Optional[Watch] = None
+        self.expected = True  # that something is done
+        self.may_mend = style == "monit" or script == "paper"  # the others have nothing that could start anybody
         self.fooled = False  # what it says then is what somebody made it believe
         fifo = layout.KEEPER / "restart"
         self.environment = {**os.environ, "BASELINE_STYLE": style, "BASELINE_RUN": str(self.runs),
@@ -185,7 +197,8 @@ class Baseline:
         self.fooled = fault == "claim" and self.script.name != "haproxy"
         watch = self.watch = Watch([Bridge.ADDRESSES[name] for name in GUESTS[self.script.name]], self.logs())
         watch.reader.start()
-        if fault == NOTHING:
+        self.expected = fault != NOTHING
+        if not self.expected:
             return now_us()
         if fault == PLANNED:
             begin_us = now_us()
@@ -195,9 +208,17 @@ class Baseline:
         watch.asker.start()
         return begin_us
 
+    def settled_us(self, fault_us: int) -> Optional[int]:
+        if not self.expected:
+            return fault_us
+        seen = self.watch.logs
+        noticed_us = seen["detected"].seen_us or seen["moved"].seen_us
+        if not noticed_us or not self.may_mend:
+            return noticed_us
+        return self.watch.redundant_us and max(noticed_us, self.watch.redundant_us)
+
     def told(self, fault_us: int) -> Told:
-        may_mend = self.style == "monit" or self.script.name == "paper"  # the others have nothing that could start anybody
-        self.watch.end(time.monotonic() + WHOLE_S - (now_us() - fault_us) / 1e6 if may_mend else 0)
+        self.watch.end(time.monotonic() + WHOLE_S - (now_us() - fault_us) / 1e6 if self.may_mend and self.expected else 0)
         seen = self.watch.logs
         return Told(None if self.fooled else seen["detected"].seen_us, seen["moved"].seen_us, self.watch.redundant_us, self.watch.whole_us)
 

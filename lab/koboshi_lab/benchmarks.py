@@ -14,7 +14,7 @@ from . import aims, layout
 from .arms import is_ours, NOTHING, OURS, PLANNED
 from .guest_arms import ARMS as GUEST_ARMS
 from .pictures import budget, picture
-from .results import budgets, gaps, of, ratio, spent, spread, spread_or_never, these, times, wrong
+from .results import budgets, gaps, of, ratio, short, spent, spread, spread_or_never, these, times, wrong
 from .shell import guarded, LabError
 
 DOCS = layout.ROOT / "docs"
@@ -242,11 +242,18 @@ def missing(results: Json) -> str:
     return f" Not in it yet: {'; '.join(parts)}." if parts else ""
 
 
+def lasting(options: Json) -> str:
+    if "calm_s" not in options:
+        return f"for {options['seconds']} seconds, with a fault in it."
+    return (f"until the arm has done what it does about the fault and all has been well for {short(options['calm_s'])} s since; for {options['seconds']} s "
+            "after the fault at the most.")
+
+
 def raced(report: Json) -> str:
     options = report["options"]
     return f"""{rounds_said(report)} round{'s' if rounds(report)[1] != 1 else ''} {dated(report)}. Two clients, each at
 {options['rate']} requests a second over {'IPv6' if options.get('ipv6') else 'IPv4'}: *new* ({CLIENTS['new']}) and *kept* ({CLIENTS['kept']}),
-for {options['seconds']} seconds, with a fault in it.
+{lasting(options)}
 {AHEAD if all(run.get('realtime') for run in report['runs'] if 'new' in run) else AMONG}{'' if options.get('random_phase') else LOCKED}"""
 
 
@@ -321,6 +328,19 @@ def files(results: Json, into: pathlib.Path = DOCS) -> dict[pathlib.Path, str]:
     return {into / "benchmarks.md": page(results), **{into / "benchmarks" / name: text for name, text in pictures(results).items()}}
 
 
+def text_of(results: Json) -> str:
+    """JSON in which each run is a line: one more is one more line of a difference."""
+
+    def value_text(value: Any) -> str:
+        if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+            return json.dumps(value)
+        return "[\n   " + ",\n   ".join(map(json.dumps, value)) + "\n  ]"
+
+    reports = (f" {json.dumps(name)}: {{\n  " + ",\n  ".join(f"{json.dumps(key)}: {value_text(value)}" for key, value in report.items()) + "\n }"
+               for name, report in results.items())
+    return "{\n" + ",\n".join(reports) + "\n}\n"
+
+
 def kind_of(report: Json) -> str:
     return "scale" if "exponents" in report else report.get("tier", "cells")
 
@@ -359,7 +379,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for path in {*folder.glob("*.svg")} - {*made}:
         path.unlink()
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (folder / "results.json").write_text(text_of(results), encoding="utf-8")
     for path, text in made.items():
         path.write_text(text, encoding="utf-8")
     print(f"  written to {options.into / 'benchmarks.md'}, with {len(made) - 1} pictures and results.json in {folder}")

@@ -14,11 +14,16 @@ from . import api, clients, layout, network
 from .arms import Arm, ARMS, HAS_NONE, Told
 from .cells import PAGE
 from .group import Window
-from .shell import LabError, wait_for
+from .shell import LabError, now_us, wait_for
 
 BEFORE = 50  # good answers of each client before the fault
-BUSY_S = 1.0  # so long at the least is looked at what an arm takes under load
+START_S = 10  # who does not serve by then cannot be raced
+BUSY_S = 0.5  # so long at the least is looked at what an arm takes under load
 PHASE_S = 1.0  # who checks once a second is met at any point of it
+CALM_S = 1.0  # a run is over when all has been well for so long; no request hangs longer than that unseen (TIMEOUT_MS)
+TIMEOUT_MS = 1000
+LOOK_EVERY_S = 0.05
+FRESH_US = 200_000  # who had no answer for so long is not well
 LATE_MS = 100
 TENTH_US = 100000
 LAST_TENTHS = 5  # the end of a run: who is not served well there was not helped
@@ -38,7 +43,7 @@ class Client:
         self.csv, self.json, self.seconds = folder / f"{self.name}.csv", folder / f"{self.name}.json", seconds
         self.process = subprocess.Popen(network.client_exec(
             layout.LOAD, "--target", self.target, "--port", layout.PORT, "--rate", self.rate, "--seconds", seconds, "--path", "/",
-            "--timeout", 1000, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", self.json,
+            "--timeout", TIMEOUT_MS, "--late", LATE_MS, "--name", self.name, "--csv", self.csv, "--json", self.json,
             "--good", self.good, *(["--keep-alive"] if self.keep_alive else [])), stdout=subprocess.DEVNULL)
 
     def is_served(self) -> bool:
@@ -46,6 +51,10 @@ class Client:
             return sum(one.good for one in clients.parse(self.name, self.csv.read_text(encoding="ascii"))) >= BEFORE
         except FileNotFoundError:
             return False
+
+    def stop(self) -> None:
+        """It asks no more, and ends with the last answer that it waits for."""
+        self.process.terminate()
 
     def requests(self) -> list[clients.Request]:
         if self.process.wait(self.seconds + 30):
@@ -60,6 +69,49 @@ class Client:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+class Calm:
+    """Whether clients are well, by what they have written since it was asked before."""
+
+    def __init__(self, asking: list[Client], since_us: int):
+        self.heads, self.read = {}, {}
+        for client in asking:
+            with open(client.csv, "rb") as file:
+                self.heads[client.csv] = file.readline()
+            self.read[client.csv] = len(self.heads[client.csv])
+        self.good_us = dict.fromkeys(self.read, since_us)  # end of the newest good answer
+        self.bad_us = since_us  # and of the newest of all that was not good in time
+
+    def new(self, path: pathlib.Path) -> list[clients.Request]:
+        with open(path, "rb") as file:
+            file.seek(self.read[path])
+            text = file.read()
+        whole = text[:text.rfind(b"\n") + 1]
+        self.read[path] += len(whole)
+        return clients.parse(path.stem, (self.heads[path] + whole).decode("ascii"))
+
+    def since_us(self) -> Optional[int]:
+        """None: they are not well."""
+        for path in self.read:
+            for one in self.new(path):
+                if one.good and one.latency_ms <= LATE_MS:
+                    self.good_us[path] = max(self.good_us[path], one.end_us)
+                else:
+                    self.bad_us = max(self.bad_us, one.end_us)
+        return self.bad_us if min(self.good_us.values()) > now_us() - FRESH_US else None
+
+
+def watch(arm: Arm, asking: list[Client], fault_us: int, seconds: float) -> None:
+    """Until the arm has done what it does about a fault and all has been well for CALM_S since; `seconds` at the most."""
+    calm, settled_us = Calm(asking, fault_us), None
+    time.sleep(CALM_S)  # nobody is asked anything while it counts most
+    while now_us() < fault_us + seconds * 1_000_000:
+        settled_us = settled_us or arm.settled_us(fault_us)
+        well_us = calm.since_us()
+        if settled_us and well_us and now_us() > max(settled_us, well_us) + CALM_S * 1_000_000:
+            return
+        time.sleep(LOOK_EVERY_S)
 
 
 def again_us(window: list[clients.Request]) -> Optional[int]:
@@ -122,12 +174,15 @@ def measure(arm: Arm, fault: str, options: argparse.Namespace, chance: random.Ra
         whole = Window(arm.group)
         try:
             for client in asking:
-                client.start(pathlib.Path(folder), options.seconds)
-            wait_for("good answers to both clients", lambda: all(client.is_served() for client in asking), options.seconds)
+                client.start(pathlib.Path(folder), START_S + options.seconds + 5)
+            wait_for("good answers to both clients", lambda: all(client.is_served() for client in asking), START_S)
             window = Window(arm.group)
             time.sleep(BUSY_S + chance.uniform(0, PHASE_S))  # a fault does not wait for anybody's check
             row["busy"] = window.end()
             fault_us = arm.strike(fault)
+            watch(arm, asking, fault_us, options.seconds)
+            for client in asking:
+                client.stop()
             asked = {client.name: client.requests() for client in asking}
             row["realtime"] = all(client.was_realtime() for client in asking)
         finally:

@@ -14,9 +14,9 @@ import time
 from typing import Any, Iterable, Optional
 
 from . import bench, group, layout
-from .arms import ARMS, is_ours, NOTHING, PLANNED
+from .arms import ARMS, is_ours, NOTHING, PLANNED, WHOLE_S
 from .cells import FAULTS
-from .measure import play
+from .measure import CALM_S, play
 from .shell import guarded, LabError, Progress
 
 REPORT = layout.BUILD / "race/report.json"
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 def new_report(options: argparse.Namespace) -> Json:
     kept = {name: value for name, value in vars(options).items() if name not in ("add", "rounds", "report")}
     arms = {name: ARMS[name]() for name in options.arms}
-    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(), "options": {**kept, "rounds": 0, "random_phase": True},
+    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(), "options": {**kept, "rounds": 0, "random_phase": True, "calm_s": CALM_S},
             "versions": {name: arm.version() for name, arm in arms.items()}, "settings": {name: arm.settings() for name, arm in arms.items()},
             "not_counted": group.prepare(), "unplayed": [], "runs": []}
 
@@ -76,7 +76,7 @@ def continued(path: pathlib.Path, fresh: Json) -> Json:
         known = old.setdefault(name, {})
         rest += [name] if any(known.setdefault(arm, value) != value for arm, value in fresh.get(name, {}).items()) else []
     rest += [f"option {name}" for name, value in fresh["options"].items()
-             if name not in ("rounds", "arms", "faults") and old["options"].get(name) != value]
+             if name not in ("rounds", "arms", "faults", "idle") and old["options"].get(name) != value]
     only_alike(path, rest)
     widen(old, fresh, arms=ARMS, faults=EVENTS)
     return old
@@ -163,9 +163,9 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), help="who races (all)")
     parser.add_argument("--faults", nargs="+", choices=EVENTS, default=EVENTS, help="what happens (all)")
     parser.add_argument("--rate", type=number(10, RATE_MAX), default=500, help="requests a second of each of two clients (500, which is the most)")
-    parser.add_argument("--seconds", type=number(4, 60), default=8,
-                        help="so long the clients ask in a run; the fault comes within the first three (8)")
-    parser.add_argument("--idle", type=number(0.5, 60, float), default=3, help="seconds without clients, once in a round for each arm (3)")
+    parser.add_argument("--seconds", type=number(2, 60), default=WHOLE_S, help=f"so long after a fault the clients ask at the most ({WHOLE_S}); a run ends when "
+                        f"the arm has done what it does about it and all has been well for {CALM_S:.0f} s")
+    parser.add_argument("--idle", type=number(0, 60, float), default=3, help="seconds without clients, once in a round for each arm (3)")
     parser.add_argument("--ipv6", action="store_true", help="clients ask over IPv6: Koboshi alone, as the others here know IPv4 only")
     parser.add_argument("--report", type=lambda text: pathlib.Path(text).resolve(), default=REPORT, metavar="FILE",
                         help="what is written, after each run (build/race/report.json)")

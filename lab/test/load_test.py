@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -172,6 +174,26 @@ class LoadTest(unittest.TestCase):
         self.assertEqual(report["good"], 100)
         self.assertGreater(report["late"], 30)
         self.assertGreaterEqual(report["max_gap_ms"], 450)
+
+    def test_told_to_stop_it_rests_until_the_last_answer(self):
+        asked = threading.Event()
+
+        def behave(connection):
+            asked.set()
+            stall(connection)
+
+        server = Server(behave)
+        self.addCleanup(server.close)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with subprocess.Popen([LOAD, "--target", "127.0.0.1", "--port", str(server.port), "--rate", "10", "--seconds", "60", "--timeout", "1000"],
+                              stdout=subprocess.PIPE, text=True) as process:
+            self.assertTrue(asked.wait(30))
+            process.send_signal(signal.SIGTERM)
+            report = json.loads(process.communicate(timeout=30)[0])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.assertEqual(report["timeout"], report["requests"])
+        self.assertLess(report["requests"], 600)
+        self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 0.5, "it waits a second, and works for none of it")
 
     def test_other_addresses_are_refused(self):
         for target in ("198.18.0.1", "10.0.0.1", "203.0.114.1", "2001:db9::1", "fe80::1", "example"):

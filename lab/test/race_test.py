@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from typing import Optional
+from unittest import mock
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
@@ -82,6 +84,75 @@ class CountTest(unittest.TestCase):
         six = socket.inet_pton(socket.AF_INET6, layout.SERVICE6)
         body = claim.advertisement(bytes(6), six)[0][54:]
         self.assertEqual(claim.checksum(six + socket.inet_pton(socket.AF_INET6, "ff02::1") + struct.pack("!II", len(body), 58) + body), 0)
+
+
+HEAD = "number,due_us,start_us,connected_us,first_us,end_us,status,outcome,source_port,sha256\n"
+
+
+class WatchTest(unittest.TestCase):
+    """When a run is over, by what the clients have written."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        patience = mock.patch.object(measure, "FRESH_US", 10_000_000)  # a busy machine's
+        patience.start()
+        self.addCleanup(patience.stop)
+        self.clients = []
+        for name in ("new", "kept"):
+            one = measure.Client(name == "kept", 500)
+            one.csv = pathlib.Path(folder.name) / f"{name}.csv"
+            one.csv.write_text(HEAD + self.line(1, 2), encoding="ascii")
+            self.clients.append(one)
+
+    @staticmethod
+    def line(due_us: int, end_us: int, outcome: str = "good") -> str:
+        return f"0,{due_us},0,0,0,{end_us},200,{outcome},1,\n"
+
+    def write(self, which: int, text: str) -> None:
+        with open(self.clients[which].csv, "a", encoding="ascii") as file:
+            file.write(text)
+
+    def answered(self) -> None:
+        now = measure.now_us()
+        for which in (0, 1):
+            self.write(which, self.line(now - 1000, now))
+
+    def test_well_since_the_last_that_was_not(self):
+        fault_us = measure.now_us() - 20_000_000
+        calm = measure.Calm(self.clients, fault_us)
+        self.assertIsNone(calm.since_us(), "nobody has answered lately")
+        self.answered()
+        self.assertEqual(calm.since_us(), fault_us)
+        self.write(0, self.line(fault_us, fault_us + 5000, "refused"))
+        self.assertEqual(calm.since_us(), fault_us + 5000)
+        self.write(1, self.line(fault_us, fault_us + 200_000))
+        self.assertEqual(calm.since_us(), fault_us + 200_000, "late is not well")
+        self.write(1, self.line(fault_us, fault_us + 300_000, "reset")[:-5])
+        self.assertEqual(calm.since_us(), fault_us + 200_000, "half a line is none")
+
+    def test_one_that_is_not_answered_is_not_well(self):
+        now = measure.now_us()
+        calm = measure.Calm(self.clients, now - 20_000_000)
+        self.write(0, self.line(now, now + 1000))
+        self.write(1, self.line(now - 15_000_000, now - 14_900_000))
+        self.assertIsNone(calm.since_us())
+
+    def watched_us(self, settled_us: Optional[int], seconds: float) -> int:
+        """How long a run is watched of an arm that says this of itself, and whose clients are well."""
+        def settle(_fault_us):
+            self.answered()
+            return settled_us
+
+        fault_us = measure.now_us()
+        with mock.patch.object(measure, "CALM_S", 0.02), mock.patch.object(measure, "LOOK_EVERY_S", 0.005):
+            measure.watch(mock.Mock(settled_us=settle), self.clients, fault_us, seconds)
+        return measure.now_us() - fault_us
+
+    def test_a_run_is_over_when_nothing_more_comes(self):
+        self.assertLess(self.watched_us(measure.now_us(), 30), 30_000_000)
+        self.assertGreaterEqual(self.watched_us(None, 0.2), 200_000, "who never did anything about it is watched to the end")
+        self.assertGreaterEqual(self.watched_us(measure.now_us() + 1_000_000, 0.2), 200_000, "what comes right after it belongs to it")
 
 
 class OptionsTest(unittest.TestCase):

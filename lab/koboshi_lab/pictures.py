@@ -17,11 +17,12 @@ def head(width: float, height: float, title: str) -> list[str]:
 def picture(runs: Runs, arms: list[str], fault: str) -> str:
     """Each run is a dot at its longest gap, on a scale on which each step is ten times the one before."""
     left, width, row, top = 150, 560, 24, 30
-    low, high = 0, 4  # powers of ten, in ms
-    height = top + row * len(arms) + 26
+    lanes = {arm: values for arm in arms if (values := of(runs, arm, fault, "new", "gap_ms"))}
+    low, high = 0, max([4, *(math.ceil(math.log10(max(1, *values))) for values in lanes.values())])  # powers of ten, in ms
+    height = top + row * len(lanes) + 26
 
     def x(value: float) -> float:
-        return left + width * (math.log10(min(max(value, 1), 10 ** high)) - low) / (high - low)
+        return left + width * (math.log10(max(value, 1)) - low) / (high - low)
 
     parts = [*head(left + width + 20, height, f"{fault}: longest time without a good answer, new connections"),
              f'<text x="{left}" y="14">longest time without a good answer, new connections, ms; one dot a run, the bar is the median</text>']
@@ -29,14 +30,13 @@ def picture(runs: Runs, arms: list[str], fault: str) -> str:
         at = x(10 ** power)
         parts.append(f'<line x1="{at:.1f}" y1="{top - 6}" x2="{at:.1f}" y2="{height - 22}" stroke="#ccc"/>'
                      f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle">{10 ** power}</text>')
-    for number, arm in enumerate(arms):
-        values, y = of(runs, arm, fault, "new", "gap_ms"), top + row * number + row / 2
+    for number, (arm, values) in enumerate(lanes.items()):
+        y = top + row * number + row / 2
         colour = "#b03a2e" if is_ours(arm) else "#34495e"
         parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{arm}</text>')
         parts += [f'<circle cx="{x(value):.1f}" cy="{y:.1f}" r="3.5" fill="{colour}" fill-opacity="0.5"/>' for value in values]
-        if values:
-            at = x(statistics.median(values))
-            parts.append(f'<line x1="{at:.1f}" y1="{y - 9:.1f}" x2="{at:.1f}" y2="{y + 9:.1f}" stroke="{colour}" stroke-width="2"/>')
+        at = x(statistics.median(values))
+        parts.append(f'<line x1="{at:.1f}" y1="{y - 9:.1f}" x2="{at:.1f}" y2="{y + 9:.1f}" stroke="{colour}" stroke-width="2"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

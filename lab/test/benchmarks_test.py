@@ -105,17 +105,17 @@ class PageTest(unittest.TestCase):
 
     def test_figures_are_those_of_the_runs(self):
         page = benchmarks.page({"cells": RESULTS})
-        self.assertIn("| koboshi | 5 (4 to 6) |  | 0 | 0 | 10 (8 to 12) | 0 | 1 |", page)
-        self.assertIn("| other | 100 (50 to 150) | 0.05 (", page)
+        self.assertIn("| koboshi | 2 | 5 (4 to 6) |  | 0 | 0 | 10 (8 to 12) | 0 | 1 |", page)
+        self.assertIn("| other | 2 | 100 (50 to 150) | 0.05 (", page)
         self.assertIn("| 1.5 (0 to 3) | 0.5 (0 to 1) |", page)
         self.assertIn("| other | other 2 |", page)
 
     def test_what_is_rare_is_said_of_many_runs(self):
         many = [run("koboshi", gap) for gap in range(1, 200)]
         page = benchmarks.page({"cells": {**RESULTS, "runs": many + RESULTS["runs"][2:]}})
-        self.assertIn("| koboshi | 100 (1 to 199; p99 198) |", page)
+        self.assertIn("| koboshi | 199 | 100 (1 to 199; p99 198) |", page)
         few = benchmarks.page({"cells": {**RESULTS, "runs": many[:99] + RESULTS["runs"][2:]}})
-        self.assertIn("| koboshi | 50 (1 to 99) |", few)
+        self.assertIn("| koboshi | 99 | 50 (1 to 99) |", few)
 
     def test_days_and_kernels_of_all_runs_are_said(self):
         more = {**RESULTS, "until": "2026-01-05", "machine": {**RESULTS["machine"], "kernel": "6.1, 6.2"}}
@@ -130,9 +130,9 @@ class PageTest(unittest.TestCase):
         page = benchmarks.page({"cells": FULL})
         self.assertIn("| 3 | 13 (12 to 14) | never |\n", page)
         self.assertIn("| 3 | 50, 1 times never | never |\n", page)
-        self.assertIn("| other | has no such thing | | | | | | | | | |\n", page)
+        self.assertIn("| other | - | has no such thing | | | | | | | | | |\n", page)
         everything = run("other", 90, 100)
-        self.assertIn("| other | never |", benchmarks.page({"cells": {**RESULTS, "runs": RESULTS["runs"][:2] + [everything] * 2}}))
+        self.assertIn("| other | 2 | never |", benchmarks.page({"cells": {**RESULTS, "runs": RESULTS["runs"][:2] + [everything] * 2}}))
 
     def test_nobody_falls_by_a_planned_switch(self):
         self.assertIn("| 0 | 1 | - | 0 | - |\n", benchmarks.page({"cells": FULL}).split("### planned")[1])
@@ -165,14 +165,29 @@ class PageTest(unittest.TestCase):
         self.assertIn("| engine_cpu_percent | 0.7 | - |", page)
         self.assertIn("| 2 | 1.5 / 2.5 |", page)
         self.assertIn("![closed](benchmarks/guests-closed.svg)", page)
+        others = [row for row in FULL["runs"] if (row["arm"], row["fault"]) != ("other", "planned")]
+        known = {**FULL, "tier": "guests", "runs": others, "has_none": [["other", "planned"]]}
+        self.assertIn("| other | - | has no", benchmarks.page({"cells": FULL, "guests": known}).split("### planned")[2])
+        unraced = benchmarks.page({"cells": FULL, "guests": {**known, "has_none": []}}).split("### planned")[2]
+        self.assertNotIn("| other |", unraced.split("###")[0], "who did not meet it has no row")
         self.assertNotIn("how it grows with instances", page)
         self.assertIn("enough runs (1 to 2 of 300 rounds with cells, 1 to 2 of 30 rounds with real guests)", page)
         self.assertIn("with real guests: haproxy-tuned, ", page, "who did not race there")
         self.assertIn("how it grows", benchmarks.page({"cells": FULL}).split("Not in it yet")[1].split("\n")[0])
         self.assertEqual([benchmarks.kind_of(one) for one in (RESULTS, {"tier": "guests"}, GROWN)], ["cells", "guests", "scale"])
 
+    def test_what_nobody_looked_for_is_not_said_to_be_never(self):
+        rows = [{**row, "tier": "guests", "detected_ms": 3 if row["arm"] == "koboshi" else None} for row in FULL["runs"]]
+        there = benchmarks.page({"cells": FULL, "guests": {**FULL, "tier": "guests", "runs": rows}}).split("### closed")[2]
+        self.assertIn("| 3 | 13 (12 to 14) | never |\n", there)
+        self.assertIn("| - | 50, 1 times never | never |\n", there)
+
     def test_a_picture_has_a_dot_for_each_run(self):
-        self.assertEqual(benchmarks.picture(RESULTS["runs"], ["koboshi", "other"], "closed").count("<circle"), 4)
+        self.assertEqual(benchmarks.picture(RESULTS["runs"], ["koboshi", "other", "nobody"], "closed").count("<circle"), 4)
+
+    def test_a_dot_is_at_its_own_place_however_long_it_took(self):
+        drawn = benchmarks.picture([run("koboshi", 100), run("other", 100_000)], ["koboshi", "other"], "closed")
+        self.assertEqual(re.findall(r'<circle cx="([0-9.]+)"', drawn), ["374.0", "710.0"])
 
     def made_of(self, text, *options):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

@@ -4,8 +4,9 @@ KOBOSHI_CACHE ?= $(shell test "$$(id -u)" = 0 && echo /var/cache/koboshi || echo
 export KOBOSHI_CACHE
 export KOBOSHI_BUILD = $(abspath $(BUILD))
 export PYTHONDONTWRITEBYTECODE = 1
-# Of `make bench`, with cells and with real guests: a round takes a quarter of an hour, and an hour.
-ROUNDS ?= 10
+# Of `make bench`: with cells (a round takes ten minutes), of those there who are near to each other (half a minute), with real guests (an hour).
+ROUNDS ?= 2
+NEAR_ROUNDS ?= 100
 GUEST_ROUNDS ?= 1
 
 .PHONY: help deps build images demo lab lab-down test bench soak format check install clean
@@ -36,8 +37,9 @@ lab-down: ## end the lab that `make lab` left running
 test: deps ## build and run all tests; the last line counts them
 	@test/run
 
-bench: build images ## every figure of docs/benchmarks.md, of this machine, in build/own/benchmarks.md; and of lab/bench (six hours; see ROUNDS)
+bench: build images ## every figure of docs/benchmarks.md, of this machine, in build/own/benchmarks.md; and of lab/bench (five hours; see ROUNDS)
 	-@lab/race --rounds $(ROUNDS)
+	-@lab/race --add --idle 0 --rounds $(NEAR_ROUNDS) --arms koboshi haproxy-tuned keepalived-tuned --faults closed dropped died
 	@lab/scale
 	-@lab/race --tier guests --rounds $(GUEST_ROUNDS)
 	-@lab/race --tier guests --rounds 1 --add --arms paper-default paper-delay --faults closed dropped

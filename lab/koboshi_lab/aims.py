@@ -4,7 +4,7 @@ import statistics
 from typing import Any, Callable, Optional
 
 from .arms import NOTHING, OURS, PLANNED
-from .results import gaps, of, short, spent, times
+from .results import gaps, of, short, spent, these, times
 
 Json = dict[str, Any]
 Runs = list[Json]
@@ -81,6 +81,12 @@ def handed_over(runs: Runs) -> Seen:
     return (f"{sum(lost)} failed, {sum(late)} late, in {len(lost)} runs", not sum(lost) + sum(late)) if lost else None
 
 
+def none_wrong_once_noticed(runs: Runs) -> Seen:
+    counts = [run[client]["wrong_after"] for run in these(runs, OURS, "tampered") for client in ("new", "kept")
+              if run[client].get("wrong_after") is not None]
+    return (f"{sum(counts)} wrong, in {len(counts) // 2} runs", not sum(counts)) if counts else None
+
+
 def no_more_failed(theirs: str) -> Callable[[Runs], Seen]:
     def look(runs: Runs) -> Seen:
         faults = sorted({run["fault"] for run in runs} - {NOTHING})
@@ -99,6 +105,8 @@ AIMS: tuple[tuple[str, str, Callable[[Runs], Seen]], ...] = (
     ("a dropped port: 60 ms at most, none failed", "cells", below(("dropped",), 60, True)),
     ("a guest or its link gone: 100 ms at most", "cells", below(VANISHED, 100, False)),
     ("hung, or another page: three probe intervals and a timeout at most", "cells", below(("hung", "tampered"), PROBED_MS, False)),
+    ("the same, and a kernel's panic", "guests", below(("hung", "panic", "tampered"), PROBED_MS, False)),
+    ("another page: no wrong answer to who asks once it is noticed", "cells", none_wrong_once_noticed),
     ("a planned hand-over: none failed, none late", "cells", handed_over),
     ("no more requests failed than with HAProxy", "cells", no_more_failed(HAPROXY)),
     ("the same", "guests", no_more_failed(HAPROXY)),

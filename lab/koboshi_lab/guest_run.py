@@ -18,7 +18,7 @@ from . import layout
 from .arms import OURS
 from .guest_arms import ARMS, FAULTS, good_hash
 from .guest_costs import Window
-from .measure import Client, PHASE_S, seen, since
+from .measure import Client, PHASE_S, seen, since, wrong_after
 from .shell import guarded, LabError, now_us, wait_for
 
 POLL_S = 0.25
@@ -70,14 +70,15 @@ def measure(arm: Any, options: argparse.Namespace) -> Json:
         looking = None if options.arm == OURS else Redundancy(end_us)
         if looking:
             looking.start()
-        asked = {client.name: seen(client.requests(), fault_us) for client in asking}
+        asked = {client.name: client.requests() for client in asking}
         row["realtime"] = all(client.was_realtime() for client in asking)
     row["run"] = whole.end()
     told = arm.told()
     if looking:
         looking.join()
         told["redundant_us"] = looking.again_us
-    return {**row, **{key.replace("_us", "_ms"): since(fault_us, value) for key, value in told.items()}, **asked}
+    return {**row, **{key.replace("_us", "_ms"): since(fault_us, value) for key, value in told.items()},
+            **{name: {**seen(requests, fault_us), "wrong_after": wrong_after(requests, told["detected_us"])} for name, requests in asked.items()}}
 
 
 def main() -> int:

@@ -145,6 +145,11 @@ def seen(requests: list[clients.Request], begin_us: int) -> Json:
             "again_ms": None if back_us is None else round(max(0, back_us - begin_us) / 1000, 2)}
 
 
+def wrong_after(requests: list[clients.Request], noticed_us: Optional[int]) -> Optional[int]:
+    """Wrong answers to what was due after that moment. None: there was no such moment."""
+    return None if noticed_us is None else sum(one.outcome == "wrong" and one.due_us >= noticed_us for one in requests)
+
+
 def since(fault_us: int, at_us: Optional[int]) -> Optional[float]:
     return None if at_us is None else round(max(0, at_us - fault_us) / 1000, 2)
 
@@ -191,7 +196,8 @@ def measure(arm: Arm, fault: str, options: argparse.Namespace, chance: random.Ra
         row["run"] = whole.end()
     told = arm.told(fault_us)
     times = {f"{name}_ms": since(fault_us, getattr(told, f"{name}_us")) for name in ("detected", "moved", "redundant", "whole")}
-    return {**row, **times, "budget": budget(told, fault_us, asked["new"]), **{name: seen(requests, fault_us) for name, requests in asked.items()}}
+    return {**row, **times, "budget": budget(told, fault_us, asked["new"]),
+            **{name: {**seen(requests, fault_us), "wrong_after": wrong_after(requests, told.detected_us)} for name, requests in asked.items()}}
 
 
 def play(name: str, fault: str, options: argparse.Namespace, chance: random.Random, idle_s: float = 0) -> Json:

@@ -92,6 +92,19 @@ class AimsTest(unittest.TestCase):
         self.assertEqual(self.lines(**same)[name], "nowhere more | reached |")
         self.assertEqual(self.lines(**same, haproxy_tuned__hung=(50, 0))[name], "more: hung 8 against 0 | **not reached** |")
 
+    def test_who_asks_once_it_is_noticed_sees_no_other_page(self):
+        name = "another page: no wrong answer to who asks once it is noticed"
+
+        def said(*counts):
+            runs = [{"arm": "koboshi", "fault": "tampered", "new": {**client(4), "wrong_after": 0}, "kept": {**client(4), "wrong_after": count}}
+                    for count in counts]
+            table = aims.table({"cells": {"runs": runs}})
+            return next(line for line in table.splitlines() if name in line).removeprefix(f"| {name} | cells | ")
+
+        self.assertEqual(said(0, 0), "0 wrong, in 2 runs | reached |")
+        self.assertEqual(said(0, 1), "1 wrong, in 2 runs | **not reached** |")
+        self.assertEqual(said(), "not measured |  |")
+
     def test_a_hand_over_loses_none_in_any_run(self):
         name = "a planned hand-over: none failed, none late"
         self.assertEqual(self.lines(koboshi__planned=(2, 0))[name], "0 failed, 0 late, in 3 runs | reached |")

@@ -47,6 +47,12 @@ class CountTest(unittest.TestCase):
         every_second = [one for pair in zip(asked(0, 2000), asked(5, 2005, "refused")) for one in pair]
         self.assertIsNone(measure.seen(every_second, 0)["again_ms"])
 
+    def test_wrong_once_it_was_noticed(self):
+        requests = [request(1, 9, "wrong"), request(5, 6, "wrong"), request(6, 7)]
+        self.assertEqual(measure.wrong_after(requests, 4000), 1)
+        self.assertEqual(measure.wrong_after(requests, 6000), 0)
+        self.assertIsNone(measure.wrong_after(requests, None))
+
     def test_where_the_time_went(self):
         story = {"first_evidence_us": 3000, "verdict_us": 5000, "steered_us": 9000}
         told = arms.Told(5000, 9000, story=story)
@@ -202,6 +208,7 @@ class RaceTest(unittest.TestCase):
             self.assertEqual(sum(run[client]["kinds"].values()), run[client]["failed"], run)
             self.assertGreater(run[client]["gap_ms"], 0, run)
             self.assertIn("again_ms", run[client])
+            self.assertEqual(run[client]["wrong_after"] is None, run["detected_ms"] is None, run)
         self.assertLessEqual({"detected_ms", "moved_ms", "redundant_ms", "whole_ms", "budget"}, run.keys())
         for when in ("busy", "run") if counted else ():
             self.assertGreater(run[when]["cpu_s"], 0, run)

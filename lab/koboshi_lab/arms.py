@@ -87,16 +87,11 @@ class Ours:
         return max(story[name] or 0 for name in ("verdict_us", "steered_us", "standby_us", "spare_us"))
 
     def told(self, fault_us: int) -> Told:
-        def closed() -> bool:
-            nonlocal story
-            story = self.device.story(fault_us)
-            return bool(story and story["closed"])
-
-        story: Optional[Json] = None
         try:
-            wait_for("the end of it", closed, WHOLE_S * self.expected - (now_us() - fault_us) / 1e6, 0.05)
+            wait_for("the end of it", lambda: self.settled_us(fault_us), WHOLE_S - (now_us() - fault_us) / 1e6, 0.05)
         except LabError:
             pass  # then it has none
+        story = self.device.story(fault_us)
         if not story:
             return Told()
         told = Told(api.decided_us(story), story["steered_us"], story["standby_us"], story["spare_us"], story)

@@ -81,7 +81,8 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
   hands nobody's request on, since one of them may be what felled the first.
 - *slow*: who waits there gets the late answer, unless the guest falls meanwhile: with a patience of 40 ms (`koboshi-fast`) three misses come sooner
   than the answers. Kept connections stay with it until it has fallen.
-- *tampered*: the page is asked for once in `probe.interval`, and what was wrong until then has been served.
+- *tampered*: the page is asked for once in `probe.interval`, and what was wrong until then has been served. What is asked between the decision
+  and the moment at which the firewall has taken it still goes to the victim.
 - *tap*: where the host's own end is down the kernel drops what it routes there before it knows the flow; such an opening, of the first few
   milliseconds, cannot be sent again by somebody who wants to stay within the host's rules, and its client repeats it after a second.
 - *closed*, *dropped*, *paused*, *died*: a request that was under way in the guest at that moment is lost, one in some runs. A proxy that kept it could ask again.

@@ -4,7 +4,7 @@ KOBOSHI_CACHE ?= $(shell test "$$(id -u)" = 0 && echo /var/cache/koboshi || echo
 export KOBOSHI_CACHE
 export KOBOSHI_BUILD = $(abspath $(BUILD))
 export PYTHONDONTWRITEBYTECODE = 1
-# Of `make bench`: with cells (a round takes ten minutes), of those there who are near to each other (half a minute), with real guests (an hour).
+# Of `make bench`: with cells (a round takes twelve minutes), of those there who are near to each other (half a minute), with real guests (an hour).
 ROUNDS ?= 2
 NEAR_ROUNDS ?= 100
 GUEST_ROUNDS ?= 1

@@ -37,6 +37,8 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=SECONDS, help=f"so long the clients ask in a run at least ({SECONDS})")
     parser.add_argument("--seed", type=int, default=1, help="of the random order (1)")
     parser.add_argument("--add", action="store_true", help="go on with the report that is there, by so many further rounds of these arms and faults")
+    parser.add_argument("--report", type=lambda text: pathlib.Path(text).resolve(), default=REPORT, metavar="FILE",
+                        help="what is written, after each run (build/race/guests.json)")
     options = parser.parse_args(argv)
     if not 1 <= options.rate <= 50:
         parser.error("an emulated guest bears 50 requests a second of each client, not more")
@@ -63,7 +65,7 @@ def play(name: str, fault: str, options: argparse.Namespace, seed: int) -> Json:
 
 
 def new_report(options: argparse.Namespace) -> Json:
-    kept = {name: value for name, value in vars(options).items() if name not in ("add", "rounds")}
+    kept = {name: value for name, value in vars(options).items() if name not in ("add", "rounds", "report")}
     return {"tier": "guests", "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": bench.machine(), "options": {**kept, "rounds": 0, "random_phase": True},
             "versions": {}, "has_none": sorted(map(list, HAS_NONE)), "runs": [], "not_run": []}
 
@@ -97,17 +99,17 @@ def rounds(options: argparse.Namespace, report: Json) -> None:
                 report["not_run"].append({"round": number, "arm": name, "fault": fault, "why": str(error)})
             else:
                 take(report, number, name, found)
-            race.write(REPORT, report)
+            race.write(options.report, report)
         report["options"]["rounds"] = number
-        race.write(REPORT, report)
+        race.write(options.report, report)
 
 
 def main(argv: Optional[list[str]] = None) -> int:
     options = arguments(argv)
-    report = continued(REPORT, new_report(options)) if options.add else new_report(options)
+    report = continued(options.report, new_report(options)) if options.add else new_report(options)
     rounds(options, report)
     print(race.table(report["runs"]))
     if report["not_run"]:
         print(f"  not run: {len(report['not_run'])}; why stands in the report")
-    print(f"\n  written to {REPORT}")
+    print(f"\n  written to {options.report}")
     return 1 if report["not_run"] else 0

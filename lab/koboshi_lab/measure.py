@@ -37,6 +37,7 @@ class Client:
     rate: int
     target: str = layout.SERVICE4
     good: str = hashlib.sha256(PAGE).hexdigest()  # sum of the only right page
+    read: int = 0  # bytes of what it has written
 
     def start(self, folder: pathlib.Path, seconds: int) -> None:
         self.name = "kept" if self.keep_alive else "new"
@@ -51,6 +52,16 @@ class Client:
             return sum(one.good for one in clients.parse(self.name, self.csv.read_text(encoding="ascii"))) >= BEFORE
         except FileNotFoundError:
             return False
+
+    def news(self) -> list[clients.Request]:
+        """What has ended since this was asked before."""
+        with open(self.csv, "rb") as file:
+            head = file.readline()
+            file.seek(max(self.read, len(head)))
+            text = file.read()
+            whole = text[:text.rfind(b"\n") + 1]
+            self.read = file.tell() - len(text) + len(whole)
+        return clients.parse(self.name, (head + whole).decode("ascii"))
 
     def stop(self) -> None:
         """It asks no more, and ends with the last answer that it waits for."""
@@ -75,34 +86,22 @@ class Calm:
     """Whether clients are well, by what they have written since it was asked before."""
 
     def __init__(self, asking: list[Client], since_us: int):
-        self.heads, self.read = {}, {}
-        for client in asking:
-            with open(client.csv, "rb") as file:
-                self.heads[client.csv] = file.readline()
-            self.read[client.csv] = len(self.heads[client.csv])
-        self.good_us = dict.fromkeys(self.read, since_us)  # end of the newest good answer
+        self.asking = asking
+        self.good_us = {client.csv: since_us for client in asking}  # end of the newest good answer
         self.bad_us = since_us  # and of the newest of all that was not good in time
-
-    def new(self, path: pathlib.Path) -> list[clients.Request]:
-        with open(path, "rb") as file:
-            file.seek(self.read[path])
-            text = file.read()
-        whole = text[:text.rfind(b"\n") + 1]
-        self.read[path] += len(whole)
-        return clients.parse(path.stem, (self.heads[path] + whole).decode("ascii"))
 
     def since_us(self) -> Optional[int]:
         """None: they are not well."""
-        for path in self.read:
-            for one in self.new(path):
+        for client in self.asking:
+            for one in client.news():
                 if one.good and one.latency_ms <= LATE_MS:
-                    self.good_us[path] = max(self.good_us[path], one.end_us)
+                    self.good_us[client.csv] = max(self.good_us[client.csv], one.end_us)
                 else:
                     self.bad_us = max(self.bad_us, one.end_us)
         return self.bad_us if min(self.good_us.values()) > now_us() - FRESH_US else None
 
 
-def watch(arm: Arm, asking: list[Client], fault_us: int, seconds: float) -> None:
+def until_calm(arm: Arm, asking: list[Client], fault_us: int, seconds: float) -> None:
     """Until the arm has done what it does about a fault and all has been well for CALM_S since; `seconds` at the most."""
     calm, settled_us = Calm(asking, fault_us), None
     time.sleep(CALM_S)  # nobody is asked anything while it counts most
@@ -185,7 +184,7 @@ def measure(arm: Arm, fault: str, options: argparse.Namespace, chance: random.Ra
             time.sleep(BUSY_S + chance.uniform(0, PHASE_S))  # a fault does not wait for anybody's check
             row["busy"] = window.end()
             fault_us = arm.strike(fault)
-            watch(arm, asking, fault_us, options.seconds)
+            until_calm(arm, asking, fault_us, options.seconds)
             for client in asking:
                 client.stop()
             asked = {client.name: client.requests() for client in asking}

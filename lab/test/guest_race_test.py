@@ -13,7 +13,7 @@ import unittest
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
-from koboshi_lab import bench, guest_costs, guest_race, layout  # noqa: E402
+from koboshi_lab import bench, guest_costs, guest_race  # noqa: E402
 from koboshi_lab.shell import LabError  # noqa: E402
 
 
@@ -77,9 +77,11 @@ class ReportTest(unittest.TestCase):
 
 class GuestRaceTest(unittest.TestCase):
     def test_each_run_is_in_the_report(self):
-        done = race("--rounds", "1", "--arms", "koboshi", "haproxy-tuned", "--faults", "closed", "--rate", "20", "--seconds", "12")
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        report = json.loads((layout.BUILD / "race/guests.json").read_text())
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "guests.json"
+            done = race("--rounds", "1", "--arms", "koboshi", "haproxy-tuned", "--faults", "closed", "--rate", "20", "--seconds", "12", "--report", path)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            report = json.loads(path.read_text())
         self.assertEqual(report["not_run"], [])
         rows = {run["arm"]: run for run in report["runs"]}
         self.assertEqual(rows.keys(), {"koboshi", "haproxy-tuned"})

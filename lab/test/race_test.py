@@ -107,7 +107,7 @@ class WatchTest(unittest.TestCase):
         self.clients = []
         for name in ("new", "kept"):
             one = measure.Client(name == "kept", 500)
-            one.csv = pathlib.Path(folder.name) / f"{name}.csv"
+            one.name, one.csv = name, pathlib.Path(folder.name) / f"{name}.csv"
             one.csv.write_text(HEAD + self.line(1, 2), encoding="ascii")
             self.clients.append(one)
 
@@ -152,7 +152,7 @@ class WatchTest(unittest.TestCase):
 
         fault_us = measure.now_us()
         with mock.patch.object(measure, "CALM_S", 0.02), mock.patch.object(measure, "LOOK_EVERY_S", 0.005):
-            measure.watch(mock.Mock(settled_us=settle), self.clients, fault_us, seconds)
+            measure.until_calm(mock.Mock(settled_us=settle), self.clients, fault_us, seconds)
         return measure.now_us() - fault_us
 
     def test_a_run_is_over_when_nothing_more_comes(self):

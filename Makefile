@@ -8,6 +8,8 @@ export PYTHONDONTWRITEBYTECODE = 1
 ROUNDS ?= 2
 NEAR_ROUNDS ?= 100
 GUEST_ROUNDS ?= 1
+# Further words for lab/bench, such as "--switches 5 --calm 60" (lab/bench --help).
+BENCH ?=
 
 .PHONY: help deps build images demo lab lab-down test bench soak format check install clean
 .DEFAULT_GOAL := help
@@ -44,7 +46,7 @@ bench: build images ## every figure of docs/benchmarks.md, of this machine, in b
 	-@lab/race --tier guests --rounds $(GUEST_ROUNDS)
 	-@lab/race --tier guests --rounds 1 --add --arms paper-default paper-delay --faults closed dropped
 	@lab/benchmarks --into $(BUILD)/own --take $(BUILD)/race/report.json $(BUILD)/race/guests.json $(BUILD)/scale/report.json
-	@lab/bench
+	@lab/bench $(BENCH)
 
 soak: build images ## 300 incidents in a row, koboshid killed at each step too; 100,000 requests, switches all the while; an hour of hogs (three hours)
 	@lab/soak

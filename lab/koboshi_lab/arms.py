@@ -13,7 +13,7 @@ from .cell_device import Device, ENGINE, NET_PROGRAM
 from .cells import Bridge, Cell, ON_STANDBY
 from .group import Group
 from .shell import LabError, now_us, run, wait_for
-from .watch import Log, Watch
+from .watch import HAPROXY_MOVES, HAPROXY_NOTICES, KEEPALIVED_NOTICES, LOOP_NOTICES, logs, MASTER, Watch, Words
 
 OURS, FAST = "koboshi", "koboshi-fast"
 PLANNED = "planned"  # nothing is wrong: the arm is asked to hand over
@@ -138,15 +138,12 @@ class Restarts(threading.Thread):
         os.close(self.pipe)
 
 
-MASTER = "Entering MASTER STATE"
 # By script: whose guests are its own, and what the first line of which logs means.
 GUESTS = {"haproxy": ("g1", "g2"), "keepalived": ("g1", "g2"), "paper": ("g1", "g2", "g3")}
-LOGS: dict[str, dict[str, tuple[str, str]]] = {
-    "haproxy": {"detected": ("haproxy", "Server guests/g[12] is (DOWN|going DOWN)"),
-                "moved": ("haproxy", "Server guests/g1 (is DOWN|is going DOWN|enters drain|.*DRAIN)")},
-    "keepalived": {"detected": ("keepalived-g1 keepalived-g2", f"{MASTER}|FAULT STATE|Script `server` now returning [^0]|timed out"),
-                   "moved": ("keepalived-g2", MASTER)},
-    "paper": {"detected": ("loop keepalived-g2 keepalived-g3", f"is closed|{MASTER}"), "moved": ("keepalived-g2 keepalived-g3", MASTER)},
+LOGS: dict[str, Words] = {
+    "haproxy": {"detected": ("haproxy", HAPROXY_NOTICES), "moved": ("haproxy", HAPROXY_MOVES)},
+    "keepalived": {"detected": ("keepalived-g1 keepalived-g2", KEEPALIVED_NOTICES), "moved": ("keepalived-g2", MASTER)},
+    "paper": {"detected": ("loop keepalived-g2 keepalived-g3", LOOP_NOTICES), "moved": ("keepalived-g2 keepalived-g3", MASTER)},
 }
 
 
@@ -183,14 +180,11 @@ class Baseline:
     def active(self) -> Cell:
         return self.bridge.cells["g1"] if self.script.name == "haproxy" else self.bridge.holder(layout.SERVICE4)
 
-    def logs(self) -> dict[str, Log]:
-        folder = self.runs / self.script.name
-        return {name: Log([folder / f"{file}.log" for file in files.split()], words) for name, (files, words) in LOGS[self.script.name].items()}
-
     def strike(self, fault: str) -> int:
         victim = self.bridge.cells["g2"] if fault in ON_STANDBY else self.active()
         self.fooled = fault == "claim" and self.script.name != "haproxy"
-        watch = self.watch = Watch([Bridge.ADDRESSES[name] for name in GUESTS[self.script.name]], self.logs())
+        name = self.script.name
+        watch = self.watch = Watch([Bridge.ADDRESSES[guest] for guest in GUESTS[name]], logs(self.runs / name, LOGS[name]))
         watch.reader.start()
         self.expected = fault != NOTHING
         if not self.expected:

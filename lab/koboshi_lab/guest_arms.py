@@ -17,6 +17,7 @@ from . import api, guest, layout
 from .arms import NOTHING
 from .faults import FAULTS as LINES, signalled
 from .shell import cmdline, LabError, now_us, processes, run
+from .watch import HAPROXY_MOVES, HAPROXY_NOTICES, KEEPALIVED_NOTICES, logs, LOOP_NOTICES, MASTER, Watch, Words
 
 Json = dict[str, Any]
 BASELINES = layout.ROOT / "lab/baselines"
@@ -43,7 +44,11 @@ class Victim:
 class Ours:
     """koboshid has been started by the world's process 1."""
     def start(self) -> None:
-        self.before = api.newest_incident() if api.wait_whole(240) else 0
+        api.wait_whole(240)
+
+    def listen(self) -> None:
+        """What it says from now on is about the fault."""
+        self.before = api.newest_incident()
 
     def numbered(self, number: int) -> Victim:
         return Victim(number, f"kb-{number}", f"kb{number}")
@@ -77,13 +82,25 @@ class Ours:
         return f"{run(layout.CLI, '--version').strip()} ({sums.hexdigest()[:8]})"
 
 
+# What the first line in which logs means; what is said in a guest stands on its console.
+LOGS: dict[str, Words] = {
+    "haproxy": {"detected": ("haproxy/haproxy", HAPROXY_NOTICES), "moved": ("haproxy/haproxy", HAPROXY_MOVES)},
+    "keepalived": {"detected": ("guests/g1/console guests/g2/console", KEEPALIVED_NOTICES), "moved": ("guests/g2/console", MASTER)},
+    "guest-paper": {"detected": ("guest-paper/loop guests/g2/console guests/g3/console", LOOP_NOTICES),
+                    "moved": ("guests/g2/console guests/g3/console", MASTER)},
+    "pacemaker": {"detected": ("pacemaker/pacemaker guests/g2/console guests/g3/console", rf"Result of monitor operation for g\d on host: (?!ok)|{MASTER}"),
+                  "moved": ("guests/g2/console guests/g3/console", MASTER)},
+    "systemd": {"detected": ("guests/g1/console", "Watchdog timeout|Main process exited")},  # it knows nowhere to move to
+}
+
+
 class Baseline:
     """`guests` with one of its styles, and before or beside them another script, if any."""
     ADDRESS = "192.0.2.1{}"
 
-    def __init__(self, guests: str, script: str = "", style: str = "", **more: str):
-        shared = {**os.environ, "BASELINE_RUN": str(layout.KEEPER / "baseline"), "BASELINE_LAB": str(layout.RUN / "guest"),
-                  "BASELINE_EXPECT": "Sensor", **more}
+    def __init__(self, guests: str, script: str = "", style: str = ""):
+        self.runs, self.words = layout.KEEPER / "baseline", LOGS[script or guests.split("-")[0]]
+        shared = {**os.environ, "BASELINE_RUN": str(self.runs), "BASELINE_LAB": str(layout.RUN / "guest"), "BASELINE_EXPECT": "Sensor"}
         self.scripts = [("guests", {**shared, "BASELINE_STYLE": guests})]
         if script:
             self.scripts.append((script, {**shared, "BASELINE_STYLE": style}))
@@ -98,6 +115,11 @@ class Baseline:
     def start(self) -> None:
         for name, environment in self.scripts:
             self.do(name, environment, "start")
+
+    def listen(self) -> None:
+        """What it says from now on is about the fault."""
+        self.watch = Watch([], logs(self.runs, self.words))
+        self.watch.reader.start()
 
     def numbered(self, number: int) -> Victim:
         return Victim(number, f"g{number}", f"port-g{number}")
@@ -120,7 +142,9 @@ class Baseline:
         return guest.strike(self.active().number, "killall -TERM keepalived")
 
     def told(self) -> Json:
-        return {"detected_us": None, "moved_us": None, "whole_us": None}  # they do not say; redundant_us is looked for
+        """They do not say when guests are there again; redundant_us is looked for."""
+        self.watch.end()
+        return {"detected_us": None, "moved_us": None, "whole_us": None, **{f"{name}_us": log.seen_us for name, log in self.watch.logs.items()}}
 
     def stop(self) -> None:
         for name, environment in reversed(self.scripts):

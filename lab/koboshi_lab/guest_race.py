@@ -19,7 +19,7 @@ from .guest_arms import ARMS, FAULTS, HAS_NONE
 from .shell import LabError
 
 REPORT = layout.BUILD / "race/guests.json"
-SECONDS = 20  # so long the clients ask
+SECONDS = 10  # so long the clients ask
 START_SECONDS = 300  # so long a run may take beside that
 INTERRUPTED = 130  # what a world says that ended by Ctrl-C
 # Arms whose own delays are longer than a run: their clients ask for so long, and they race only when asked for.

@@ -13,7 +13,7 @@ import unittest
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB))
-from koboshi_lab import bench, guest_costs, guest_race  # noqa: E402
+from koboshi_lab import bench, guest_arms, guest_costs, guest_race, watch  # noqa: E402
 from koboshi_lab.shell import LabError  # noqa: E402
 
 
@@ -47,6 +47,36 @@ class CostsTest(unittest.TestCase):
         self.assertGreaterEqual(own, 0.1)
         self.assertGreaterEqual(spent, own + 0.09)
         self.assertEqual(guest_costs.spent([parent.pid]), {}, "who has ended is not counted")
+
+
+# By whose log: what the program said when all was well, and when it was not.
+SAID = {
+    "haproxy": ("[NOTICE]   (291) : New worker (293) forked\n",
+                "[WARNING]  (291) : Server guests/g1 is DOWN, reason: Layer7 timeout, check duration: 49ms.\n"),
+    "keepalived": ("Keepalived_vrrp[226]: (VI_1) Entering BACKUP STATE\nKeepalived_vrrp[226]: Script `server` now returning 0\n",
+                   "Keepalived_vrrp[226]: Script `server` now returning 1\n"),
+    "guest-paper": ("Keepalived_vrrp[220]: (VI_1) removing VIPs.\n", "g1 is closed: stopping it\n"),
+    "pacemaker": ("pacemaker-controld  [357] (log_executor_event)  notice: Result of monitor operation for g1 on host: ok | CIB update 7\n",
+                  "pacemaker-controld  [357] (log_executor_event)  notice: Result of monitor operation for g1 on host: error (Monitor command returned 1)\n"),
+    "systemd": ("lab.service: Failed to connect stdout to the journal socket, ignoring\n",
+                "\033[0;1;39mserver.service: Main process exited, code=killed, status=9/KILL\033[0m\n"),
+}
+
+
+class WordsTest(unittest.TestCase):
+    def test_each_arm_is_heard_when_it_notices_something_and_not_before(self):
+        self.assertEqual(SAID.keys(), guest_arms.LOGS.keys())
+        for name, (well, ill) in SAID.items():
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / f"{guest_arms.LOGS[name]['detected'][0].split()[0]}.log"
+                path.parent.mkdir(parents=True)
+                path.write_text(ill)  # of before: it is not listened to yet
+                log = watch.logs(pathlib.Path(folder), guest_arms.LOGS[name])["detected"]
+                for said, heard in ((well, False), (ill, True)):
+                    with path.open("a") as file:
+                        file.write(said)
+                    log.look()
+                    self.assertEqual(log.seen_us is not None, heard, said)
 
 
 class ReportTest(unittest.TestCase):
@@ -102,6 +132,7 @@ class GuestRaceTest(unittest.TestCase):
         self.assertLess(0, ours["detected_ms"])
         self.assertLessEqual(ours["detected_ms"], ours["moved_ms"])
         self.assertLess(ours["moved_ms"], ours["redundant_ms"])
+        self.assertLess(0, theirs["detected_ms"], "HAProxy says that the guest is down")
         self.assertIsNone(theirs["redundant_ms"], "HAProxy makes no new guest: nobody else answers until the end")
 
 

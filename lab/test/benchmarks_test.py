@@ -189,12 +189,6 @@ class PageTest(unittest.TestCase):
         self.assertIn("how it grows", benchmarks.page({"cells": FULL}).split("Not in it yet")[1].split("\n")[0])
         self.assertEqual([benchmarks.kind_of(one) for one in (RESULTS, {"tier": "guests"}, GROWN)], ["cells", "guests", "scale"])
 
-    def test_what_nobody_looked_for_is_not_said_to_be_never(self):
-        rows = [{**row, "tier": "guests", "detected_ms": 3 if row["arm"] == "koboshi" else None} for row in FULL["runs"]]
-        there = benchmarks.page({"cells": FULL, "guests": {**FULL, "tier": "guests", "runs": rows}}).split("### closed")[2]
-        self.assertIn("| 3 | 13 (12 to 14) | never |\n", there)
-        self.assertIn("| - | 50, 1 times never | never |\n", there)
-
     def test_a_picture_has_a_dot_for_each_run(self):
         self.assertEqual(benchmarks.picture(RESULTS["runs"], ["koboshi", "other", "nobody"], "closed").count("<circle"), 4)
 

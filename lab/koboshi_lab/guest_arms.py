@@ -96,8 +96,6 @@ LOGS: dict[str, Words] = {
 
 class Baseline:
     """`guests` with one of its styles, and before or beside them another script, if any."""
-    ADDRESS = "192.0.2.1{}"
-
     def __init__(self, guests: str, script: str = "", style: str = ""):
         self.runs, self.words = layout.KEEPER / "baseline", LOGS[script or guests.split("-")[0]]
         shared = {**os.environ, "BASELINE_RUN": str(self.runs), "BASELINE_LAB": str(layout.RUN / "guest"), "BASELINE_EXPECT": "Sensor"}

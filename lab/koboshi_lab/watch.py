@@ -14,13 +14,14 @@ from .cells import PAGE
 from .shell import now_us
 
 LOG_EVERY_S = 0.004
+ASK_EVERY_S = 0.05
+ASK_TIMEOUT_S = 0.2  # who needs longer is not counted as one who answers
+
 MASTER = "Entering MASTER STATE"
 # How a program says that something is wrong, and that it leads clients elsewhere.
 HAPROXY_NOTICES, HAPROXY_MOVES = "Server guests/g[12] is (DOWN|going DOWN)", "Server guests/g1 (is DOWN|is going DOWN|enters drain|.*DRAIN)"
 KEEPALIVED_NOTICES, LOOP_NOTICES = f"{MASTER}|FAULT STATE|Script `server` now returning [^0]|timed out", f"is closed|{MASTER}"
 Words = dict[str, tuple[str, str]]  # by what they mean: names of logs, and what a line of one of them must hold
-ASK_EVERY_S = 0.05
-ASK_TIMEOUT_S = 0.2  # who needs longer is not counted as one who answers
 
 
 class Log:

@@ -66,7 +66,7 @@ def measure(arm: Any, options: argparse.Namespace) -> Json:
         window = Window()
         time.sleep(BUSY_S + random.Random(options.seed).uniform(0, PHASE_S))  # a fault does not wait for anybody's check
         row["busy"] = window.end()
-        arm.listen()
+        arm.listen(options.fault)
         fault_us = FAULTS[options.fault](arm)
         looking = None if options.arm == OURS else Redundancy(end_us)
         if looking:

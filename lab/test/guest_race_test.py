@@ -78,6 +78,11 @@ class WordsTest(unittest.TestCase):
                     log.look()
                     self.assertEqual(log.seen_us is not None, heard, said)
 
+    def test_who_was_made_to_believe_a_claim_has_not_noticed_it(self):
+        listened = {name: guest_arms.heard(words, "claim")["detected"][0].split() for name, words in guest_arms.LOGS.items()}
+        self.assertEqual((listened["keepalived"], listened["guest-paper"], listened["pacemaker"]), ([], ["guest-paper/loop"], ["pacemaker/pacemaker"]))
+        self.assertEqual(guest_arms.heard(guest_arms.LOGS["keepalived"], "closed"), guest_arms.LOGS["keepalived"])
+
 
 class ReportTest(unittest.TestCase):
     def test_a_report_goes_on_only_as_it_was_begun(self):

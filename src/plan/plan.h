@@ -394,9 +394,8 @@ struct plan_lesson {
 	const uint64_t *victim,
 	        *survivor; /* components, as in plan_variant: of what fell; of what stood in its place. NULL: not known */
 	int64_t age_us;
-	bool raise; /* somebody else's, heard of for the first time: what the victim was made of is suspect as after a fall here
-	             */
-	bool warns; /* it was a takeover: whoever serves and is made of that hands over to one that is not */
+	bool raise;            /* heard of for the first time: what the victim was made of is suspect as after a fall here */
+	bool warns;            /* it was a takeover: whoever serves and is made of that hands over to one that is not */
 	enum finding cause;    /* what it fell for, when `helped` says by which rung somebody else mended it; NONE: not at all */
 	enum plan_rung helped; /* no rung that is not for such a cause counts */
 	struct plan_learnt learnt; /* of our own takeover; until_us is not looked at. incident 0: nothing */
@@ -406,6 +405,7 @@ struct plan_lesson {
 struct plan_traits {
 	bool made_known, suspicion_known;
 	uint16_t has[PLAN_COMPONENTS_MAX];                      /* variants (bits) that have the component */
+	uint16_t sorted[PLAN_COMPONENTS_MAX];                   /* components: by layer, then by `has` */
 	uint8_t shared[PLAN_VARIANTS_MAX][PLAN_VARIANTS_MAX];   /* layers (bits) in which two have one in common */
 	uint8_t suspect[PLAN_VARIANTS_MAX];                     /* layers (bits) in which one is suspect */
 	uint32_t suspicion[PLAN_LAYER_MAX_][PLAN_VARIANTS_MAX]; /* added up */

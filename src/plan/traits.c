@@ -2,7 +2,8 @@
  * What follows from what the variants are made of and from what is suspect: which layers of a variant are suspect, and how much
  * so; which layers two variants share. Each choice asks for that many times in a step, an image has thousands of components, and
  * they change seldom: so it is counted once, when somebody asks, and forgotten when either changes. One pass over the components
- * serves all variants, whose bits stand side by side.
+ * serves all variants, whose bits stand side by side. Most components are had by the same few sets of variants: those that are
+ * alike in that lie next to each other and are added up before it is asked who has them.
  */
 #include "plan/inside.h"
 
@@ -16,6 +17,27 @@ static void layers_of(const uint16_t in_layer[static PLAN_LAYER_MAX_], uint8_t r
 	for (uint32_t layer = 0; layer < PLAN_LAYER_MAX_; layer++)
 		for (uint32_t v = 0; v < PLAN_VARIANTS_MAX; v++)
 			ret_layers[v] = (uint8_t)(ret_layers[v] | (in_layer[layer] >> v & 1) << layer);
+}
+
+static uint32_t kind_of(const struct plan *p, const struct plan_traits *traits, uint32_t component)
+{
+	return (uint32_t)p->layer[component] << 16 | traits->has[component];
+}
+
+/* Shell's way: it needs no room, and what images are made of changes seldom. */
+static void sort(const struct plan *p, struct plan_traits *traits)
+{
+	uint16_t *sorted = traits->sorted;
+	for (uint32_t c = 0; c < p->n_components; c++)
+		sorted[c] = (uint16_t)c;
+	for (uint32_t gap = p->n_components / 2; gap > 0; gap /= 2)
+		for (uint32_t from = gap; from < p->n_components; from++) {
+			uint16_t component = sorted[from];
+			uint32_t kind = kind_of(p, traits, component), to = from;
+			for (; to >= gap && kind_of(p, traits, sorted[to - gap]) > kind; to -= gap)
+				sorted[to] = sorted[to - gap];
+			sorted[to] = component;
+		}
 }
 
 static void made_count(const struct plan *p, struct plan_traits *traits)
@@ -32,6 +54,7 @@ static void made_count(const struct plan *p, struct plan_traits *traits)
 			with[__builtin_ctz(left)][p->layer[c]] |= traits->has[c];
 	for (uint32_t v = 0; v < PLAN_VARIANTS_MAX; v++)
 		layers_of(with[v], traits->shared[v]);
+	sort(p, traits);
 }
 
 /* The compiler does some variants at once where this loop is as plain as it is. */
@@ -48,13 +71,17 @@ static void suspicion_count(const struct plan *p, struct plan_traits *traits)
 	const uint32_t most = UINT32_MAX / PLAN_COMPONENTS_MAX; /* far more than any has; no sum overflows */
 	uint16_t suspect[PLAN_LAYER_MAX_] = {0};
 	memset(traits->suspicion, 0, sizeof(traits->suspicion));
-	for (uint32_t c = 0; c < p->n_components; c++) {
-		uint32_t value = p->suspicion[c];
-		if (value == 0 || traits->has[c] == 0)
-			continue;
-		if (value >= PLAN_SUSPECT)
-			suspect[p->layer[c]] |= traits->has[c];
-		sums_add(traits->suspicion[p->layer[c]], traits->has[c], value < most ? value : most);
+	for (uint32_t at = 0; at < p->n_components;) {
+		uint32_t first = traits->sorted[at], kind = kind_of(p, traits, first), sum = 0;
+		bool any = false;
+		for (; at < p->n_components && kind_of(p, traits, traits->sorted[at]) == kind; at++) {
+			uint32_t value = p->suspicion[traits->sorted[at]];
+			any = any || value >= PLAN_SUSPECT;
+			sum += value < most ? value : most;
+		}
+		if (any)
+			suspect[p->layer[first]] |= traits->has[first];
+		sums_add(traits->suspicion[p->layer[first]], traits->has[first], sum);
 	}
 	layers_of(suspect, traits->suspect);
 }

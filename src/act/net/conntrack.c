@@ -136,11 +136,11 @@ static long flows_of_host(void)
 	return host_sysctl_read("/proc/sys/net/netfilter/nf_conntrack_count");
 }
 
-int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err)
+static int cut(struct net *net, uint32_t mark, struct err *err)
 {
 	char buffer[256];
 	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
-	mnl_attr_put_u32(request, CTA_MARK, htonl(conntrack_mark(instance)));
+	mnl_attr_put_u32(request, CTA_MARK, htonl(mark));
 	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
 	bool few = flows_of_host() <= LISTEN_MAX;
 	if (!few)
@@ -149,6 +149,11 @@ int conntrack_cut(struct net *net, const struct conf_instance *instance, struct 
 	if (!few)
 		flow_events_hear_ends(net, true);
 	return r;
+}
+
+int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err)
+{
+	return cut(net, conntrack_mark(instance), err);
 }
 
 static void flow_put(struct nlmsghdr *request, const struct wire_contain *flow)
@@ -296,11 +301,11 @@ static int flow_listed(const struct nlmsghdr *message, void *arg)
 	return MNL_CB_OK;
 }
 
-static int list(struct net *net, const struct conf_instance *instance, struct listing *listing, struct err *err)
+static int list(struct net *net, uint32_t mark, struct listing *listing, struct err *err)
 {
 	char buffer[256];
 	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
-	mnl_attr_put_u32(request, CTA_MARK, htonl(conntrack_mark(instance)));
+	mnl_attr_put_u32(request, CTA_MARK, htonl(mark));
 	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
 	return talk(net, request, flow_listed, listing, err);
 }
@@ -308,18 +313,24 @@ static int list(struct net *net, const struct conf_instance *instance, struct li
 int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen, struct err *err)
 {
 	struct listing listing = {seen, NULL};
-	return list(net, instance, &listing, err);
+	return list(net, conntrack_mark(instance), &listing, err);
 }
 
-int conntrack_seize(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen, struct err *err)
+int conntrack_seize(struct net *net, const struct conf_instance *instance, bool lost, const struct conntrack_seen *seen,
+                    struct err *err)
 {
+	const uint32_t marks[] = {conntrack_mark(instance), CONNTRACK_MARK_LOST};
+	size_t n_marks = lost ? 2 : 1;
 	struct net_flows *flows = flows_place(net, instance->number);
 	struct listing listing = {seen, flows};
 	long of_host = flows_of_host();
 	bool listens = of_host <= LISTEN_MAX && listen_set(net, NETLINK_ADD_MEMBERSHIP);
-	if (of_host > LISTEN_MAX && (of_host > LIST_MAX || list(net, instance, &listing, NULL) < 0))
-		flows->more = true;
-	int r = conntrack_cut(net, instance, err);
+	int r = 0;
+	for (size_t i = 0; i < n_marks && of_host > LISTEN_MAX; i++)
+		if (of_host > LIST_MAX || list(net, marks[i], &listing, NULL) < 0)
+			flows->more = true;
+	for (size_t i = 0; i < n_marks && r == 0; i++)
+		r = cut(net, marks[i], err);
 	if (!listens)
 		return r;
 	listen_set(net, NETLINK_DROP_MEMBERSHIP);

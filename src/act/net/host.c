@@ -60,15 +60,10 @@ static int keep_hearing_routers(struct err *err)
 
 static int forward(struct net *net, struct err *err)
 {
-	struct state state;
-	int r = state_read(net, &state, err);
-	if (r < 0)
-		return r;
-	net->hold4 = state.hold4 || (!state.loaded && host_sysctl_read(FORWARD4) == 0);
-	net->hold6 = state.hold6 || (!state.loaded && host_sysctl_read(FORWARD6) == 0);
-	if (host_sysctl_read(FORWARD6) == 0)
-		r = keep_hearing_routers(err);
-	return r;
+	const struct state_base base = state_base(net);
+	net->hold4 = base.hold4 || (!base.loaded && host_sysctl_read(FORWARD4) == 0);
+	net->hold6 = base.hold6 || (!base.loaded && host_sysctl_read(FORWARD6) == 0);
+	return host_sysctl_read(FORWARD6) == 0 ? keep_hearing_routers(err) : 0;
 }
 
 /* ---- service addresses */
@@ -161,6 +156,8 @@ int host_up(struct net *net, struct err *err)
 		r = host_sysctl("1", err, "/proc/sys/net/netfilter/nf_conntrack_acct");
 	if (r == 0) /* told also of flows that began when nobody listened: conntrack_seize does so only while it cuts */
 		r = host_sysctl("1", err, "/proc/sys/net/netfilter/nf_conntrack_events");
+	if (r == 0)
+		r = lost_up(net, err);
 	return r < 0 ? r : host_hold(net, err);
 }
 
@@ -181,9 +178,12 @@ int host_down(struct net *net, struct err *err)
 	int r = state_read(net, &state, err);
 	if (r == 0)
 		r = taps_gone(net, &state, err);
-	if (r == 0 && state.hold4)
+	if (r == 0)
+		r = lost_down(net, err);
+	const struct state_base base = state_base(net);
+	if (r == 0 && base.hold4)
 		r = host_sysctl("0", err, FORWARD4);
-	if (r == 0 && state.hold6)
+	if (r == 0 && base.hold6)
 		r = host_sysctl("0", err, FORWARD6);
 	struct wanted wanted;
 	if (r == 0)

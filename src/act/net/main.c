@@ -198,15 +198,13 @@ static int serve(struct net *net, struct err *err)
 		if (!net->log.bound)
 			log_bind(net);
 		guard(net);
+		if (n > 0 && watched[1].revents && watched[1].fd == engine) /* a guest may just have fallen */
+			from_engine(net);
 		rescue_turn(net);
 		if (names_turn(net, clock_monotonic_us()))
 			profiles_tell(net);
-		if (n <= 0)
-			continue;
-		if (watched[0].revents && from_supervisor(net) == 1)
+		if (n > 0 && watched[0].revents && from_supervisor(net) == 1)
 			return 0;
-		else if (watched[1].revents && watched[1].fd == engine)
-			from_engine(net);
 	}
 }
 
@@ -214,12 +212,8 @@ static int serve(struct net *net, struct err *err)
  * program that came later: it gets none of the service's packets. */
 static int ports_free(struct net *net, struct err *err)
 {
-	struct state state;
-	int r = state_read(net, &state, err);
-	if (r < 0)
-		return r;
-	r = check_ports(&net->conf, err);
-	if (r == 0 || !state.loaded)
+	int r = check_ports(&net->conf, err);
+	if (r == 0 || !state_base(net).loaded)
 		return r;
 	log_warning("net.port", "%s", err->text);
 	return 0;

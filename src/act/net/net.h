@@ -14,9 +14,10 @@
 #include <libmnl/libmnl.h>
 #include <stdio.h>
 
-#define NET_LOG_GROUP 7    /* the engine's */
-#define NET_RESCUE_GROUP 8 /* our own */
-#define NET_LOG_BYTES 100  /* of a packet: IPv6's header and TCP's largest */
+#define NET_LOG_GROUP 7     /* the engine's */
+#define NET_RESCUE_GROUP 8  /* our own */
+#define NET_LOG_BYTES 100   /* of a packet: IPv6's header and TCP's largest */
+#define NET_LOST "koboshi0" /* lost.c's link; no "kb*", which are taps */
 #define RULESET_LOG " group 7 snaplen 100 queue-threshold 1\n"
 
 /* The flows of a victim, as conntrack told them when they were cut: the evidence is asked for later, when they are gone. */
@@ -88,6 +89,7 @@ void decoy_tap(FILE *out, const char *tap, const char *mac, const char *four, co
 void decoy_tap_gone(FILE *out, const char *tap, const char *four, const char *six);
 
 /* conntrack.c: a guest's flows, known by their mark. What _seize cuts is kept for _write. */
+#define CONNTRACK_MARK_LOST CONF_MARK /* of flows to NET_LOST: to no instance */
 uint32_t conntrack_mark(const struct conf_instance *instance);
 int conntrack_open(struct net *net, struct err *err) must_use;
 int conntrack_cut(struct net *net, const struct conf_instance *instance, struct err *err) must_use;
@@ -101,7 +103,8 @@ struct conntrack_flow;
 bool conntrack_find(struct net *net, const struct wire_contain *ends, struct conntrack_flow *ret_flow);
 /* The host has so many flows that nobody lists them: _seize and _list show none. */
 bool conntrack_is_crowded(void);
-int conntrack_seize(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,
+/* `lost`: its wire is down, so those that are lost are cut as well. */
+int conntrack_seize(struct net *net, const struct conf_instance *instance, bool lost, const struct conntrack_seen *seen,
                     struct err *err) must_use;
 int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,
                    struct err *err) must_use;
@@ -135,9 +138,18 @@ extern const char *const tap_kinds[];
 /* Makes one of that name. The program's makes a tap, the laboratory's a wire whose other end is named like it with a p before. */
 int tap_make(struct net *net, const char *name, struct err *err) must_use;
 
+/* tun.c: a persistent link of the tun driver, root's. `kind`: IFF_TUN or IFF_TAP, and what else <linux/if_tun.h> has for it. */
+int tun_make(const char *name, short kind, struct err *err) must_use;
+
+/* lost.c: the link for packets to guests that are not there. `_up` makes it anew; both idempotent. */
+int lost_up(struct net *net, struct err *err) must_use;
+int lost_down(struct net *net, struct err *err) must_use;
+
 /* steer.c: orders about the map and the gates; each is one transaction. */
+struct state;
 struct steer {
 	uint32_t service, instance, victim;
+	const struct state *state; /* just read */
 };
 int steer_move(struct net *net, const struct steer *steer, struct err *err) must_use;
 int steer_gate(struct net *net, uint32_t instance, enum wire_gate gate, struct err *err) must_use;

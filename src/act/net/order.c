@@ -146,21 +146,17 @@ static int do_gate(struct net *net, const struct wire_order *order, struct wire_
 	return 0;
 }
 
-static int steer_check(struct net *net, const struct wire_order *order, uint32_t *ret_before, struct err *err)
+static int steer_check(struct net *net, const struct wire_order *order, struct state *ret_state, struct err *err)
 {
-	struct state state;
-	bool mixed;
 	if (need_service(net, order, err) < 0)
 		return -EINVAL;
 	if (order->instance > 0 && order->instance == order->victim)
 		return err_set(err, -EINVAL, "kb%u cannot be victim and successor at once", order->victim);
-	int r = state_read(net, &state, err);
+	int r = state_read(net, ret_state, err);
 	if (r == 0 && order->instance > 0)
-		r = need_tap(&state, order->instance, err);
-	if (r == 0 && order->instance > 0 && state_tap(&state, order->instance)->gate == WIRE_GATE_FENCED)
+		r = need_tap(ret_state, order->instance, err);
+	if (r == 0 && order->instance > 0 && state_tap(ret_state, order->instance)->gate == WIRE_GATE_FENCED)
 		r = err_set(err, -EPERM, "kb%u is fenced: set its gate before a service points at it", order->instance);
-	if (r == 0)
-		*ret_before = state_target(&state, &net->conf, order->service, &mixed);
 	return r;
 }
 
@@ -182,12 +178,14 @@ static int steer_proven(struct net *net, const struct wire_order *order, struct 
 }
 
 /* The map has moved and nobody comes to the victim any more: now those who were there. */
-static int victim_part(struct net *net, const struct wire_order *order, struct rescue_counts *counts, struct err *err)
+static int victim_part(struct net *net, const struct wire_order *order, const struct state *before, struct rescue_counts *counts,
+                       struct err *err)
 {
 	struct rescue_cut cut;
+	const struct state_tap *tap = state_tap(before, order->victim);
 	rescue_cut_begin(net, order->victim, &cut);
 	cut.helped = cut.helped && order->instance > 0;
-	int r = conntrack_seize(net, &cut.guest, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
+	int r = conntrack_seize(net, &cut.guest, !tap || !tap->up, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
 	counts->again += rescue_cut_end(&cut);
 	counts->told = cut.told;
 	return r;
@@ -195,18 +193,21 @@ static int victim_part(struct net *net, const struct wire_order *order, struct r
 
 static int do_steer(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
-	struct steer steer = {.service = order->service, .instance = order->instance, .victim = order->victim};
-	struct rescue_move move = {.service = order->service, .to = order->instance};
+	struct state before;
+	bool mixed;
+	struct steer steer = {.service = order->service, .instance = order->instance, .victim = order->victim, .state = &before};
 	struct rescue_counts counts = {0};
-	int r = steer_check(net, order, &move.from, err);
-	if (order->victim > 0)
-		move.from = order->victim;
+	int r = steer_check(net, order, &before, err);
 	if (r == 0)
 		r = steer_move(net, &steer, err);
-	if (r == 0)
-		rescue_moved(net, &move, &counts);
-	if (r == 0 && order->victim > 0)
-		r = victim_part(net, order, &counts, err);
+	if (r < 0)
+		return r;
+	struct rescue_move move = {.service = order->service, .from = order->victim, .to = order->instance};
+	if (order->victim == 0)
+		move.from = state_target(&before, &net->conf, order->service, &mixed);
+	rescue_moved(net, &move, &counts);
+	if (order->victim > 0)
+		r = victim_part(net, order, &before, &counts, err);
 	if (r == 0)
 		r = steer_proven(net, order, err);
 	if (r < 0)

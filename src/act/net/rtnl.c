@@ -184,24 +184,27 @@ int rtnl_address_set(struct mnl_socket *socket, bool add, int index, const struc
 	return rtnl_confirm(socket, request, add ? -EEXIST : -EADDRNOTAVAIL, "cannot set an address", err);
 }
 
-int rtnl_route_add(struct mnl_socket *socket, int index, const struct rtnl_address *to, const struct rtnl_address *source,
-                   struct err *err)
+int rtnl_route_add(struct mnl_socket *socket, const struct rtnl_route *route, struct err *err)
 {
+	size_t size = rtnl_address_size(&route->to);
 	char buffer[256];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	request->nlmsg_type = RTM_NEWROUTE;
 	request->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
 	struct rtmsg *head = mnl_nlmsg_put_extra_header(request, sizeof(*head));
-	head->rtm_family = (uint8_t)to->family;
-	head->rtm_dst_len = (uint8_t)(rtnl_address_size(to) * 8);
+	head->rtm_family = (uint8_t)route->to.family;
+	head->rtm_dst_len = (uint8_t)route->prefix;
 	head->rtm_table = RT_TABLE_MAIN;
 	head->rtm_protocol = RTPROT_STATIC;
-	head->rtm_scope = to->family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+	head->rtm_scope = route->to.family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
 	head->rtm_type = RTN_UNICAST;
-	mnl_attr_put(request, RTA_DST, rtnl_address_size(to), &to->six);
-	mnl_attr_put(request, RTA_PREFSRC, rtnl_address_size(source), &source->six);
-	mnl_attr_put_u32(request, RTA_OIF, (uint32_t)index);
-	return rtnl_confirm(socket, request, -EEXIST, "cannot set a guest's route", err);
+	mnl_attr_put(request, RTA_DST, size, &route->to.six);
+	if (route->source)
+		mnl_attr_put(request, RTA_PREFSRC, size, &route->source->six);
+	mnl_attr_put_u32(request, RTA_OIF, (uint32_t)route->index);
+	if (route->metric > 0)
+		mnl_attr_put_u32(request, RTA_PRIORITY, route->metric);
+	return rtnl_confirm(socket, request, -EEXIST, "cannot set a route to guests", err);
 }
 
 int rtnl_neighbour_add(struct mnl_socket *socket, int index, const struct rtnl_address *address, const uint8_t mac[6],

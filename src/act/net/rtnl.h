@@ -38,8 +38,14 @@ int rtnl_link_set(struct mnl_socket *socket, int index, const uint8_t mac[6], bo
 int rtnl_link_del(struct mnl_socket *socket, int index, struct err *err) must_use;
 int rtnl_address_set(struct mnl_socket *socket, bool add, int index, const struct rtnl_address *address,
                      struct err *err) must_use; /* one address, no subnet, no detection of duplicates */
-int rtnl_route_add(struct mnl_socket *socket, int index, const struct rtnl_address *to, const struct rtnl_address *source,
-                   struct err *err) must_use;
+struct rtnl_route {                             /* in the main table, over a link, to whoever is there */
+	int index;
+	struct rtnl_address to;
+	unsigned prefix;
+	uint32_t metric;                   /* 0: the kernel's default */
+	const struct rtnl_address *source; /* the host's address on the way; NULL: none is said */
+};
+int rtnl_route_add(struct mnl_socket *socket, const struct rtnl_route *route, struct err *err) must_use;
 int rtnl_neighbour_add(struct mnl_socket *socket, int index, const struct rtnl_address *address, const uint8_t mac[6],
                        struct err *err) must_use; /* permanent */
 

@@ -19,7 +19,9 @@
 #define T "inet koboshi "
 #define LOG7 RULESET_LOG
 #define LOG7_SOON " group 7 snaplen 100\n" /* with the next one that is told at once, or when nflog.c says */
+#define LOST_MARK "0x4b000000"
 static_assert(NET_LOG_GROUP == 7 && NET_LOG_BYTES == 100, "LOG7 says the same");
+static_assert(CONNTRACK_MARK_LOST == 0x4b000000, "LOST_MARK says the same");
 
 void ruleset_text_init(struct ruleset_text *text)
 {
@@ -104,6 +106,7 @@ static const char base_steer[] =
 static const char base_pass[] =
         "add rule " T "passing iifname @fenced counter name fenced drop\n"
         "add rule " T "passing oifname @fenced counter name fenced drop\n"
+        "add rule " T "passing iifname != \"kb*\" oifname \"" NET_LOST "\" ct status dnat accept\n"
         "add rule " T "passing iifname \"kb*\" goto from_guest\n"
         "add rule " T "passing oifname \"kb*\" goto to_guest\n"
         "add rule " T "from_guest oifname \"kb*\" counter name from_guest drop\n"
@@ -151,6 +154,8 @@ static const char base_host[] =
         "add rule " T "guest_to_host counter name from_guest drop\n"
         "add rule " T "leaving oifname @fenced counter name fenced drop\n"
         "add rule " T "leaving oifname \"kb*\" ct state new ct status dnat ct mark set oifname map @marks\n"
+        "add rule " T "leaving oifname \"" NET_LOST "\" ct state new ct status dnat ct mark set " LOST_MARK " accept\n"
+        "add rule " T "leaving oifname \"" NET_LOST "\" ct status dnat accept\n"
         "add rule " T "leaving oifname \"kb*\" fib saddr type local meta l4proto { tcp, udp } ip ttl set 63\n"
         "add rule " T "leaving oifname \"kb*\" fib saddr type local meta l4proto { tcp, udp } ip6 hoplimit set 63\n";
 

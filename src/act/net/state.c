@@ -37,7 +37,11 @@ static void tap_seen(void *arg, const struct rtnl_link *link)
 	if (number == 0 || state->n_taps == STATE_TAPS_MAX)
 		return;
 	struct state_tap *tap = &state->taps[state->n_taps++];
-	*tap = (struct state_tap){.number = number, .index = link->index, .gate = WIRE_GATE_QUARANTINE, .service = UINT32_MAX};
+	*tap = (struct state_tap){.number = number,
+	                          .index = link->index,
+	                          .up = link->flags & IFF_UP,
+	                          .gate = WIRE_GATE_QUARANTINE,
+	                          .service = UINT32_MAX};
 	memcpy(tap->kind, link->kind, sizeof(tap->kind));
 }
 
@@ -293,12 +297,16 @@ int state_read(struct net *net, struct state *ret_state, struct err *err)
 	int r = -EINTR;
 	for (int attempt = 0; r == -EINTR && attempt < 5; attempt++)
 		r = state_read_once(net, ret_state, err);
-	if (r < 0)
-		return r;
-	ret_state->loaded = object_there(net, NFT_MSG_GETTABLE, NULL);
-	ret_state->hold4 = ret_state->loaded && object_there(net, NFT_MSG_GETCHAIN, "hold4");
-	ret_state->hold6 = ret_state->loaded && object_there(net, NFT_MSG_GETCHAIN, "hold6");
-	return 0;
+	return r;
+}
+
+struct state_base state_base(struct net *net)
+{
+	if (!object_there(net, NFT_MSG_GETTABLE, NULL))
+		return (struct state_base){0};
+	return (struct state_base){.loaded = true,
+	                           .hold4 = object_there(net, NFT_MSG_GETCHAIN, "hold4"),
+	                           .hold6 = object_there(net, NFT_MSG_GETCHAIN, "hold6")};
 }
 
 static const struct state_steer *steer_find(const struct state *state, int family, const void *address,

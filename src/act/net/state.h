@@ -11,6 +11,7 @@
 struct state_tap {
 	uint32_t number;
 	int index;
+	bool up; /* the host's own end; what is behind it is another matter */
 	char kind[16];
 	enum wire_gate gate;
 	uint32_t service; /* whose guest is behind it; UINT32_MAX: none of this configuration */
@@ -26,14 +27,19 @@ struct state_steer { /* one element of a map */
 };
 
 struct state {
-	bool loaded; /* our tables are there */
-	bool hold4, hold6;
 	size_t n_taps, n_steer;
 	struct state_tap taps[STATE_TAPS_MAX];
 	struct state_steer steer[STATE_STEER_MAX];
 };
 
 int state_read(struct net *net, struct state *ret_state, struct err *err) must_use;
+
+/* What only a start asks for: are our tables there, and do they hold back what is not ours? */
+struct state_base {
+	bool loaded, hold4, hold6;
+};
+struct state_base state_base(struct net *net);
+
 const struct state_tap *state_tap(const struct state *state, uint32_t number);
 
 /* The instance that every port of the service points at; 0: none. `ret_mixed`: ports disagree or point at no tap. */

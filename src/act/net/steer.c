@@ -74,20 +74,15 @@ static int again(struct net *net, int (*once)(struct net *, const void *, struct
 	return r;
 }
 
-static int move_once(struct net *net, const void *arg, struct err *err)
+static int move_from(struct net *net, const struct steer *steer, const struct state *state, struct err *err)
 {
-	const struct steer *steer = arg;
 	const struct conf_service *service = &net->conf.services[steer->service];
-	struct state state;
-	int r = state_read(net, &state, err);
-	if (r < 0)
-		return r;
 	struct batch batch;
 	struct conf_instance instance;
 	batch_begin(&batch);
-	for (size_t i = 0; i < state.n_steer; i++)
-		if (of_service(service, &state.steer[i]))
-			batch_steer(&batch, false, &state.steer[i]);
+	for (size_t i = 0; i < state->n_steer; i++)
+		if (of_service(service, &state->steer[i]))
+			batch_steer(&batch, false, &state->steer[i]);
 	if (steer->victim > 0) {
 		conf_instance(&net->conf, steer->victim, &instance);
 		batch_gate(&batch, instance.tap, WIRE_GATE_FENCED);
@@ -102,7 +97,12 @@ static int move_once(struct net *net, const void *arg, struct err *err)
 
 int steer_move(struct net *net, const struct steer *steer, struct err *err)
 {
-	return again(net, move_once, steer, err);
+	int r = move_from(net, steer, steer->state, err);
+	if (r != -ENOENT && r != -EEXIST)
+		return r;
+	struct state state;
+	r = state_read(net, &state, err);
+	return r == 0 ? move_from(net, steer, &state, err) : r;
 }
 
 int steer_gate(struct net *net, uint32_t number, enum wire_gate gate, struct err *err)

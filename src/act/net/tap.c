@@ -94,9 +94,11 @@ static int tap_address(struct net *net, int index, const struct conf_instance *i
 		gateway.four = instance->gateway4;
 		guest.four = instance->address4;
 	}
+	const struct rtnl_route route = {
+	        .index = index, .to = guest, .prefix = (unsigned)rtnl_address_size(&guest) * 8, .source = &gateway};
 	int r = rtnl_address_set(net->route, true, index, &gateway, err);
 	if (r == 0)
-		r = rtnl_route_add(net->route, index, &guest, &gateway, err);
+		r = rtnl_route_add(net->route, &route, err);
 	if (r == 0)
 		r = rtnl_neighbour_add(net->route, index, &guest, instance->mac, err);
 	return r;

@@ -68,7 +68,9 @@ static void test_real_tap(void **state)
 	fine(w, (struct wire_order){.type = ORDER_NET_TAP_ADD, .instance = 7});
 	assert_int_equal(gate_of(w, 7), WIRE_GATE_QUARANTINE);
 	lab_enter(&w->lab, LAB_HOST);
-	assert_int_equal(lab_command("ip -d link show kb7 | grep -q 'tun type tap pi off vnet_hdr on persist on'"), 0);
+	assert_int_equal(lab_command("ip -d link show kb7 | grep -q 'tun type tap pi off vnet_hdr on persist on user root'"), 0);
+	assert_int_equal(
+	        lab_command("ip -d link show koboshi0 | grep -q 'tun type tun pi off vnet_hdr off persist on user root'"), 0);
 	assert_int_equal(lab_command("ip addr show dev kb7 | grep -q fe80"), 1);
 	fine(w, (struct wire_order){.type = ORDER_NET_TAP_DEL, .instance = 7});
 	assert_int_equal(gate_of(w, 7), WIRE_GATE_NONE);

@@ -493,7 +493,7 @@ static void test_tap_goes_and_down_leaves_nothing(void **state)
 	assert_int_equal(lab_run(&w->lab, world_program, "--down"), 0);
 	assert_int_equal(lab_run(&w->lab, world_program, "--down"), 0);
 	assert_int_equal(lab_command("test \"$(nft list tables)\" = 'table inet mine'"), 0);
-	assert_int_equal(lab_command("ip -o link | grep -q kb"), 1);
+	assert_int_equal(lab_command("ip -o link | grep -Eq 'kb|koboshi'"), 1);
 	assert_int_equal(lab_command("ip -o addr show dev lo | grep -Eq '203.0.113|2001:db8'"), 1);
 	assert_int_equal(lab_command("test $(cat /proc/sys/net/ipv4/ip_forward) = 0"), 0);
 }

@@ -268,6 +268,31 @@ static void test_who_was_not_answered_is_served(void **state)
 	}
 }
 
+/* The host has no way to the guest any more, and says nothing of that to the client. */
+static void test_who_was_lost_on_the_way_is_served(void **state)
+{
+	struct world *w = *state;
+	strict_routing(w);
+	steer(w, 1, 0);
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("ip link set kb1 down"), 0);
+	int wire = lab_frames(&w->lab, LAB_CLIENT, "eth0"), clients[countof(services)];
+	for (size_t i = 0; i < countof(services); i++) {
+		clients[i] = lab_connect(&w->lab, LAB_CLIENT, services[i], 80, NULL);
+		assert_int_equal(lab_outcome(clients[i], QUIET), -ETIMEDOUT);
+	}
+	struct wire_answer answer = fine(w, (struct wire_order){.type = ORDER_NET_STEER, .instance = 2, .victim = 1});
+	if (!strstr(answer.text, "openings sent again: 2"))
+		fail_msg("%s", answer.text);
+	for (size_t i = 0; i < countof(services); i++) {
+		assert_int_equal(lab_outcome(clients[i], SOON), 0);
+		close(lab_accept(w->web[2], SOON, NULL));
+		close(clients[i]);
+	}
+	assert_int_equal(segments_seen(wire, true).opened, countof(services)); /* nobody asked again himself */
+	close(wire);
+}
+
 /* More flows than anybody lists: each opening is asked for by itself then. */
 static void test_who_was_not_answered_on_a_crowded_host(void **state)
 {
@@ -469,6 +494,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_an_opening_that_was_not_kept),
 	        LAB_TEST(test_refused_by_icmp),
 	        LAB_TEST(test_who_was_not_answered_is_served),
+	        LAB_TEST(test_who_was_lost_on_the_way_is_served),
 	        LAB_TEST(test_who_was_not_answered_on_a_crowded_host),
 	        LAB_TEST(test_who_waits_is_told),
 	        LAB_TEST(test_among_very_many_flows),

@@ -273,9 +273,10 @@ static void on_answer(void *arg, const struct hands_cookie *cookie, const struct
                       const struct wire_answer *answer)
 {
 	struct engine *e = arg;
-	bool cuts = order->type == ORDER_NET_CUT || (order->type == ORDER_NET_STEER && order->victim);
+	bool fenced = order->type == ORDER_NET_GATE && order->gate == WIRE_GATE_FENCED;
+	bool cuts = fenced || order->type == ORDER_NET_CUT || (order->type == ORDER_NET_STEER && order->victim);
 	if (cuts && answer->status == 0)
-		sense_flows_cut(e->flows, order->type == ORDER_NET_CUT ? order->instance : order->victim);
+		sense_flows_cut(e->flows, order->type == ORDER_NET_STEER ? order->victim : order->instance);
 	if (order->type == ORDER_NET_OBSERVE || order->type == ORDER_VM_OBSERVE)
 		start_answer(e, order, answer);
 	else if (order->type == ORDER_NET_CONTAIN)

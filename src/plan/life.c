@@ -386,14 +386,6 @@ static void fenced(struct plan_turn *t, struct plan_instance *i, int32_t status)
 	life_enter(t, i, PLAN_LIFE_UNLINKING);
 }
 
-/* Clients that were with it learn of it now, not when they lose their patience: it may have served until a moment ago. */
-static void cut_off(struct plan_turn *t, struct plan_instance *i, int32_t status)
-{
-	if (i->exposed)
-		plan_issue(t, PLAN_DO_CUT, i->number, 0, i->variant, i->incident);
-	fenced(t, i, status);
-}
-
 /* Without a tap nothing can pass: as good as fenced, and all that there will ever be. */
 static void not_fenced(struct plan_turn *t, struct plan_instance *i, int32_t status)
 {
@@ -514,7 +506,7 @@ static life_handler *const table[PLAN_LIFE_MAX_][LIFE_EVENT_MAX_] = {
         [PLAN_LIFE_HOLDING] = {go_suspend, held, place_again, stay, fall, go_suspend},
         [PLAN_LIFE_HELD] = {go_idle, stay, stay, stay, fall, stay},
         [PLAN_LIFE_STEERING] = {go_idle, steered_away, fall, stay, stay, fall},
-        [PLAN_LIFE_FENCING] = FALLS(go_fence, cut_off, not_fenced),
+        [PLAN_LIFE_FENCING] = FALLS(go_fence, fenced, not_fenced),
         [PLAN_LIFE_UNLINKING] = FALLS(go_unlink, unlinked, unlinked),
         [PLAN_LIFE_FREEZING] = FALLS(go_suspend, frozen, frozen),
         [PLAN_LIFE_ROLLING] = FALLS(go_roll, rolled, not_rolled),

@@ -75,11 +75,11 @@ enum plan_phase { PLAN_ABSORB, PLAN_RECOVER, PLAN_ADAPT, PLAN_CLOSED, PLAN_PHASE
 enum plan_order_type {
 	PLAN_DO_TAP_ADD,
 	PLAN_DO_TAP_DEL,
-	PLAN_DO_FENCE, /* gate = fenced */
+	PLAN_DO_FENCE, /* gate = fenced; its flows end */
 	PLAN_DO_OPEN,  /* gate = open */
 	PLAN_DO_LOCK,  /* gate = quarantine */
 	PLAN_DO_STEER, /* service -> instance, victim fenced and cut in the same transaction */
-	PLAN_DO_CUT,   /* old flows end */
+	PLAN_DO_CUT,   /* old flows end, of one that is not fenced */
 	PLAN_DO_FLOWS, /* flow evidence */
 	PLAN_DO_CREATE,
 	PLAN_DO_UNCAP,

@@ -1,7 +1,7 @@
 """Whoever serves and stalls lets another one serve before there is a verdict: a part of test_engine.py."""
 import signal
 
-from fake_world import CUT, DESTROY, STEER, wait_for
+from fake_world import DESTROY, FENCED, GATE, STEER, wait_for
 
 
 class DoubtTests:
@@ -52,7 +52,7 @@ class DoubtTests:
         self.assertLess(story["steered_us"], story["verdict_us"])
         self.assertEqual(steps.count("waking"), 1)
         self.assertEqual(self.world.count(STEER), 2, "the first of all, and this one")
-        self.assertIn((CUT, active), [(o.type, o.instance) for o in self.world.orders], "its clients learn of it")
+        self.assertIn((GATE, active, FENCED), [(o.type, o.instance, o.gate) for o in self.world.orders], "which ends its flows")
         self.assertEqual(self.ask("GET", "/v1/incidents/2")[0], 404)
 
     def test_a_doubt_outlives_the_engine(self):

@@ -299,8 +299,9 @@ static void whoever_falls_then_fell_from_the_doubt_on(void **state)
 	assert_int_equal(p.incidents[0].steered_us, TOLD_US + 4000);
 	assert_int_equal(p.incidents[0].active_after, 2);
 	assert_int_equal(p.instances[0].life, PLAN_LIFE_FENCING);
+	assert_int_equal(made_ordered(&update, PLAN_DO_FENCE)->instance, 1); /* which ends its flows */
 	answer(PLAN_DO_FENCE, now_us + 1000);
-	assert_int_equal(made_ordered(&update, PLAN_DO_CUT)->instance, 1);
+	assert_int_equal(p.instances[0].life, PLAN_LIFE_UNLINKING);
 }
 
 /* The verdict may come before the answer to the order. */

@@ -152,8 +152,8 @@ static void check_cell(enum plan_life life, enum life_event event)
 	if (i->life != then || last_order() != order)
 		fail_msg("%s, event %d: is %s, %s; not %s, %s", plan_life_name(life), event, plan_life_name(i->life),
 		         plan_order_name(last_order()), plan_life_name(then), plan_order_name(order));
-	bool cuts = event == LIFE_DONE && (life == PLAN_LIFE_ASIDE || life == PLAN_LIFE_FENCING);
-	assert_true(update.n_orders <= (!cuts ? 1 : life == PLAN_LIFE_ASIDE ? 3 : 2)); /* its flows, its share */
+	bool cuts = event == LIFE_DONE && life == PLAN_LIFE_ASIDE;
+	assert_true(update.n_orders <= (cuts ? 3 : 1)); /* its flows, its share */
 	if (cuts)
 		assert_int_equal(update.orders[0].type, PLAN_DO_CUT);
 }

@@ -1,16 +1,22 @@
 /*
- * Stories. Each file in trace/ tells one: lines with "> " are what happens, the lines below are what the plan ordered ("->")
- * and noted until the next. Time is virtual and nothing is left to chance, so the log is the same to the millisecond. After a
- * change that is meant, `test-plan-trace --bless FILE...` writes the files anew: read the difference before committing it.
+ * Stories. Each file in the folder trace/ tells one: lines with "> " are what happens, the lines below are what the plan ordered
+ * ("->") and noted until the next. Time is virtual and nothing is left to chance, so the log is the same to the millisecond.
+ * After a change that is meant, `test-plan-trace --bless FOLDER` writes the files anew: read the difference before committing it.
  */
 #include "made.h"
 #include "sim.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
 #include <cmocka.h>
+
+#define STORIES_MAX 200
 
 static const char *const fates[SIM_FATE_MAX_] = {"done", "refused", "false-refusal", "lost", "hung", "slow", "tardy", "twice"};
 
@@ -168,6 +174,35 @@ static char *told(const char *script)
 	return text;
 }
 
+struct story {
+	char name[64], path[512];
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct story *)a)->name, ((const struct story *)b)->name);
+}
+
+/* Every file of the folder: a story that nobody tells would be none. */
+static int stories_find(const char *folder, struct story *ret_stories, int max)
+{
+	DIR *dir = opendir(folder);
+	if (!dir)
+		return 0;
+	int n = 0;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		if (entry->d_name[0] == '.')
+			continue;
+		assert_true(n < max);
+		struct story *story = &ret_stories[n++];
+		snprintf(story->name, sizeof(story->name), "%.60s", entry->d_name);
+		snprintf(story->path, sizeof(story->path), "%.400s/%.60s", folder, entry->d_name);
+	}
+	closedir(dir);
+	qsort(ret_stories, (size_t)n, sizeof(*ret_stories), by_name);
+	return n;
+}
+
 static void story(void **state)
 {
 	char *expected = file_text(*state), *is = told(expected);
@@ -185,11 +220,11 @@ static void story(void **state)
 	free(is);
 }
 
-static int bless(char **paths)
+static int bless(struct story *stories, int n)
 {
-	for (; *paths; paths++) {
-		char *script = file_text(*paths), *is = told(script);
-		FILE *file = fopen(*paths, "w");
+	for (int k = 0; k < n; k++) {
+		char *script = file_text(stories[k].path), *is = told(script);
+		FILE *file = fopen(stories[k].path, "w");
 		if (!file)
 			return 1;
 		fputs(is, file);
@@ -249,13 +284,17 @@ static void restart_in_each_life(void **state)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && strcmp(argv[1], "--bless") == 0)
-		return bless(argv + 2);
-	struct CMUnitTest tests[64] = {{"restart in each life", restart_in_each_life, NULL, NULL, NULL}};
-	int n = 1;
-	for (int k = 1; k < argc && n < 64; k++) {
-		const char *name = strrchr(argv[k], '/');
-		tests[n++] = (struct CMUnitTest){name ? name + 1 : argv[k], story, NULL, NULL, argv[k]};
+	static struct story stories[STORIES_MAX];
+	static struct CMUnitTest tests[1 + STORIES_MAX] = {{"restart in each life", restart_in_each_life, NULL, NULL, NULL}};
+	bool blesses = argc == 3 && strcmp(argv[1], "--bless") == 0;
+	int n = argc > 1 ? stories_find(argv[argc - 1], stories, STORIES_MAX) : 0;
+	if (n == 0) {
+		fputs("usage: test-plan-trace [--bless] FOLDER\n", stderr);
+		return 2;
 	}
-	return _cmocka_run_group_tests("stories", tests, (size_t)n, NULL, NULL);
+	if (blesses)
+		return bless(stories, n);
+	for (int k = 0; k < n; k++)
+		tests[1 + k] = (struct CMUnitTest){stories[k].name, story, NULL, NULL, stories[k].path};
+	return _cmocka_run_group_tests("stories", tests, 1 + (size_t)n, NULL, NULL);
 }

@@ -233,26 +233,36 @@ static void flows_close_gap(struct net *net, size_t at)
 	net->flows[NET_FLOWS_KEPT - 1] = NULL;
 }
 
-/* A place for one more victim: the one of the same number, a free one, or the oldest. */
+static void flows_begin(struct net_flows *flows, uint32_t instance)
+{
+	flows->instance = instance;
+	flows->size = 0;
+	flows->more = false;
+}
+
+static struct net_flows *flows_new(uint32_t instance)
+{
+	struct net_flows *flows = malloc(sizeof(*flows));
+	if (!flows)
+		abort();
+	flows_begin(flows, instance);
+	return flows;
+}
+
+/* A place for one more victim: a free one, or the oldest. To what there is of it already more is added. */
 static struct net_flows *flows_place(struct net *net, uint32_t instance)
 {
 	size_t at = 0;
 	while (at < NET_FLOWS_KEPT - 1 && net->flows[at] && net->flows[at]->instance != instance)
 		at++;
-	struct net_flows *flows = net->flows[at];
-	if (flows && flows->instance != instance) { /* all are taken */
-		flows = net->flows[0];
-		flows_close_gap(net, 0);
-		net->flows[NET_FLOWS_KEPT - 1] = flows;
-	} else if (!flows) {
-		flows = net->flows[at] = malloc(sizeof(*flows));
-	}
-	if (!flows)
-		abort();
-	flows->instance = instance;
-	flows->size = 0;
-	flows->more = false;
-	return flows;
+	if (!net->flows[at])
+		net->flows[at] = flows_new(instance);
+	if (net->flows[at]->instance == instance)
+		return net->flows[at];
+	struct net_flows *oldest = net->flows[0]; /* all are taken */
+	flows_close_gap(net, 0);
+	flows_begin(oldest, instance);
+	return net->flows[NET_FLOWS_KEPT - 1] = oldest;
 }
 
 /* Told are the ends of all flows, of others too; which are the victim's is looked at when they are written. */
@@ -276,11 +286,6 @@ static void flows_take(struct net *net, struct net_flows *flows)
 	}
 }
 
-struct listing {
-	const struct conntrack_seen *seen;
-	struct net_flows *flows; /* kept here too; NULL: nowhere */
-};
-
 static void flow_keep(struct net_flows *flows, const struct nlmsghdr *message)
 {
 	size_t size = MNL_ALIGN(message->nlmsg_len);
@@ -294,51 +299,48 @@ static void flow_keep(struct net_flows *flows, const struct nlmsghdr *message)
 
 static int flow_listed(const struct nlmsghdr *message, void *arg)
 {
-	const struct listing *listing = arg;
-	if (listing->flows)
-		flow_keep(listing->flows, message);
-	listing->seen->see(listing->seen->arg, message);
+	flow_keep(arg, message);
 	return MNL_CB_OK;
 }
 
-static int list(struct net *net, uint32_t mark, struct listing *listing, struct err *err)
+static int list(struct net *net, uint32_t mark, struct net_flows *flows, struct err *err)
 {
 	char buffer[256];
 	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
 	mnl_attr_put_u32(request, CTA_MARK, htonl(mark));
 	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
-	return talk(net, request, flow_listed, listing, err);
+	return talk(net, request, flow_listed, flows, err);
 }
 
-int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen, struct err *err)
+static int seize_marked(struct net *net, uint32_t mark, struct net_flows *flows, struct err *err)
 {
-	struct listing listing = {seen, NULL};
-	return list(net, conntrack_mark(instance), &listing, err);
-}
-
-int conntrack_seize(struct net *net, const struct conf_instance *instance, bool lost, const struct conntrack_seen *seen,
-                    struct err *err)
-{
-	const uint32_t marks[] = {conntrack_mark(instance), CONNTRACK_MARK_LOST};
-	size_t n_marks = lost ? 2 : 1;
-	struct net_flows *flows = flows_place(net, instance->number);
-	struct listing listing = {seen, flows};
 	long of_host = flows_of_host();
 	bool listens = of_host <= LISTEN_MAX && listen_set(net, NETLINK_ADD_MEMBERSHIP);
-	int r = 0;
-	for (size_t i = 0; i < n_marks && of_host > LISTEN_MAX; i++)
-		if (of_host > LIST_MAX || list(net, marks[i], &listing, NULL) < 0)
-			flows->more = true;
-	for (size_t i = 0; i < n_marks && r == 0; i++)
-		r = cut(net, marks[i], err);
-	if (!listens)
-		return r;
-	listen_set(net, NETLINK_DROP_MEMBERSHIP);
-	flows_take(net, flows);
-	int left = (int)flows->size;
-	for (const struct nlmsghdr *message = (struct nlmsghdr *)flows->bytes; mnl_nlmsg_ok(message, left);
+	if (of_host > LISTEN_MAX && (of_host > LIST_MAX || list(net, mark, flows, NULL) < 0))
+		flows->more = true;
+	int r = cut(net, mark, err);
+	if (listens) {
+		listen_set(net, NETLINK_DROP_MEMBERSHIP);
+		flows_take(net, flows);
+	}
+	return r;
+}
+
+int conntrack_seize(struct net *net, const struct conf_instance *instance, unsigned which, const struct conntrack_seen *seen,
+                    struct err *err)
+{
+	bool kept = which & CONNTRACK_KEPT;
+	struct net_flows *flows = kept ? flows_place(net, instance->number) : flows_new(instance->number);
+	size_t before = flows->size;
+	int r = which & CONNTRACK_ITS ? seize_marked(net, conntrack_mark(instance), flows, err) : 0;
+	if (r == 0 && which & CONNTRACK_LOST)
+		r = seize_marked(net, CONNTRACK_MARK_LOST, flows, err);
+	int left = (int)(flows->size - before);
+	for (const struct nlmsghdr *message = (struct nlmsghdr *)(flows->bytes + before); mnl_nlmsg_ok(message, left);
 	     message = mnl_nlmsg_next(message, &left))
 		seen->see(seen->arg, message);
+	if (!kept)
+		free(flows);
 	return r;
 }
 

@@ -88,7 +88,7 @@ void decoy_tap_objects(FILE *out, const char *tap, const char *four, const char 
 void decoy_tap(FILE *out, const char *tap, const char *mac, const char *four, const char *six, const char *local);
 void decoy_tap_gone(FILE *out, const char *tap, const char *four, const char *six);
 
-/* conntrack.c: a guest's flows, known by their mark. What _seize cuts is kept for _write. */
+/* conntrack.c: a guest's flows, known by their mark. */
 #define CONNTRACK_MARK_LOST CONF_MARK /* of flows to NET_LOST: to no instance */
 uint32_t conntrack_mark(const struct conf_instance *instance);
 int conntrack_open(struct net *net, struct err *err) must_use;
@@ -101,13 +101,13 @@ struct conntrack_seen {
 };
 struct conntrack_flow;
 bool conntrack_find(struct net *net, const struct wire_contain *ends, struct conntrack_flow *ret_flow);
-/* The host has so many flows that nobody lists them: _seize and _list show none. */
+/* The host has so many flows that nobody lists them: _seize shows none. */
 bool conntrack_is_crowded(void);
-/* `lost`: its wire is down, so those that are lost are cut as well. */
-int conntrack_seize(struct net *net, const struct conf_instance *instance, bool lost, const struct conntrack_seen *seen,
+#define CONNTRACK_ITS 1u  /* which: the guest's */
+#define CONNTRACK_LOST 2u /* those that are lost, whomever they were meant for */
+#define CONNTRACK_KEPT 4u /* and they are kept for _write */
+int conntrack_seize(struct net *net, const struct conf_instance *instance, unsigned which, const struct conntrack_seen *seen,
                     struct err *err) must_use;
-int conntrack_list(struct net *net, const struct conf_instance *instance, const struct conntrack_seen *seen,
-                   struct err *err) must_use;
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
                     struct err *err) must_use;
 

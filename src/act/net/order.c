@@ -123,6 +123,29 @@ static int do_tap_del(struct net *net, const struct wire_order *order, struct wi
 	return r;
 }
 
+/* Who was there learns of it at once; `helped`: there is somebody else to go to. */
+static int flows_end(struct net *net, uint32_t instance, unsigned which, bool helped, struct rescue_counts *counts,
+                     struct err *err)
+{
+	struct rescue_cut cut;
+	rescue_cut_begin(net, instance, &cut);
+	cut.helped = cut.helped && helped;
+	int r = conntrack_seize(net, &cut.guest, which, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
+	if (r < 0)
+		return r;
+	counts->again += rescue_cut_end(&cut);
+	counts->told += cut.told;
+	return 0;
+}
+
+static const char *counts_text(const struct rescue_counts *counts, char ret_text[static 80])
+{
+	ret_text[0] = '\0';
+	if (counts->again + counts->told > 0)
+		snprintf(ret_text, 80, "; openings sent again: %u, clients told: %u", counts->again, counts->told);
+	return ret_text;
+}
+
 static int do_gate(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
 	struct state state;
@@ -135,6 +158,10 @@ static int do_gate(struct net *net, const struct wire_order *order, struct wire_
 		r = need_tap(&state, order->instance, err);
 	if (r == 0)
 		r = steer_gate(net, order->instance, (enum wire_gate)order->gate, err);
+	struct rescue_counts counts = {0};
+	bool fell = order->gate == WIRE_GATE_FENCED;
+	if (r == 0 && fell)
+		r = flows_end(net, order->instance, CONNTRACK_ITS | CONNTRACK_KEPT, true, &counts, err);
 	if (r == 0)
 		r = state_read(net, &state, err);
 	if (r < 0)
@@ -142,7 +169,9 @@ static int do_gate(struct net *net, const struct wire_order *order, struct wire_
 	const struct state_tap *tap = state_tap(&state, order->instance);
 	if (!tap || tap->gate != (enum wire_gate)order->gate)
 		return err_set(err, -EIO, "kb%u's gate reads back as %s", order->instance, gate_text(&state, order->instance));
-	say(answer, "kb%u's gate is %s", order->instance, gate_text(&state, order->instance));
+	char helped[80];
+	say(answer, "kb%u's gate is %s%s%s", order->instance, gate_text(&state, order->instance),
+	    fell ? ", its flows are cut" : "", counts_text(&counts, helped));
 	return 0;
 }
 
@@ -177,18 +206,14 @@ static int steer_proven(struct net *net, const struct wire_order *order, struct 
 	return 0;
 }
 
-/* The map has moved and nobody comes to the victim any more: now those who were there. */
-static int victim_part(struct net *net, const struct wire_order *order, const struct state *before, struct rescue_counts *counts,
-                       struct err *err)
+/* The map has moved and nobody comes to the old one any more: now those who were there, if it fell, and who was lost on the way.
+ */
+static int left_behind(struct net *net, const struct rescue_move *move, bool fell, const struct state *before,
+                       struct rescue_counts *counts, struct err *err)
 {
-	struct rescue_cut cut;
-	const struct state_tap *tap = state_tap(before, order->victim);
-	rescue_cut_begin(net, order->victim, &cut);
-	cut.helped = cut.helped && order->instance > 0;
-	int r = conntrack_seize(net, &cut.guest, !tap || !tap->up, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
-	counts->again += rescue_cut_end(&cut);
-	counts->told = cut.told;
-	return r;
+	const struct state_tap *tap = state_tap(before, move->from);
+	unsigned which = (fell ? CONNTRACK_ITS | CONNTRACK_KEPT : 0) | (tap && tap->up ? 0 : CONNTRACK_LOST);
+	return move->from > 0 && which ? flows_end(net, move->from, which, move->to > 0, counts, err) : 0;
 }
 
 static int do_steer(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
@@ -206,37 +231,29 @@ static int do_steer(struct net *net, const struct wire_order *order, struct wire
 	if (order->victim == 0)
 		move.from = state_target(&before, &net->conf, order->service, &mixed);
 	rescue_moved(net, &move, &counts);
-	if (order->victim > 0)
-		r = victim_part(net, order, &before, &counts, err);
+	r = left_behind(net, &move, order->victim > 0, &before, &counts, err);
 	if (r == 0)
 		r = steer_proven(net, order, err);
 	if (r < 0)
 		return r;
-	char to[24] = "nowhere", fenced[64] = "", rescued[80] = "";
+	char to[24] = "nowhere", fenced[64] = "", helped[80];
 	if (order->instance > 0)
 		snprintf(to, sizeof(to), "at kb%u", order->instance);
 	if (order->victim > 0)
 		snprintf(fenced, sizeof(fenced), ", kb%u is fenced and its flows are cut", order->victim);
-	if (counts.again + counts.told > 0)
-		snprintf(rescued, sizeof(rescued), "; openings sent again: %u, clients told: %u", counts.again, counts.told);
-	say(answer, "%s points %s%s%s", net->conf.services[order->service].name, to, fenced, rescued);
+	say(answer, "%s points %s%s%s", net->conf.services[order->service].name, to, fenced, counts_text(&counts, helped));
 	return 0;
 }
 
 static int do_cut(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
 {
-	struct rescue_cut cut;
+	struct rescue_counts counts = {0};
+	char helped[80];
 	int r = need_instance(order, err);
-	if (r < 0)
-		return r;
-	rescue_cut_begin(net, order->instance, &cut);
-	r = conntrack_list(net, &cut.guest, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
 	if (r == 0)
-		r = conntrack_cut(net, &cut.guest, err);
-	unsigned again = r == 0 ? rescue_cut_end(&cut) : 0;
+		r = flows_end(net, order->instance, CONNTRACK_ITS, true, &counts, err);
 	if (r == 0)
-		say(answer, "the flows of kb%u are cut; openings sent again: %u, clients told: %u", order->instance, again,
-		    cut.told);
+		say(answer, "the flows of kb%u are cut%s", order->instance, counts_text(&counts, helped));
 	return r;
 }
 

@@ -44,18 +44,24 @@ static void test_flows_are_written(void **state)
 	close(server);
 }
 
-/* The evidence is asked for when the flows are long cut. */
+/* The evidence is asked for when the flows are long cut: with the switch, or later when one fell that had given way. */
 static void test_flows_that_were_cut_are_written(void **state)
 {
 	struct world *w = *state;
 	int client, server;
-	steer(w, 1, 0);
-	assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
-	steer(w, 2, 1);
-	fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 1, .incident = 43});
-	assert_flow_in_evidence(w, 43, 1);
-	close(client);
-	close(server);
+	for (unsigned gave_way = 0; gave_way < 2; gave_way++) {
+		unsigned incident = 43 + gave_way;
+		gate(w, 1, WIRE_GATE_OPEN);
+		steer(w, 1, 0);
+		assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
+		steer(w, 2, gave_way ? 0 : 1);
+		if (gave_way)
+			gate(w, 1, WIRE_GATE_FENCED);
+		fine(w, (struct wire_order){.type = ORDER_NET_FLOWS, .instance = 1, .incident = incident});
+		assert_flow_in_evidence(w, incident, 1);
+		close(client);
+		close(server);
+	}
 }
 
 static void test_real_tap(void **state)

@@ -38,7 +38,7 @@ enum order_type {
 	ORDER_NET_OBSERVE = 1, /* -> answer.observed: taps and their gates, what each service points at */
 	ORDER_NET_TAP_ADD,     /* instance: tap, addresses, permanent neighbours, anti-spoofing; gate = quarantine. Idempotent */
 	ORDER_NET_TAP_DEL,     /* instance: tap and every rule about it. Idempotent */
-	ORDER_NET_GATE,        /* instance, gate */
+	ORDER_NET_GATE,        /* instance, gate; fenced: its flows end as well, and are kept for ORDER_NET_FLOWS */
 	ORDER_NET_STEER,       /* service, instance (0: nowhere), victim (0: none): map moved and victim's gate = fenced in ONE
 	                          transaction, then the victim's flows cut. Without victim old flows go on (planned switch) */
 	ORDER_NET_CUT,         /* instance: cut all its flows in conntrack (end of a drain) */

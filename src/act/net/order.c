@@ -206,8 +206,7 @@ static int steer_proven(struct net *net, const struct wire_order *order, struct 
 	return 0;
 }
 
-/* The map has moved and nobody comes to the old one any more: now those who were there, if it fell, and who was lost on the way.
- */
+/* The map has moved and nobody comes to the old one any more: now who was there, if it fell, and who was lost on the way. */
 static int left_behind(struct net *net, const struct rescue_move *move, bool fell, const struct state *before,
                        struct rescue_counts *counts, struct err *err)
 {

@@ -2,6 +2,7 @@
  * One guest's tap: a point-to-point wire of its own, never a bridge, so two guests share no segment. The host answers
  * for the gateway's address on every tap and learns nothing from the far end: neighbours are permanent, announcements
  * unheard, the tap has no link-local address. It goes up only when its chain already stands guard.
+ * What is sent to a guest whose tap is down or gone goes to lost.c's link.
  */
 #include "act/net/net.h"
 #include "act/net/rtnl.h"

@@ -286,6 +286,11 @@ static void flows_take(struct net *net, struct net_flows *flows)
 	}
 }
 
+struct listing {
+	const struct conntrack_seen *seen;
+	struct net_flows *flows; /* kept here too; NULL: nowhere */
+};
+
 static void flow_keep(struct net_flows *flows, const struct nlmsghdr *message)
 {
 	size_t size = MNL_ALIGN(message->nlmsg_len);
@@ -299,49 +304,67 @@ static void flow_keep(struct net_flows *flows, const struct nlmsghdr *message)
 
 static int flow_listed(const struct nlmsghdr *message, void *arg)
 {
-	flow_keep(arg, message);
+	const struct listing *listing = arg;
+	if (listing->flows)
+		flow_keep(listing->flows, message);
+	listing->seen->see(listing->seen->arg, message);
 	return MNL_CB_OK;
 }
 
-static int list(struct net *net, uint32_t mark, struct net_flows *flows, struct err *err)
+static int list(struct net *net, uint32_t mark, struct listing *listing, struct err *err)
 {
 	char buffer[256];
 	struct nlmsghdr *request = request_put(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
 	mnl_attr_put_u32(request, CTA_MARK, htonl(mark));
 	mnl_attr_put_u32(request, CTA_MARK_MASK, UINT32_MAX);
-	return talk(net, request, flow_listed, flows, err);
+	return talk(net, request, flow_listed, listing, err);
 }
 
-static int seize_marked(struct net *net, uint32_t mark, struct net_flows *flows, struct err *err)
+static void show(const struct net_flows *flows, size_t from, const struct conntrack_seen *seen)
 {
-	long of_host = flows_of_host();
-	bool listens = of_host <= LISTEN_MAX && listen_set(net, NETLINK_ADD_MEMBERSHIP);
-	if (of_host > LISTEN_MAX && (of_host > LIST_MAX || list(net, mark, flows, NULL) < 0))
-		flows->more = true;
-	int r = cut(net, mark, err);
-	if (listens) {
-		listen_set(net, NETLINK_DROP_MEMBERSHIP);
-		flows_take(net, flows);
-	}
-	return r;
-}
-
-int conntrack_seize(struct net *net, const struct conf_instance *instance, unsigned which, const struct conntrack_seen *seen,
-                    struct err *err)
-{
-	bool kept = which & CONNTRACK_KEPT;
-	struct net_flows *flows = kept ? flows_place(net, instance->number) : flows_new(instance->number);
-	size_t before = flows->size;
-	int r = which & CONNTRACK_ITS ? seize_marked(net, conntrack_mark(instance), flows, err) : 0;
-	if (r == 0 && which & CONNTRACK_LOST)
-		r = seize_marked(net, CONNTRACK_MARK_LOST, flows, err);
-	int left = (int)(flows->size - before);
-	for (const struct nlmsghdr *message = (struct nlmsghdr *)(flows->bytes + before); mnl_nlmsg_ok(message, left);
+	int left = (int)(flows->size - from);
+	for (const struct nlmsghdr *message = (const struct nlmsghdr *)(flows->bytes + from); mnl_nlmsg_ok(message, left);
 	     message = mnl_nlmsg_next(message, &left))
 		seen->see(seen->arg, message);
-	if (!kept)
-		free(flows);
+}
+
+static int listed_and_cut(struct net *net, uint32_t mark, struct net_flows *flows, const struct conntrack_seen *seen,
+                          struct err *err)
+{
+	struct listing listing = {seen, flows};
+	bool crowded = conntrack_is_crowded();
+	if ((crowded || list(net, mark, &listing, NULL) < 0) && flows)
+		flows->more = true;
+	return cut(net, mark, err);
+}
+
+/* What is heard needs a place until the kernel has told all; what is listed is kept only if it shall be. */
+static int heard_and_cut(struct net *net, uint32_t mark, struct net_flows *flows, const struct conntrack_seen *seen,
+                         struct err *err)
+{
+	struct net_flows *place = flows ? flows : flows_new(0);
+	size_t before = place->size;
+	int r = cut(net, mark, err);
+	listen_set(net, NETLINK_DROP_MEMBERSHIP);
+	flows_take(net, place);
+	show(place, before, seen);
+	if (!flows)
+		free(place);
 	return r;
+}
+
+int conntrack_seize(struct net *net, const struct conf_instance *instance, bool kept, const struct conntrack_seen *seen,
+                    struct err *err)
+{
+	struct net_flows *flows = kept ? flows_place(net, instance->number) : NULL;
+	bool listens = flows_of_host() <= LISTEN_MAX && listen_set(net, NETLINK_ADD_MEMBERSHIP);
+	return listens ? heard_and_cut(net, conntrack_mark(instance), flows, seen, err)
+	               : listed_and_cut(net, conntrack_mark(instance), flows, seen, err);
+}
+
+int conntrack_cut_lost(struct net *net, struct err *err)
+{
+	return cut(net, CONNTRACK_MARK_LOST, err);
 }
 
 /* What was kept of this guest is given out once. */

@@ -103,11 +103,10 @@ struct conntrack_flow;
 bool conntrack_find(struct net *net, const struct wire_contain *ends, struct conntrack_flow *ret_flow);
 /* The host has so many flows that nobody lists them: _seize shows none. */
 bool conntrack_is_crowded(void);
-#define CONNTRACK_ITS 1u  /* which: the guest's */
-#define CONNTRACK_LOST 2u /* those that are lost, whomever they were meant for */
-#define CONNTRACK_KEPT 4u /* and they are kept for _write */
-int conntrack_seize(struct net *net, const struct conf_instance *instance, unsigned which, const struct conntrack_seen *seen,
+/* `kept`: for _write. */
+int conntrack_seize(struct net *net, const struct conf_instance *instance, bool kept, const struct conntrack_seen *seen,
                     struct err *err) must_use;
+int conntrack_cut_lost(struct net *net, struct err *err) must_use; /* whomever they were meant for */
 int conntrack_write(struct net *net, const struct conf_instance *instance, FILE *out, size_t max, size_t *ret_flows,
                     struct err *err) must_use;
 

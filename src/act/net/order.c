@@ -124,13 +124,12 @@ static int do_tap_del(struct net *net, const struct wire_order *order, struct wi
 }
 
 /* Who was there learns of it at once; `helped`: there is somebody else to go to. */
-static int flows_end(struct net *net, uint32_t instance, unsigned which, bool helped, struct rescue_counts *counts,
-                     struct err *err)
+static int flows_end(struct net *net, uint32_t instance, bool kept, bool helped, struct rescue_counts *counts, struct err *err)
 {
 	struct rescue_cut cut;
 	rescue_cut_begin(net, instance, &cut);
 	cut.helped = cut.helped && helped;
-	int r = conntrack_seize(net, &cut.guest, which, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
+	int r = conntrack_seize(net, &cut.guest, kept, &(struct conntrack_seen){rescue_cut_saw, &cut}, err);
 	if (r < 0)
 		return r;
 	counts->again += rescue_cut_end(&cut);
@@ -161,7 +160,7 @@ static int do_gate(struct net *net, const struct wire_order *order, struct wire_
 	struct rescue_counts counts = {0};
 	bool fell = order->gate == WIRE_GATE_FENCED;
 	if (r == 0 && fell)
-		r = flows_end(net, order->instance, CONNTRACK_ITS | CONNTRACK_KEPT, true, &counts, err);
+		r = flows_end(net, order->instance, true, true, &counts, err);
 	if (r == 0)
 		r = state_read(net, &state, err);
 	if (r < 0)
@@ -211,8 +210,11 @@ static int left_behind(struct net *net, const struct rescue_move *move, bool fel
                        struct rescue_counts *counts, struct err *err)
 {
 	const struct state_tap *tap = state_tap(before, move->from);
-	unsigned which = (fell ? CONNTRACK_ITS | CONNTRACK_KEPT : 0) | (tap && tap->up ? 0 : CONNTRACK_LOST);
-	return move->from > 0 && which ? flows_end(net, move->from, which, move->to > 0, counts, err) : 0;
+	bool lost = move->from > 0 && (!tap || !tap->up);
+	if (lost)
+		rescue_lost(net, move, counts);
+	int r = fell ? flows_end(net, move->from, true, move->to > 0, counts, err) : 0;
+	return r == 0 && lost ? conntrack_cut_lost(net, err) : r;
 }
 
 static int do_steer(struct net *net, const struct wire_order *order, struct wire_answer *answer, struct err *err)
@@ -250,7 +252,7 @@ static int do_cut(struct net *net, const struct wire_order *order, struct wire_a
 	char helped[80];
 	int r = need_instance(order, err);
 	if (r == 0)
-		r = flows_end(net, order->instance, CONNTRACK_ITS, true, &counts, err);
+		r = flows_end(net, order->instance, false, true, &counts, err);
 	if (r == 0)
 		say(answer, "the flows of kb%u are cut%s", order->instance, counts_text(&counts, helped));
 	return r;

@@ -348,14 +348,18 @@ static bool waits(const struct conntrack_flow *flow)
 	                         flow->tcp == TCP_CONNTRACK_FIN_WAIT || flow->tcp == TCP_CONNTRACK_CLOSE_WAIT);
 }
 
+/* The `back`-th before the next one, from 1; NULL: none, or it is too old. */
+static const struct tcp_segment *opening_before(const struct rescue *rescue, size_t back, int64_t now_us)
+{
+	const struct rescue_asked *asked = &rescue->asked[(rescue->next_asked + RESCUE_ASKED_MAX - back) % RESCUE_ASKED_MAX];
+	return asked->time_us == 0 || asked->time_us + RESCUE_ASKED_US < now_us ? NULL : &asked->opening;
+}
+
 /* Not older than RESCUE_ASKED_US; NULL: it was not kept, and its client asks again by itself. */
 static const struct tcp_segment *opening_to_repeat(const struct rescue *rescue, const struct conntrack_flow *flow, int64_t now_us)
 {
-	for (size_t i = 1; i <= RESCUE_ASKED_MAX; i++) {
-		const struct rescue_asked *asked = &rescue->asked[(rescue->next_asked + RESCUE_ASKED_MAX - i) % RESCUE_ASKED_MAX];
-		const struct tcp_segment *opening = &asked->opening;
-		if (asked->time_us == 0 || asked->time_us + RESCUE_ASKED_US < now_us)
-			return NULL;
+	const struct tcp_segment *opening;
+	for (size_t i = 1; i <= RESCUE_ASKED_MAX && (opening = opening_before(rescue, i, now_us)); i++) {
 		if (opening->ipv6 == flow->asks.source.ipv6 && opening->from.port == flow->asks.source_port &&
 		    opening->to.port == flow->asks.destination_port &&
 		    end_is(&opening->from, opening->ipv6, flow->asks.source.bytes) &&
@@ -386,22 +390,47 @@ static bool to_tell_add(struct rescue *rescue, const struct conntrack_flow *flow
 	return true;
 }
 
+static struct wire_contain ends_of(const struct tcp_segment *opening)
+{
+	struct wire_contain ends = {
+	        .v6 = opening->ipv6, .protocol = IPPROTO_TCP, .port = opening->from.port, .to_port = opening->to.port};
+	memcpy(ends.address, opening->from.address, sizeof(ends.address));
+	memcpy(ends.to, opening->to.address, sizeof(ends.to));
+	return ends;
+}
+
 /* Where nobody lists flows each opening is asked for by itself, while their entries stand. */
 static void asked_each(struct rescue_cut *cut)
 {
 	struct rescue *rescue = &cut->net->rescue;
+	const struct tcp_segment *opening;
 	struct conntrack_flow flow;
-	for (size_t i = 1; i <= RESCUE_ASKED_MAX; i++) {
-		const struct rescue_asked *asked = &rescue->asked[(rescue->next_asked + RESCUE_ASKED_MAX - i) % RESCUE_ASKED_MAX];
-		const struct tcp_segment *opening = &asked->opening;
-		struct wire_contain ends = {
-		        .v6 = opening->ipv6, .protocol = IPPROTO_TCP, .port = opening->from.port, .to_port = opening->to.port};
-		if (asked->time_us == 0 || asked->time_us + RESCUE_ASKED_US < cut->now_us)
-			return;
-		memcpy(ends.address, opening->from.address, sizeof(ends.address));
-		memcpy(ends.to, opening->to.address, sizeof(ends.to));
+	for (size_t i = 1; i <= RESCUE_ASKED_MAX && (opening = opening_before(rescue, i, cut->now_us)); i++) {
+		struct wire_contain ends = ends_of(opening);
 		if (conntrack_find(cut->net, &ends, &flow) && !flow.replied && is_to(&flow, &cut->guest))
 			rescue->again[rescue->n_again++] = *opening;
+	}
+}
+
+/* They are the last ones; the first that the guest answered came before its wire went down. */
+void rescue_lost(struct net *net, const struct rescue_move *move, struct rescue_counts *counts)
+{
+	struct rescue *rescue = &net->rescue;
+	const struct tcp_segment *opening;
+	struct conntrack_flow flow;
+	struct conf_instance from;
+	int64_t now_us = clock_monotonic_us();
+	if (!is_helped(net, &net->conf.services[move->service]) || move->to == 0)
+		return;
+	conf_instance(&net->conf, move->from, &from);
+	for (size_t i = 1; i <= RESCUE_ASKED_MAX && (opening = opening_before(rescue, i, now_us)); i++) {
+		struct wire_contain ends = ends_of(opening);
+		if (!conntrack_find(net, &ends, &flow) || !is_to(&flow, &from))
+			continue;
+		if (flow.replied)
+			return;
+		if (conntrack_cut_flow(net, &ends, NULL) == 0)
+			counts->again += segment_send(&rescue->sockets, opening);
 	}
 }
 

@@ -71,6 +71,8 @@ struct rescue_move {
 	uint32_t service, from, to;
 };
 void rescue_moved(struct net *net, const struct rescue_move *move, struct rescue_counts *counts);
+/* After it, when the wire of `from` is down: who was lost on the way to it is asked for again at once. */
+void rescue_lost(struct net *net, const struct rescue_move *move, struct rescue_counts *counts);
 /* A guest's flows are cut: who sees them passes them on. Whoever got no answer from it is asked for again at the end (how many:
  * the answer), when the map leads elsewhere; whoever waits for one is told in the next turns. One at a time. */
 struct rescue_cut {

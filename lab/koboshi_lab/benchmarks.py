@@ -83,10 +83,7 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
   than the answers. Kept connections stay with it until it has fallen.
 - *tampered*: the page is asked for once in `probe.interval`, and what was wrong until then has been served. What is asked between the decision
   and the moment at which the firewall has taken it still goes to the victim.
-- *tap*: where the host's own end is down the kernel drops what it routes there before it knows the flow; such an opening, of the first few
-  milliseconds, cannot be sent again by somebody who wants to stay within the host's rules, and its client repeats it after a second. For a moment
-  the host may also say itself that the network cannot be reached; who hears that has failed.
-- *closed*, *dropped*, *paused*, *died*: a request that was under way in the guest at that moment is lost, one in some runs. A proxy that kept it could ask again.
+- *closed*, *dropped*, *paused*, *died*, *tap*: a request that was under way in the guest at that moment is lost, one in some runs. A proxy that kept it could ask again.
 - *two again* is when a guest stands by that was not there before or proved itself anew: who gave way does not count.
 - Processor: each opening and each first request is seen twice (asked, answered), which keepalived and the paper's loop do not look at; idle,
   each guest is asked ten times a second, Pacemaker's once.

@@ -13,23 +13,10 @@
 
 #define LAST_RESORT UINT32_C(1000000) /* metric: any other route to a guest is better; a guest's own has 0, or 1024 with IPv6 */
 
-static void lost_seen(void *arg, const struct rtnl_link *link)
-{
-	struct rtnl_link *ret_link = arg;
-	if (strcmp(link->name, NET_LOST) == 0)
-		*ret_link = *link;
-}
-
-static int lost_find(struct net *net, struct rtnl_link *ret_link, struct err *err)
-{
-	*ret_link = (struct rtnl_link){0};
-	return rtnl_links(net->route, lost_seen, ret_link, err);
-}
-
 int lost_down(struct net *net, struct err *err)
 {
 	struct rtnl_link link;
-	int r = lost_find(net, &link, err);
+	int r = rtnl_link_find(net->route, NET_LOST, &link, err);
 	if (r < 0 || link.index == 0)
 		return r;
 	if (strcmp(link.kind, "tun") != 0)
@@ -59,7 +46,7 @@ static int furnish(struct net *net, struct err *err)
 	if (r == 0)
 		r = host_sysctl("1", err, "/proc/sys/net/ipv6/conf/" NET_LOST "/addr_gen_mode"); /* no address of its own */
 	if (r == 0)
-		r = lost_find(net, &link, err);
+		r = rtnl_link_find(net->route, NET_LOST, &link, err);
 	if (r == 0)
 		r = rtnl_link_set(net->route, link.index, NULL, true, err);
 	return r == 0 ? routes_set(net, link.index, err) : r;

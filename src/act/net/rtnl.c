@@ -105,6 +105,26 @@ int rtnl_links(struct mnl_socket *socket, rtnl_link_seen *seen, void *arg, struc
 	return r < 0 ? err_set(err, r, "cannot list network links: %s", strerror(-r)) : 0;
 }
 
+struct link_look {
+	const char *name;
+	struct rtnl_link link;
+};
+
+static void look_seen(void *arg, const struct rtnl_link *link)
+{
+	struct link_look *look = arg;
+	if (strcmp(link->name, look->name) == 0)
+		look->link = *link;
+}
+
+int rtnl_link_find(struct mnl_socket *socket, const char *name, struct rtnl_link *ret_link, struct err *err)
+{
+	struct link_look look = {.name = name};
+	int r = rtnl_links(socket, look_seen, &look, err);
+	*ret_link = look.link;
+	return r;
+}
+
 static int address_seen(const struct nlmsghdr *message, void *arg)
 {
 	struct rtnl_dump *dump = arg;

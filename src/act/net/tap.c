@@ -11,27 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-struct tap_look {
-	const char *name;
-	struct rtnl_link link; /* index 0: not there */
-};
-
-static void look_seen(void *arg, const struct rtnl_link *link)
-{
-	struct tap_look *look = arg;
-	if (strcmp(link->name, look->name) == 0)
-		look->link = *link;
-}
-
-static int tap_find(struct net *net, const char *name, struct rtnl_link *ret_link, struct err *err)
-{
-	struct tap_look look = {.name = name};
-	int r = rtnl_links(net->route, look_seen, &look, err);
-	if (r == 0)
-		*ret_link = look.link;
-	return r;
-}
-
 static int kind_check(const struct rtnl_link *link, struct err *err)
 {
 	for (const char *const *kind = tap_kinds; *kind; kind++)
@@ -124,12 +103,12 @@ static int tap_furnish(struct net *net, int index, const struct conf_instance *i
 int tap_add(struct net *net, const struct conf_instance *instance, uint32_t service, struct err *err)
 {
 	struct rtnl_link link;
-	int r = tap_find(net, instance->tap, &link, err);
+	int r = rtnl_link_find(net->route, instance->tap, &link, err);
 	bool new = r == 0 && link.index == 0;
 	if (new)
 		r = tap_make(net, instance->tap, err);
 	if (new &&r == 0)
-		r = tap_find(net, instance->tap, &link, err);
+		r = rtnl_link_find(net->route, instance->tap, &link, err);
 	if (r != 0)
 		return r;
 	if (link.index == 0)
@@ -158,7 +137,7 @@ static int guard_gone(const struct net *net, const struct conf_instance *instanc
 int tap_del(struct net *net, const struct conf_instance *instance, struct err *err)
 {
 	struct rtnl_link link;
-	int r = tap_find(net, instance->tap, &link, err);
+	int r = rtnl_link_find(net->route, instance->tap, &link, err);
 	if (r == 0 && link.index > 0)
 		r = kind_check(&link, err);
 	if (r == 0)

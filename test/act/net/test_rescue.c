@@ -101,6 +101,15 @@ static void assert_serves(struct world *w, int client, uint32_t guest)
 	close(client);
 }
 
+/* Its connection was ended, before its own patience was. */
+static void assert_told(int client)
+{
+	char byte;
+	assert_true(lab_readable(client, SOON));
+	assert_int_equal(recv(client, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+}
+
 static void strict_routing(struct world *w)
 {
 	lab_enter(&w->lab, LAB_HOST);
@@ -329,7 +338,7 @@ static void test_who_waits_is_told(void **state)
 {
 	struct world *w = *state;
 	int clients[MANY], servers[MANY];
-	char told[64], byte;
+	char told[64];
 	strict_routing(w);
 	steer(w, 1, 0);
 	for (size_t i = 0; i < MANY; i++)
@@ -339,9 +348,7 @@ static void test_who_waits_is_told(void **state)
 	if (!strstr(answer.text, told))
 		fail_msg("%s", answer.text);
 	for (size_t i = 0; i < MANY; i++) {
-		assert_true(lab_readable(clients[i], SOON));
-		assert_int_equal(recv(clients[i], &byte, 1, 0), -1);
-		assert_int_equal(errno, ECONNRESET);
+		assert_told(clients[i]);
 		assert_false(lab_readable(servers[i], 0)); /* the guest that fell hears nothing of it */
 		close(clients[i]);
 		close(servers[i]);
@@ -353,7 +360,6 @@ static void test_among_very_many_flows(void **state)
 {
 	struct world *w = *state;
 	int client, server, asking[8];
-	char byte;
 	steer(w, 1, 0);
 	for (int i = 0; i < VERY_MANY; i++)
 		assert_int_equal(reached(w, services[i % 2], NULL, NULL, NULL), 1);
@@ -365,9 +371,7 @@ static void test_among_very_many_flows(void **state)
 	struct wire_answer answer = fine(w, (struct wire_order){.type = ORDER_NET_STEER, .instance = 2, .victim = 1});
 	if (!strstr(answer.text, "openings sent again: 8, clients told: 1"))
 		fail_msg("%s", answer.text);
-	assert_true(lab_readable(client, SOON));
-	assert_int_equal(recv(client, &byte, 1, 0), -1);
-	assert_int_equal(errno, ECONNRESET);
+	assert_told(client);
 	close(client);
 	close(server);
 	for (size_t i = 0; i < countof(asking); i++) {
@@ -410,7 +414,6 @@ static void test_the_end_of_a_drain_is_told(void **state)
 	                                         {.type = ORDER_NET_GATE, .instance = 1, .gate = WIRE_GATE_FENCED}};
 	struct world *w = *state;
 	int client, server;
-	char byte;
 	for (size_t i = 0; i < countof(ends); i++) {
 		steer(w, 1, 0);
 		assert_int_equal(reached(w, SERVICE4, &client, &server, NULL), 1);
@@ -419,9 +422,7 @@ static void test_the_end_of_a_drain_is_told(void **state)
 		struct wire_answer answer = fine(w, ends[i]);
 		if (!strstr(answer.text, "clients told: 1"))
 			fail_msg("%s", answer.text);
-		assert_true(lab_readable(client, SOON));
-		assert_int_equal(recv(client, &byte, 1, 0), -1);
-		assert_int_equal(errno, ECONNRESET);
+		assert_told(client);
 		close(client);
 		close(server);
 	}

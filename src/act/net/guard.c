@@ -161,7 +161,7 @@ static void rules_news(struct net *net, const struct nlmsghdr *message)
 		net->guard.ours_in_batch = true;
 }
 
-/* --- news of the host: a service's address went, or forwarding was switched off */
+/* --- news of the host: a service's address went, forwarding was switched off, or the link for who is lost (lost.c) */
 
 static bool is_service_address(const struct conf *conf, const struct nlmsghdr *message)
 {
@@ -201,13 +201,38 @@ static bool is_forwarding_off(const struct nlmsghdr *message)
 	return link == NETCONFA_IFINDEX_ALL && forwarding == 0;
 }
 
+/* What we ourselves do to it is told as well, and is done by then. */
+static bool is_lost_gone(struct net *net, const struct nlmsghdr *message)
+{
+	const struct nlattr *attribute;
+	mnl_attr_for_each(attribute, message, sizeof(struct ifinfomsg))
+	{
+		if (mnl_attr_get_type(attribute) == IFLA_IFNAME && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) >= 0)
+			return strcmp(mnl_attr_get_str(attribute), NET_LOST) == 0 && !lost_stands(net);
+	}
+	return false;
+}
+
 static void host_news(struct net *net, const struct nlmsghdr *message)
 {
 	size_t size = mnl_nlmsg_get_payload_len(message);
-	if (message->nlmsg_type == RTM_DELADDR && size >= sizeof(struct ifaddrmsg))
-		net->guard.host_gone |= is_service_address(&net->conf, message);
-	else if (message->nlmsg_type == RTM_NEWNETCONF && size >= sizeof(struct netconfmsg))
-		net->guard.host_gone |= is_forwarding_off(message);
+	switch (message->nlmsg_type) {
+	case RTM_DELADDR:
+		if (size >= sizeof(struct ifaddrmsg) && is_service_address(&net->conf, message))
+			net->guard.host_gone = "a service's address was taken away";
+		break;
+	case RTM_NEWNETCONF:
+		if (size >= sizeof(struct netconfmsg) && is_forwarding_off(message))
+			net->guard.host_gone = "forwarding was switched off";
+		break;
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		if (size >= sizeof(struct ifinfomsg) && is_lost_gone(net, message))
+			net->guard.host_gone = "link " NET_LOST " was taken away or set down";
+		break;
+	default:
+		break;
+	}
 }
 
 /* --- reading the news */
@@ -238,7 +263,7 @@ static void news_take(struct net *net)
 		text_copy(guard->culprit, sizeof(guard->culprit), "somebody");
 	}
 	if (!news_read(net, guard->host, host_news))
-		guard->host_gone = true;
+		guard->host_gone = "more happened on the host than could be followed";
 	if (!before)
 		guard->seen_us = clock_monotonic_us();
 }
@@ -265,7 +290,8 @@ static int news_open(int protocol, const int *groups, size_t n_groups, struct mn
 int guard_open(struct net *net, struct err *err)
 {
 	static const int rules[] = {NFNLGRP_NFTABLES};
-	static const int host[] = {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF};
+	static const int host[] = {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
+	                           RTNLGRP_LINK};
 	int r = news_open(NETLINK_NETFILTER, rules, countof(rules), &net->guard.rules, err);
 	if (r == 0)
 		r = news_open(NETLINK_ROUTE, host, countof(host), &net->guard.host, err);
@@ -290,7 +316,7 @@ static int put_back(struct net *net, struct err *err)
 	if (r < 0)
 		return err_prefix(err, "%s changed our rules and they cannot be put back", guard->culprit);
 	r = guard->host_gone ? host_hold(net, err) : 0;
-	return r < 0 ? err_prefix(err, "a service's address or forwarding was taken away and cannot be put back") : 0;
+	return r < 0 ? err_prefix(err, "%s and cannot be put back", guard->host_gone) : 0;
 }
 
 int guard_look(struct net *net, char *ret_text, size_t size, struct err *err)
@@ -306,11 +332,11 @@ int guard_look(struct net *net, char *ret_text, size_t size, struct err *err)
 	guard->not_before_us = now_us + (r < 0 ? RETRY_US : PAUSE_US);
 	if (r < 0)
 		return r;
-	const char *host = guard->host_gone ? "a service's address or forwarding was taken away" : "";
 	snprintf(ret_text, size, "%s%s%s%s, put back after %lld ms", guard->rules_gone ? guard->culprit : "",
-	         guard->rules_gone ? " changed our rules" : "", guard->rules_gone && guard->host_gone ? "; " : "", host,
-	         (long long)((now_us - guard->seen_us) / 1000));
-	guard->rules_gone = guard->host_gone = false;
+	         guard->rules_gone ? " changed our rules" : "", guard->rules_gone && guard->host_gone ? "; " : "",
+	         guard->host_gone ? guard->host_gone : "", (long long)((now_us - guard->seen_us) / 1000));
+	guard->rules_gone = false;
+	guard->host_gone = NULL;
 	return 1;
 }
 

@@ -26,13 +26,14 @@ struct guard_wanted {
 };
 
 struct guard {
-	struct mnl_socket *rules, *host; /* the kernel's news of netfilter; of addresses and forwarding */
+	struct mnl_socket *rules, *host; /* the kernel's news of netfilter; of addresses, forwarding and links */
 	struct guard_wanted wanted;
-	bool ours_in_batch;         /* the transaction that is being told of changes a table of ours */
-	bool rules_gone, host_gone; /* something of ours was changed and is not back yet */
-	char culprit[64];           /* who changed our rules: "nft (process 4711)" */
-	int64_t seen_us;            /* when that was seen */
-	int64_t not_before_us;      /* the next repair: two programs that undo each other's work must not fill the processor */
+	bool ours_in_batch;    /* the transaction that is being told of changes a table of ours */
+	bool rules_gone;       /* they were changed and are not back yet */
+	char culprit[64];      /* by whom: "nft (process 4711)" */
+	const char *host_gone; /* what else was changed and is not back yet, as a sentence; NULL: nothing */
+	int64_t seen_us;       /* when the first of it was seen */
+	int64_t not_before_us; /* the next repair: two programs that undo each other's work must not fill the processor */
 };
 
 /* Listens from now on, and takes what is there for what shall be. Blocking reads of the kernel, some milliseconds. */

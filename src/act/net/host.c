@@ -143,7 +143,9 @@ int host_hold(struct net *net, struct err *err)
 		r = host_sysctl("1", err, FORWARD4);
 	if (r == 0 && host_sysctl_read(FORWARD6) != 1)
 		r = host_sysctl("1", err, FORWARD6);
-	return r < 0 ? r : addresses_hold(net, err);
+	if (r == 0)
+		r = addresses_hold(net, err);
+	return r < 0 ? r : lost_hold(net, err);
 }
 
 /* Rules before forwarding: there is no moment in which the host forwards and nothing holds. */

@@ -61,3 +61,14 @@ int lost_up(struct net *net, struct err *err)
 		r = furnish(net, err);
 	return r < 0 ? err_prefix(err, "the link for packets to guests that are not there") : 0;
 }
+
+bool lost_stands(struct net *net)
+{
+	struct rtnl_link link;
+	return rtnl_link_find(net->route, NET_LOST, &link, NULL) == 0 && strcmp(link.kind, "tun") == 0 && link.flags & IFF_UP;
+}
+
+int lost_hold(struct net *net, struct err *err)
+{
+	return lost_stands(net) ? 0 : lost_up(net, err);
+}

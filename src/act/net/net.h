@@ -123,7 +123,7 @@ int evidence_flows(struct net *net, uint64_t incident, const struct conf_instanc
 
 /* host.c: what belongs to the host and not to one tap: forwarding, accounting, service addresses. */
 int host_up(struct net *net, struct err *err) must_use;
-/* Forwarding and service addresses, as they shall be. Idempotent. */
+/* Forwarding, service addresses and lost.c's link, as they shall be. Idempotent. */
 int host_hold(struct net *net, struct err *err) must_use;
 int host_down(struct net *net, struct err *err) must_use;
 int host_sysctl(const char *value, struct err *err, const char *path, ...) must_use printf_like(3, 4);
@@ -140,8 +140,10 @@ int tap_make(struct net *net, const char *name, struct err *err) must_use;
 /* tun.c: a persistent link of the tun driver, root's. `kind`: IFF_TUN or IFF_TAP, and what else <linux/if_tun.h> has for it. */
 int tun_make(const char *name, short kind, struct err *err) must_use;
 
-/* lost.c: the link for packets to guests that are not there. `_up` makes it anew; both idempotent. */
+/* lost.c: the link for packets to guests that are not there. `_up` makes it anew, `_hold` only if it does not stand. */
 int lost_up(struct net *net, struct err *err) must_use;
+int lost_hold(struct net *net, struct err *err) must_use;
+bool lost_stands(struct net *net); /* false also if the kernel cannot be asked */
 int lost_down(struct net *net, struct err *err) must_use;
 
 /* steer.c: orders about the map and the gates; each is one transaction. */

@@ -199,7 +199,7 @@ static void test_the_rules_of_others_are_theirs(void **state)
 	assert_int_equal(lab_command("nft list table ip other && nft list table ip koboshi"), 0);
 }
 
-static void test_addresses_and_forwarding_come_back(void **state)
+static void test_addresses_forwarding_and_the_last_link_come_back(void **state)
 {
 	struct world *w = *state;
 	order_three(w);
@@ -209,6 +209,11 @@ static void test_addresses_and_forwarding_come_back(void **state)
 	assert_int_equal(lab_command("ip addr show dev lo | grep -q " SERVICE6), 0);
 	meddle(w, "echo 0 > /proc/sys/net/ipv4/ip_forward", "forwarding");
 	meddle(w, "echo 0 > /proc/sys/net/ipv6/conf/all/forwarding", "forwarding");
+	meddle(w, "ip link del koboshi0", "koboshi0");
+	meddle(w, "ip link set koboshi0 down", "koboshi0");
+	assert_int_equal(lab_command("ip route show dev koboshi0 | grep -q 'metric 1000000'"), 0);
+	assert_int_equal(lab_command("ip -6 route show dev koboshi0 | grep -q 'metric 1000000'"), 0);
+	assert_true(lab_says_nothing(&w->lab, QUIET)); /* of what it did itself */
 	assert_as_ordered(w);
 }
 
@@ -229,7 +234,7 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_rules_that_others_change_come_back),
 	        LAB_TEST(test_what_is_put_back_follows_the_orders),
 	        LAB_TEST(test_the_rules_of_others_are_theirs),
-	        LAB_TEST(test_addresses_and_forwarding_come_back),
+	        LAB_TEST(test_addresses_forwarding_and_the_last_link_come_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,36 @@ static int check_probe_port(const struct check *c)
 	                 s->probe.port, s->name);
 }
 
+/* Absent keys have their defaults by now: whether one was written, only the file tells. */
+static const struct yaml_node *probe_key_written(const struct check *c, const char *key)
+{
+	char path[CONF_NAME_MAX + 8];
+	snprintf(path, sizeof(path), "probe/%s", key);
+	const struct yaml_node *node = place(c, path);
+	return node == place(c, "probe") ? NULL : node;
+}
+
+static int check_probe_protocol(const struct check *c)
+{
+	static const char *const of_http[] = {"content", "challenge", "challenge_every", "peer", "peer_every", "peer_ignore",
+	                                      "body",    NULL};
+	static const char *const of_tcp[] = {"send", "expect", NULL};
+	struct conf_probe *p = &c->service->probe;
+	bool tcp = p->protocol == CONF_PROBE_TCP;
+	for (const char *const *key = tcp ? of_http : of_tcp; *key; key++) {
+		const struct yaml_node *written = probe_key_written(c, *key);
+		if (written)
+			return yaml_fail(written, c->err, "'%s' is of use with 'protocol: %s' only", *key, tcp ? "http" : "tcp");
+	}
+	if (p->send.size > 0 && p->expect.size == 0)
+		return yaml_fail(place(c, "probe/send"), c->err, "'send' needs 'expect': what the answer begins with");
+	if (tcp) {
+		p->challenge = false;
+		p->n_content = p->n_peer = 0;
+	}
+	return 0;
+}
+
 static int check_probe_numbers(const struct check *c)
 {
 	const struct conf_probe *p = &c->service->probe;
@@ -296,8 +326,8 @@ static int check_carry(const struct check *c)
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
 	static int (*const checks[])(const struct check *) = {
-	        check_probe_port, check_probe_numbers, check_exposure, check_addresses, check_clients,
-	        check_outside,    check_others,        check_vault,    check_carry,     check_secrets};
+	        check_probe_port, check_probe_protocol, check_probe_numbers, check_exposure, check_addresses, check_clients,
+	        check_outside,    check_others,         check_vault,         check_carry,    check_secrets};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

@@ -104,6 +104,49 @@ static int service_carried(const struct yaml_node *node, const struct yaml_value
 	return conf_guest_file(node, "carry", value->text, service->carry[service->n_carry++], CONF_CARRY_PATH_MAX, err);
 }
 
+/* One byte as it is written; returns how many characters that took, 0: none may follow this backslash. */
+static size_t byte_read(const char *text, uint8_t *ret_byte)
+{
+	static const char letters[] = "rnt\\", meanings[] = "\r\n\t\\";
+	if (text[0] != '\\') {
+		*ret_byte = (uint8_t)text[0];
+		return 1;
+	}
+	const char *letter = text[1] ? strchr(letters, text[1]) : NULL;
+	if (letter) {
+		*ret_byte = (uint8_t)meanings[letter - letters];
+		return 2;
+	}
+	char digits[3] = "";
+	if (text[1] == 'x' && text[2])
+		text_copy(digits, sizeof(digits), (char[]){text[2], text[3], '\0'});
+	return bytes_from_hex(digits, ret_byte, 1) ? 4 : 0;
+}
+
+static int bytes_read(const struct yaml_node *node, const char *key, const char *text, struct conf_bytes *ret_bytes,
+                      struct err *err)
+{
+	for (size_t used; *text; text += used) {
+		if (ret_bytes->size == CONF_BYTES_MAX)
+			return yaml_fail(node, err, "'%s' can have %d bytes at most", key, CONF_BYTES_MAX);
+		used = byte_read(text, &ret_bytes->bytes[ret_bytes->size++]);
+		if (used == 0)
+			return yaml_fail(node, err, "'%s' has '%.4s': a backslash is followed by r, n, t, a backslash or xHH",
+			                 key, text);
+	}
+	return 0;
+}
+
+static int probe_send(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	return bytes_read(node, "send", value->text, &((struct conf_service *)object)->probe.send, err);
+}
+
+static int probe_expect(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
+{
+	return bytes_read(node, "expect", value->text, &((struct conf_service *)object)->probe.expect, err);
+}
+
 static int probe_challenge(const struct yaml_node *node, const struct yaml_value *value, void *object, struct err *err)
 {
 	struct conf_probe *probe = &((struct conf_service *)object)->probe;
@@ -225,7 +268,19 @@ static const struct yaml_key guests_keys[] = {
 	{.key = NULL},
 };
 
+static const char *const protocol_words[] = {"http", "tcp", NULL};
+#define BYTES_WIDTH (4 * CONF_BYTES_MAX + 1) /* each as \\xHH */
+
 static const struct yaml_key probe_keys[] = {
+	{.key = "protocol", .type = YAML_WORD, YAML_FIELD(struct conf_service, probe.protocol), .words = protocol_words,
+	 .fallback = "http", .help = "What the port speaks. With _tcp_ a probe is a connection, what _send_ says in it, and an answer that begins with _expect_; "
+	         "without _expect_ the connection alone, which a kernel completes for a server that hangs as well. No takeover is seen in such "
+	         "answers: another one counts as a miss. _content_, _challenge_ and _peer_ are of use with _http_ only."},
+	{.key = "send", .type = YAML_TEXT, .width = BYTES_WIDTH, .hook = probe_send,
+	 .help = "With _tcp_: what is said on each connection, 128 bytes at most, written as text with \\\\r, \\\\n, \\\\t, \\\\\\\\ and \\\\xHH, in single quotes so "
+	         "that YAML leaves it as it is: _'PING\\\\r\\\\n'_. Default: nothing, the server speaks first."},
+	{.key = "expect", .type = YAML_TEXT, .width = BYTES_WIDTH, .hook = probe_expect,
+	 .help = "With _tcp_: what the answer begins with, written alike: _'+PONG'_, _'SSH-2.0-'_."},
 	{.key = "interval", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.interval_ms), .min = 20, .max = 60000,
 	 .fallback = "100ms", .help = "Time from one probe to the next."},
 	{.key = "timeout", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.timeout_ms), .min = 20, .max = 60000,

@@ -184,7 +184,7 @@ static void order_look(struct engine_instance *i)
 /* Its silence is its own: it runs, is asked, and we hear. */
 static bool is_listened(const struct engine_instance *i)
 {
-	return !i->service->engine->blind && i->http && !i->proving &&
+	return !i->service->engine->blind && i->prober && !i->proving &&
 	       (i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_DOOMED);
 }
 

@@ -50,13 +50,13 @@ struct engine_instance {
 	char *content; /* as in its row: an image that is built anew is not what this one was made of; NULL: from an older ledger
 	                */
 	struct conf_instance address;
-	bool votes;              /* is compared with the others */
-	struct sense_http *http; /* NULL: not probed */
-	bool proving;            /* probes as for an instance that is to be proven */
-	uint64_t good, bad;      /* probes */
-	bool stale;              /* the row was perhaps not written */
-	int64_t last_took_us;    /* of the last good probe */
-	char detail[160];        /* of the last finding that was not good */
+	bool votes;                  /* is compared with the others */
+	struct sense_prober *prober; /* NULL: not probed */
+	bool proving;                /* probes as for an instance that is to be proven */
+	uint64_t good, bad;          /* probes */
+	bool stale;                  /* the row was perhaps not written */
+	int64_t last_took_us;        /* of the last good probe */
+	char detail[160];            /* of the last finding that was not good */
 	struct engine_found found[FINDING_MAX_];
 	struct usage usage;            /* what is usual for it */
 	struct sense_channel *channel; /* its agent's; NULL: its image has none */

@@ -26,10 +26,8 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 	} else if (class != FINDING_CLASS_UNKNOWN && class != FINDING_CLASS_DOUBT) {
 		i->bad++;
 	}
-	struct evidence seen = *evidence;
-	seen.vantage = VANTAGE_PATH; /* the same port and bytes as a client's, only past the map */
-	agents_probed(i, &seen);
-	service_found(s, &seen, detail);
+	agents_probed(i, evidence);
+	service_found(s, evidence, detail);
 }
 
 /* What clients write in their Host header: the service's addresses. */
@@ -80,7 +78,7 @@ static void fill_target(const struct engine_instance *i, bool proving, struct se
 	const struct conf_service *conf = s->conf;
 	*ret_target = (struct sense_target){
 	        .instance = i->number,
-	        .vantage = VANTAGE_PATH,
+	        .vantage = VANTAGE_PATH, /* the same port and bytes as a client's, only past the map */
 	        .address = i->address,
 	        .probe = conf->probe,
 	        .source4 = i->address.gateway4,
@@ -89,7 +87,6 @@ static void fill_target(const struct engine_instance *i, bool proving, struct se
 	        .content_proves = !conf->probe.challenge,
 	        .clock_slack_ms = 2000,
 	};
-	ret_target->vantage = VANTAGE_HOST; /* to the guest's own address */
 	host_names(conf, ret_target);
 	memcpy(ret_target->key, i->key, sizeof(i->key));
 	if (proving) { /* ask often and be patient: a booting guest is slow, a woken one must prove itself at once */
@@ -108,8 +105,8 @@ static void fill_target(const struct engine_instance *i, bool proving, struct se
 
 static void probes_stop(struct engine_instance *i)
 {
-	sense_http_free(i->http);
-	i->http = NULL;
+	sense_prober_free(i->prober);
+	i->prober = NULL;
 }
 
 static void probes_start(struct engine_instance *i, bool proving)
@@ -117,10 +114,10 @@ static void probes_start(struct engine_instance *i, bool proving)
 	struct sense_target target;
 	probes_stop(i);
 	fill_target(i, proving, &target);
-	i->http = sense_http_new(i->service->engine->loop, &target, on_report, i);
+	i->prober = sense_prober_new(i->service->engine->loop, &target, on_report, i);
 	i->proving = proving;
 	if (proving)
-		sense_http_ask(i->http, SENSE_PROBE_CHALLENGE);
+		sense_prober_ask(i->prober, SENSE_PROBE_CHALLENGE);
 }
 
 static void on_peer(void *arg, const struct evidence *evidence, const char *detail)
@@ -154,7 +151,7 @@ static void probes_follow(struct engine_instance *i)
 	               i->life == PLAN_LIFE_LOCKING || i->life == PLAN_LIFE_LOCKED;
 	if (!i->has_key || (!proving && !serving))
 		probes_stop(i);
-	else if (!i->http || i->proving != proving)
+	else if (!i->prober || i->proving != proving)
 		probes_start(i, proving);
 	votes_follow(i, i->has_key && i->life == PLAN_LIFE_READY);
 }
@@ -162,8 +159,8 @@ static void probes_follow(struct engine_instance *i)
 void follow_ask_all(struct engine_service *s)
 {
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
-		if (s->instances[k].number && s->instances[k].http && !s->instances[k].proving)
-			sense_http_ask(s->instances[k].http, SENSE_PROBE_ANY);
+		if (s->instances[k].number && s->instances[k].prober && !s->instances[k].proving)
+			sense_prober_ask(s->instances[k].prober, SENSE_PROBE_ANY);
 }
 
 /* --- instances' rows */

@@ -25,18 +25,18 @@ struct exchange { /* what one slot is about */
 	char request[CLIENT_REQUEST_MAX];
 };
 
-struct sense_http {
-	struct prober prober; /* first */
-	int64_t challenge_us; /* when the next challenge is due */
-	bool doubted;         /* `doubtful` holds the hash of other bytes that ended with the connection, seen last */
+struct http_prober {
+	struct sense_prober prober; /* first */
+	int64_t challenge_us;       /* when the next challenge is due */
+	bool doubted;               /* `doubtful` holds the hash of other bytes that ended with the connection, seen last */
 	uint8_t doubtful[32];
 	char detail[CONF_PATH_MAX + ANSWER_DETAIL_MAX + 16];
 	struct exchange exchanges[PROBER_SLOTS];
 };
 
-static struct sense_http *http_of(struct prober *p)
+static struct http_prober *http_of(struct sense_prober *p)
 {
-	return (struct sense_http *)p;
+	return (struct http_prober *)p;
 }
 
 /* ---- what to ask */
@@ -49,7 +49,7 @@ static const uint8_t *root_hash(const struct sense_target *target)
 	return NULL;
 }
 
-static void expect_challenge(struct sense_http *http, struct exchange *x)
+static void expect_challenge(struct http_prober *http, struct exchange *x)
 {
 	const struct sense_target *target = &http->prober.target;
 	uint8_t nonce[32];
@@ -69,14 +69,14 @@ static void expect_challenge(struct sense_http *http, struct exchange *x)
 	http->challenge_us = clock_monotonic_us() + (int64_t)target->probe.challenge_ms * 1000;
 }
 
-static void expect_json(struct sense_http *http, struct exchange *x)
+static void expect_json(struct http_prober *http, struct exchange *x)
 {
 	x->expected.kind = ANSWER_JSON;
 	text_copy(x->path, sizeof(x->path), http->prober.target.json_path);
 	x->shown = strlen(x->path);
 }
 
-static void expect_content(struct sense_http *http, struct exchange *x)
+static void expect_content(struct http_prober *http, struct exchange *x)
 {
 	const struct sense_target *target = &http->prober.target;
 	x->expected.kind = target->n_content > 0 ? ANSWER_CONTENT : ANSWER_PLAIN;
@@ -90,7 +90,7 @@ static void expect_content(struct sense_http *http, struct exchange *x)
 	x->shown = strlen(x->path);
 }
 
-static void choose_question(struct sense_http *http, struct exchange *x, enum sense_probe wanted)
+static void choose_question(struct http_prober *http, struct exchange *x, enum sense_probe wanted)
 {
 	const struct sense_target *target = &http->prober.target;
 	bool challenge_due = target->probe.challenge && clock_monotonic_us() >= http->challenge_us;
@@ -103,9 +103,9 @@ static void choose_question(struct sense_http *http, struct exchange *x, enum se
 		expect_content(http, x);
 }
 
-static void http_begin(struct prober *p, struct prober_slot *slot, enum sense_probe wanted)
+static void http_begin(struct sense_prober *p, struct prober_slot *slot, enum sense_probe wanted)
 {
-	struct sense_http *http = http_of(p);
+	struct http_prober *http = http_of(p);
 	struct exchange *x = &http->exchanges[slot->number];
 	if (!slot->reused) { /* another client */
 		client_shape_choose(&p->random, &x->shape);
@@ -126,7 +126,7 @@ static void http_begin(struct prober *p, struct prober_slot *slot, enum sense_pr
 
 /* ---- what the answer is worth */
 
-static void expect_clock(struct prober *p, const struct prober_slot *slot, struct exchange *x)
+static void expect_clock(struct sense_prober *p, const struct prober_slot *slot, struct exchange *x)
 {
 	int64_t slack_us = (int64_t)p->target.clock_slack_ms * 1000;
 	int64_t now_us = clock_real_us();
@@ -138,7 +138,7 @@ static void expect_clock(struct prober *p, const struct prober_slot *slot, struc
 }
 
 /* Bytes that end with the connection may be a page cut short by a dying server; the same ones twice are not. */
-static enum finding judge_doubtful(struct sense_http *http, const struct exchange *x, enum finding finding, const char **detail)
+static enum finding judge_doubtful(struct http_prober *http, const struct exchange *x, enum finding finding, const char **detail)
 {
 	const struct sense_answer *answer = &x->answer;
 	if (x->expected.kind != ANSWER_CONTENT || !answer->until_close || answer->state != ANSWER_FINISHED)
@@ -158,10 +158,10 @@ static bool is_proof(const struct sense_target *target, const struct exchange *x
 	return x->expected.kind == ANSWER_CHALLENGE || (target->content_proves && x->expected.kind == content);
 }
 
-static bool http_heard(struct prober *p, struct prober_slot *slot, const uint8_t *bytes, size_t size,
+static bool http_heard(struct sense_prober *p, struct prober_slot *slot, const uint8_t *bytes, size_t size,
                        struct prober_result *ret_result)
 {
-	struct sense_http *http = http_of(p);
+	struct http_prober *http = http_of(p);
 	struct exchange *x = &http->exchanges[slot->number];
 	enum answer_progress progress = size > 0 ? answer_feed(&x->answer, bytes, size) : answer_end(&x->answer);
 	if (progress == ANSWER_MORE)
@@ -179,9 +179,9 @@ static bool http_heard(struct prober *p, struct prober_slot *slot, const uint8_t
 	return true;
 }
 
-static const char *http_describe(struct prober *p, struct prober_slot *slot, const char *detail)
+static const char *http_describe(struct sense_prober *p, struct prober_slot *slot, const char *detail)
 {
-	struct sense_http *http = http_of(p);
+	struct http_prober *http = http_of(p);
 	const struct exchange *x = &http->exchanges[slot->number];
 	snprintf(http->detail, sizeof(http->detail), "GET %.*s: %s", (int)x->shown, x->path, detail);
 	for (char *c = http->detail; *c; c++)
@@ -192,27 +192,11 @@ static const char *http_describe(struct prober *p, struct prober_slot *slot, con
 
 static const struct prober_kind http_kind = {.begin = http_begin, .heard = http_heard, .describe = http_describe};
 
-struct sense_http *sense_http_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg)
+struct sense_prober *http_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg)
 {
-	struct sense_http *http = calloc(1, sizeof(*http));
+	struct http_prober *http = calloc(1, sizeof(*http));
 	if (!http)
 		abort();
 	prober_start(&http->prober, loop, &http_kind, target, report, arg);
-	return http;
-}
-
-void sense_http_retarget(struct sense_http *http, const struct sense_target *target)
-{
-	http->doubted = false;
-	prober_retarget(&http->prober, target);
-}
-
-void sense_http_ask(struct sense_http *http, enum sense_probe kind)
-{
-	prober_ask(&http->prober, kind);
-}
-
-void sense_http_free(struct sense_http *http)
-{
-	prober_free(http ? &http->prober : NULL);
+	return &http->prober;
 }

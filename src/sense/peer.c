@@ -22,7 +22,7 @@
 static_assert(CANON_NAME_MAX == CONF_NAME_MAX, "names of members come from the configuration");
 
 struct voter {
-	struct prober prober; /* first */
+	struct sense_prober prober; /* first */
 	struct sense_peer *peer;
 	bool waiting; /* for its answer in this round */
 	struct vote_ballot ballot;
@@ -84,12 +84,12 @@ static void ballot_fill(struct voter *v)
 
 /* ---- one question */
 
-static struct voter *voter_of(struct prober *p)
+static struct voter *voter_of(struct sense_prober *p)
 {
 	return (struct voter *)p;
 }
 
-static void voter_begin(struct prober *p, struct prober_slot *slot, enum sense_probe wanted unused_arg)
+static void voter_begin(struct sense_prober *p, struct prober_slot *slot, enum sense_probe wanted unused_arg)
 {
 	struct voter *v = voter_of(p);
 	const struct sense_peer *peer = v->peer;
@@ -103,7 +103,7 @@ static void voter_begin(struct prober *p, struct prober_slot *slot, enum sense_p
 	answer_keep(&v->answer, v->body, JSON_MAX);
 }
 
-static bool voter_heard(struct prober *p, struct prober_slot *slot unused_arg, const uint8_t *bytes, size_t size,
+static bool voter_heard(struct sense_prober *p, struct prober_slot *slot unused_arg, const uint8_t *bytes, size_t size,
                         struct prober_result *ret_result)
 {
 	struct voter *v = voter_of(p);
@@ -127,7 +127,7 @@ static void voter_rest(struct voter *v)
 static void voter_free(struct voter *v)
 {
 	voter_rest(v);
-	prober_free(&v->prober);
+	sense_prober_free(&v->prober);
 }
 
 /* ---- rounds */
@@ -162,16 +162,14 @@ static void round_begin(struct sense_peer *peer)
 	peer->asking = true;
 	for (size_t i = 0; i < peer->n_voters; i++) {
 		struct voter *v = peer->voters[i];
-		struct sense_target target = v->prober.target;
-		v->ballot = (struct vote_ballot){.instance = target.instance};
+		v->ballot = (struct vote_ballot){.instance = v->prober.target.instance};
 		v->body = malloc(JSON_MAX);
 		if (!v->body)
 			abort();
 		v->waiting = true;
-		prober_retarget(&v->prober,
-		                &target); /* an answer that is late from the last round would be taken for this one's */
+		prober_restart(&v->prober); /* an answer that is late from the last round would be taken for this one's */
 		v->prober.use6_next = peer->ipv6;
-		prober_ask(&v->prober, SENSE_PROBE_ANY);
+		sense_prober_ask(&v->prober, SENSE_PROBE_ANY);
 	}
 }
 
@@ -286,7 +284,7 @@ static void round_schedule(struct sense_peer *peer, int64_t wait_ms)
 
 void sense_peer_add(struct sense_peer *peer, const struct sense_target *target)
 {
-	assert(target->instance && target->vantage != VANTAGE_PATH);
+	assert(target->instance);
 	sense_peer_remove(peer, target->instance);
 	if (peer->n_voters == VOTE_VOTERS_MAX)
 		return;

@@ -22,8 +22,8 @@ struct sense_peer_counts {
 /* Copies `probe`. Nobody is asked before two were added. Never NULL. The report function may add, remove and free. */
 struct sense_peer *sense_peer_new(uv_loop_t *loop, const struct conf_probe *probe, sense_report *report, void *arg);
 
-/* `target` is asked as sense_http.c asks it: its own address, sources, hosts. Its vantage is not looked at, besides that it must
- * not be VANTAGE_PATH. One of the same number is replaced; more than VOTE_VOTERS_MAX are not asked. */
+/* `target` is asked as http.c asks it: its own address, sources, hosts. Its vantage is not looked at. One of the same number is
+ * replaced; more than VOTE_VOTERS_MAX are not asked. */
 void sense_peer_add(struct sense_peer *peer, const struct sense_target *target);
 void sense_peer_remove(struct sense_peer *peer, uint32_t instance);
 

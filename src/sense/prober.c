@@ -24,30 +24,15 @@
 #define STALL_KNOWN 16      /* answers: a few seconds of probes, since what is told then ends nobody */
 #define STALL_LATE_US 10000 /* nor has one that is late by this, where milliseconds count */
 
-static void prober_schedule(struct prober *p);
+static void prober_schedule(struct sense_prober *p);
 
 /* ---- addresses and what errors mean */
 
-static bool is_path(const struct prober *p)
-{
-	return p->target.vantage == VANTAGE_PATH;
-}
-
-static struct in_addr address4(const struct prober *p)
-{
-	return is_path(p) ? p->target.service4 : p->target.address.address4;
-}
-
-static struct in6_addr address6(const struct prober *p)
-{
-	return is_path(p) ? p->target.service6 : p->target.address.address6;
-}
-
-void prober_address(const struct prober *p, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX])
+void prober_address(const struct sense_prober *p, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX])
 {
 	char text[INET6_ADDRSTRLEN], port[8] = "";
-	struct in_addr four = address4(p);
-	struct in6_addr six = address6(p);
+	struct in_addr four = p->target.address.address4;
+	struct in6_addr six = p->target.address.address6;
 	if (slot->ipv6)
 		inet_ntop(AF_INET6, &six, text, sizeof(text));
 	else
@@ -57,12 +42,11 @@ void prober_address(const struct prober *p, const struct prober_slot *slot, char
 	snprintf(ret_text, SENSE_HOST_MAX, slot->ipv6 ? "[%s]%s" : "%s%s", text, port);
 }
 
-static bool choose_ipv6(struct prober *p)
+static bool choose_ipv6(struct sense_prober *p)
 {
-	struct in6_addr six = address6(p);
-	if (IN6_IS_ADDR_UNSPECIFIED(&six))
+	if (IN6_IS_ADDR_UNSPECIFIED(&p->target.address.address6))
 		return false;
-	if (address4(p).s_addr == 0)
+	if (p->target.address.address4.s_addr == 0)
 		return true;
 	p->use6_next = !p->use6_next;
 	return p->target.use6 && !p->use6_next;
@@ -110,7 +94,7 @@ static void slot_close(struct prober_slot *slot)
 	slot->overdue = false;
 }
 
-static int bind_source(const struct prober *p, const struct prober_slot *slot)
+static int bind_source(const struct sense_prober *p, const struct prober_slot *slot)
 {
 	int on = 1;
 	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = p->target.source4};
@@ -124,10 +108,12 @@ static int bind_source(const struct prober *p, const struct prober_slot *slot)
 	return bind(slot->fd, address, slot->ipv6 ? sizeof(six) : sizeof(four)) < 0 ? -errno : 0;
 }
 
-static int slot_dial(struct prober *p, struct prober_slot *slot)
+static int slot_dial(struct sense_prober *p, struct prober_slot *slot)
 {
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = address4(p), .sin_port = htons(p->target.probe.port)};
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = address6(p), .sin6_port = htons(p->target.probe.port)};
+	const struct conf_instance *to = &p->target.address;
+	in_port_t port = htons(p->target.probe.port);
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = to->address4, .sin_port = port};
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = to->address6, .sin6_port = port};
 	slot->fd = socket(slot->ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (slot->fd < 0)
 		return -errno;
@@ -149,13 +135,13 @@ static int slot_dial(struct prober *p, struct prober_slot *slot)
 
 /* ---- stalls: what waits, long before it is a miss */
 
-static int64_t stall_us(const struct prober *p)
+static int64_t stall_us(const struct sense_prober *p)
 {
 	return (int64_t)p->target.probe.stall_ms * 1000;
 }
 
 /* A probe is through. Any word of an answer ends a silence; one of which we do not know whether it left us says nothing. */
-static void prober_heard(struct prober *p, const struct prober_slot *slot, enum finding_class class)
+static void prober_heard(struct sense_prober *p, const struct prober_slot *slot, enum finding_class class)
 {
 	if (slot->heard || class == FINDING_CLASS_GOOD)
 		silence_answered(&p->silence, clock_monotonic_us());
@@ -166,7 +152,7 @@ static void prober_heard(struct prober *p, const struct prober_slot *slot, enum 
 /* ---- one probe */
 
 /* The last thing that a path through here does: the report may free the prober. */
-static void slot_finish(struct prober *p, struct prober_slot *slot, const struct prober_result *result)
+static void slot_finish(struct sense_prober *p, struct prober_slot *slot, const struct prober_result *result)
 {
 	struct prober_result late = {.finding = FINDING_LATE, .detail = "", .then = PROBER_CLOSE};
 	enum finding_class class = finding_class(result->finding);
@@ -199,7 +185,7 @@ static void slot_finish(struct prober *p, struct prober_slot *slot, const struct
 		prober_schedule(p);
 }
 
-static void slot_fail(struct prober *p, struct prober_slot *slot, int error)
+static void slot_fail(struct sense_prober *p, struct prober_slot *slot, int error)
 {
 	struct prober_result result;
 	/* A server may close a kept connection just as we ask: any client asks again on a new one. */
@@ -222,7 +208,7 @@ static bool slot_is_busy(const struct prober_slot *slot)
 }
 
 /* A slot for a new probe: a kept connection, an unused one, or the one that waits longest for a late answer. */
-static struct prober_slot *slot_free_one(struct prober *p, bool besides)
+static struct prober_slot *slot_free_one(struct sense_prober *p, bool besides)
 {
 	static const enum slot_state order[] = {SLOT_IDLE, SLOT_PARTING, SLOT_FREE};
 	struct prober_slot *longest = NULL;
@@ -242,7 +228,7 @@ static struct prober_slot *slot_free_one(struct prober *p, bool besides)
 	return longest;
 }
 
-static bool slot_send(struct prober *p, struct prober_slot *slot)
+static bool slot_send(struct sense_prober *p, struct prober_slot *slot)
 {
 	ssize_t put = send(slot->fd, slot->request + slot->sent, slot->request_size - slot->sent, MSG_NOSIGNAL);
 	if (put < 0 && errno != EAGAIN && errno != EINTR) {
@@ -256,7 +242,7 @@ static bool slot_send(struct prober *p, struct prober_slot *slot)
 	return true;
 }
 
-static void prober_begin(struct prober *p, enum sense_probe wanted, bool besides)
+static void prober_begin(struct sense_prober *p, enum sense_probe wanted, bool besides)
 {
 	struct prober_slot *slot = slot_free_one(p, besides);
 	if (!slot)
@@ -288,7 +274,7 @@ static void prober_begin(struct prober *p, enum sense_probe wanted, bool besides
 }
 
 /* Reads what is there, at most as much as the kind wants to judge. False: the slot is through (and `p` may be gone). */
-static bool slot_read(struct prober *p, struct prober_slot *slot)
+static bool slot_read(struct sense_prober *p, struct prober_slot *slot)
 {
 	uint8_t bytes[8192];
 	struct prober_result result;
@@ -307,12 +293,11 @@ static bool slot_read(struct prober *p, struct prober_slot *slot)
 			slot_finish(p, slot, &result);
 			return false;
 		}
-		if (got == 0) /* the kind judges an end always */
-			abort();
+		assert(got > 0); /* the kind judges an end always */
 	}
 }
 
-static bool slot_connected(struct prober *p, struct prober_slot *slot)
+static bool slot_connected(struct sense_prober *p, struct prober_slot *slot)
 {
 	int error = 0;
 	socklen_t size = sizeof(error);
@@ -324,12 +309,18 @@ static bool slot_connected(struct prober *p, struct prober_slot *slot)
 		slot_fail(p, slot, error);
 		return false;
 	}
-	struct prober_result good = {.finding = FINDING_GOOD, .detail = "", .then = PROBER_CLOSE};
-	slot_finish(p, slot, &good);
+	if (!slot->connecting_is_all) {
+		slot->state = SLOT_ASKED;
+		return true;
+	}
+	struct prober_result result;
+	bool judged = p->kind->heard(p, slot, NULL, 0, &result);
+	assert(judged);
+	slot_finish(p, slot, &result);
 	return false;
 }
 
-static void slot_event(struct prober *p, struct prober_slot *slot, uint32_t events)
+static void slot_event(struct sense_prober *p, struct prober_slot *slot, uint32_t events)
 {
 	if (slot->state == SLOT_IDLE) {
 		if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) /* closed, or says what nobody asked */
@@ -351,7 +342,7 @@ static bool slot_connects_now(const struct prober_slot *slot)
 }
 
 /* Missed, and said so; the connection is kept for a while, since a late answer is worth knowing. */
-static void slot_wait_on(struct prober *p, struct prober_slot *slot, const struct prober_result *result, int64_t now_us)
+static void slot_wait_on(struct sense_prober *p, struct prober_slot *slot, const struct prober_result *result, int64_t now_us)
 {
 	struct evidence evidence = {.time_us = now_us,
 	                            .instance = p->target.instance,
@@ -366,7 +357,7 @@ static void slot_wait_on(struct prober *p, struct prober_slot *slot, const struc
 		prober_schedule(p);
 }
 
-static void slot_overdue(struct prober *p, struct prober_slot *slot, int64_t now_us)
+static void slot_overdue(struct sense_prober *p, struct prober_slot *slot, int64_t now_us)
 {
 	int64_t late_us = now_us - slot->deadline_us;
 	bool asked = slot->state == SLOT_ASKED;
@@ -398,7 +389,7 @@ static void slot_overdue(struct prober *p, struct prober_slot *slot, int64_t now
 
 static void on_events(uv_poll_t *poll, int status unused_arg, int what unused_arg)
 {
-	struct prober *p = poll->data;
+	struct sense_prober *p = poll->data;
 	struct epoll_event events[PROBER_SLOTS];
 	int n = epoll_wait(p->epoll, events, PROBER_SLOTS, 0);
 	for (int i = 0; i < n && !p->gone; i++) {
@@ -408,11 +399,9 @@ static void on_events(uv_poll_t *poll, int status unused_arg, int what unused_ar
 	}
 }
 
-static void prober_turn(struct prober *p, int64_t now_us)
+static void prober_turn(struct sense_prober *p, int64_t now_us)
 {
 	int64_t interval_us = (int64_t)p->target.probe.interval_ms * 1000;
-	if (p->target.instance == 0)
-		return;
 	if (p->is_asked && slot_free_one(p, true)) {
 		p->is_asked = false;
 		prober_begin(p, p->asked, true);
@@ -424,18 +413,18 @@ static void prober_turn(struct prober *p, int64_t now_us)
 }
 
 /* When to ask more of whoever may be stalled, if a slot is free for it. */
-static int64_t stall_ask_us(struct prober *p)
+static int64_t stall_ask_us(struct sense_prober *p)
 {
-	bool asks = stall_us(p) && p->target.instance && slot_free_one(p, true);
+	bool asks = stall_us(p) && slot_free_one(p, true);
 	return asks ? silence_ask_due(&p->silence, stall_us(p)) : INT64_MAX;
 }
 
-static int64_t stall_due_us(const struct prober *p)
+static int64_t stall_due_us(const struct sense_prober *p)
 {
-	return stall_us(p) && p->target.instance ? silence_due(&p->silence, stall_us(p)) : INT64_MAX;
+	return stall_us(p) ? silence_due(&p->silence, stall_us(p)) : INT64_MAX;
 }
 
-static void report_stall(struct prober *p, int64_t now_us)
+static void report_stall(struct sense_prober *p, int64_t now_us)
 {
 	char detail[80];
 	struct evidence evidence = {.time_us = now_us,
@@ -450,7 +439,7 @@ static void report_stall(struct prober *p, int64_t now_us)
 }
 
 /* What came while nobody looked was no silence; and whoever was away himself does not know how long another one was. */
-static void prober_stalls(struct prober *p, int64_t now_us)
+static void prober_stalls(struct sense_prober *p, int64_t now_us)
 {
 	int64_t due_us = stall_due_us(p);
 	for (size_t i = 0; i < PROBER_SLOTS && due_us <= now_us && !p->gone; i++)
@@ -466,7 +455,7 @@ static void prober_stalls(struct prober *p, int64_t now_us)
 
 static void on_timer(uv_timer_t *timer)
 {
-	struct prober *p = timer->data;
+	struct sense_prober *p = timer->data;
 	int64_t now_us = clock_monotonic_us();
 	for (size_t i = 0; i < PROBER_SLOTS && !p->gone; i++)
 		if (slot_is_busy(&p->slots[i]) && now_us >= p->slots[i].deadline_us)
@@ -481,9 +470,9 @@ static void on_timer(uv_timer_t *timer)
 		prober_schedule(p);
 }
 
-static void prober_schedule(struct prober *p)
+static void prober_schedule(struct sense_prober *p)
 {
-	int64_t due_us = p->target.instance ? p->next_us : INT64_MAX;
+	int64_t due_us = p->next_us;
 	for (size_t i = 0; i < PROBER_SLOTS; i++)
 		if (slot_is_busy(&p->slots[i]) && p->slots[i].deadline_us < due_us)
 			due_us = p->slots[i].deadline_us;
@@ -491,7 +480,7 @@ static void prober_schedule(struct prober *p)
 		due_us = stall_ask_us(p);
 	if (stall_due_us(p) < due_us)
 		due_us = stall_due_us(p);
-	if (p->is_asked && p->target.instance && slot_free_one(p, true))
+	if (p->is_asked && slot_free_one(p, true))
 		due_us = 0;
 	if (due_us == INT64_MAX) {
 		uv_timer_stop(&p->timer);
@@ -501,16 +490,13 @@ static void prober_schedule(struct prober *p)
 	uv_timer_start(&p->timer, on_timer, wait_us > 0 ? (uint64_t)(wait_us + 999) / 1000 : 0, 0);
 }
 
-static bool target_has_address(const struct prober *p)
-{
-	struct in6_addr six = address6(p);
-	return address4(p).s_addr != 0 || !IN6_IS_ADDR_UNSPECIFIED(&six);
-}
-
-void prober_start(struct prober *p, uv_loop_t *loop, const struct prober_kind *kind, const struct sense_target *target,
+void prober_start(struct sense_prober *p, uv_loop_t *loop, const struct prober_kind *kind, const struct sense_target *target,
                   sense_report *report, void *arg)
 {
+	const struct conf_instance *to = &target->address;
+	assert(target->instance && (to->address4.s_addr != 0 || !IN6_IS_ADDR_UNSPECIFIED(&to->address6)));
 	p->kind = kind;
+	p->target = *target;
 	p->report = report;
 	p->arg = arg;
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -524,23 +510,27 @@ void prober_start(struct prober *p, uv_loop_t *loop, const struct prober_kind *k
 	r = uv_poll_start(&p->poll, UV_READABLE, on_events);
 	assert(r == 0);
 	p->timer.data = p->poll.data = p;
-	prober_retarget(p, target);
+	prober_restart(p);
 }
 
-void prober_retarget(struct prober *p, const struct sense_target *target)
+struct sense_prober *sense_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg)
+{
+	bool tcp = target->probe.protocol == CONF_PROBE_TCP;
+	return tcp ? tcp_prober_new(loop, target, report, arg) : http_prober_new(loop, target, report, arg);
+}
+
+void prober_restart(struct sense_prober *p)
 {
 	assert(!p->gone);
 	for (size_t i = 0; i < PROBER_SLOTS; i++)
 		slot_close(&p->slots[i]);
-	p->target = *target;
 	p->silence = (struct silence){.n_known = STALL_KNOWN};
-	assert(p->target.instance == 0 || target_has_address(p));
 	p->next_us = p->kind->only_asked ? INT64_MAX : clock_monotonic_us();
 	p->is_asked = false;
 	prober_schedule(p);
 }
 
-void prober_ask(struct prober *p, enum sense_probe wanted)
+void sense_prober_ask(struct sense_prober *p, enum sense_probe wanted)
 {
 	assert(!p->gone);
 	p->is_asked = true;
@@ -550,12 +540,12 @@ void prober_ask(struct prober *p, enum sense_probe wanted)
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct prober *p = handle->data;
+	struct sense_prober *p = handle->data;
 	if (--p->n_closing == 0)
 		free(p);
 }
 
-void prober_free(struct prober *p)
+void sense_prober_free(struct sense_prober *p)
 {
 	if (!p)
 		return;

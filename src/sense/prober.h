@@ -1,7 +1,7 @@
 #pragma once
 /*
  * What probes by TCP have in common: when they start and end, their sockets, and what a failed connection means. What is said on
- * the connection is the business of a `struct prober_kind` (http.c, tcp.c). Private to this room.
+ * the connection is the business of a `struct prober_kind` (http.c, tcp.c, peer.c). Private to this room.
  */
 #include "sense/client.h"
 #include "sense/sense.h"
@@ -24,11 +24,12 @@ struct prober_slot {
 	uint32_t generation; /* of the descriptor: events of older ones are dropped */
 	int fd;
 	bool ipv6;
-	bool besides;     /* somebody asked for it, or a doubt: those by the clock go on meanwhile */
-	bool reused;      /* connection has carried a request before */
-	bool heard;       /* some byte of an answer came */
-	bool overdue;     /* reported as missed; a late answer still tells a slow server from a hung one */
-	unsigned may_ask; /* how many more requests this connection is meant for */
+	bool besides;           /* somebody asked for it, or a doubt: those by the clock go on meanwhile */
+	bool reused;            /* connection has carried a request before */
+	bool heard;             /* some byte of an answer came */
+	bool connecting_is_all; /* kind's, at each begin: no answer is waited for */
+	bool overdue;           /* reported as missed; a late answer still tells a slow server from a hung one */
+	unsigned may_ask;       /* how many more requests this connection is meant for */
 	int64_t began_us, deadline_us;
 	const char *request; /* kind's; until the slot's next begin */
 	size_t request_size, sent;
@@ -40,20 +41,21 @@ struct prober_result {
 	enum { PROBER_CLOSE, PROBER_PART, PROBER_KEEP } then;
 };
 
-struct prober;
+struct sense_prober;
 
 struct prober_kind {
-	bool only_asked; /* no probe by the clock, only by prober_ask() */
-	/* A probe begins. Fills slot->request unless connecting is all; on a new connection (!slot->reused) slot->may_ask too. */
-	void (*begin)(struct prober *prober, struct prober_slot *slot, enum sense_probe wanted);
-	/* Bytes came; size 0: the peer closed. True: judged, `ret_result` is filled. */
-	bool (*heard)(struct prober *prober, struct prober_slot *slot, const uint8_t *bytes, size_t size,
+	bool only_asked; /* no probe by the clock, only by sense_prober_ask() */
+	/* A probe begins. Fills slot->request if there is one; on a new connection (!slot->reused) slot->may_ask too. */
+	void (*begin)(struct sense_prober *prober, struct prober_slot *slot, enum sense_probe wanted);
+	/* Bytes came; size 0: the peer closed, or (`slot->connecting_is_all`) the connection stands, which is judged always.
+	 * True: judged, `ret_result` is filled. */
+	bool (*heard)(struct sense_prober *prober, struct prober_slot *slot, const uint8_t *bytes, size_t size,
 	              struct prober_result *ret_result);
 	/* Puts "GET /x: " or the like before a detail; may be NULL. */
-	const char *(*describe)(struct prober *prober, struct prober_slot *slot, const char *detail);
+	const char *(*describe)(struct sense_prober *prober, struct prober_slot *slot, const char *detail);
 };
 
-struct prober {
+struct sense_prober {
 	uv_timer_t timer;
 	uv_poll_t poll;
 	int epoll; /* holds the slots' sockets, so that they come and go without libuv's handles */
@@ -71,12 +73,14 @@ struct prober {
 	struct prober_slot slots[PROBER_SLOTS];
 };
 
-/* `prober` is the first member of a zeroed heap object, which prober_free() gives back once libuv has let go of it. */
-void prober_start(struct prober *prober, uv_loop_t *loop, const struct prober_kind *kind, const struct sense_target *target,
+/* `prober` is the first member of a zeroed heap object, which sense_prober_free() gives back once libuv has let go of it. */
+void prober_start(struct sense_prober *prober, uv_loop_t *loop, const struct prober_kind *kind, const struct sense_target *target,
                   sense_report *report, void *arg);
-void prober_retarget(struct prober *prober, const struct sense_target *target);
-void prober_ask(struct prober *prober, enum sense_probe wanted);
-void prober_free(struct prober *prober);
+/* As new: probes under way end without a report, connections are closed. */
+void prober_restart(struct sense_prober *prober);
+
+struct sense_prober *http_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
+struct sense_prober *tcp_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
 
 /* The address of a slot's connection as clients write it. */
-void prober_address(const struct prober *prober, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX]);
+void prober_address(const struct sense_prober *prober, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX]);

@@ -17,13 +17,9 @@ typedef void sense_report(void *arg, const struct evidence *evidence, const char
 #define SENSE_HOST_MAX 64
 
 struct sense_target {
-	uint32_t instance; /* 0: nobody; probes pause until sense_http_retarget() names one */
-	/* What reports say. VANTAGE_PATH: probes go to service4/service6, where whatever is active answers. Any other: to
-	 * `address`. */
-	enum vantage vantage;
+	uint32_t instance;    /* above 0 */
+	enum vantage vantage; /* what reports say */
 	struct conf_instance address;
-	struct in_addr service4; /* all zero: none of that family */
-	struct in6_addr service6;
 	struct conf_probe probe; /* copy */
 	uint8_t key[32];         /* challenge key of the instance */
 	struct {
@@ -45,34 +41,23 @@ struct sense_target {
 };
 
 /*
- * ---- http.c: GET with changing headers and order; content, challenge, plain. A probe starts each interval (+-20 %) whether or
- * not those before it are through (up to four at a time), so that a hung server costs k intervals and one timeout, not k
- * timeouts.
+ * ---- prober.c: asks one instance, over and over. A probe starts each interval (+-20 %) whether or not those before it are
+ * through (up to four at a time), so that a hung server costs k intervals and one timeout, not k timeouts. What is said is
+ * http.c's (GET with changing headers and order; content, challenge, plain) or tcp.c's, for services that speak no HTTP. There is
+ * no probe for UDP: without knowing the protocol, silence says nothing; a refusal (ICMP) is seen on the wire.
  */
-struct sense_http;
+struct sense_prober;
 
-/* Starts a prober: the first probe on the loop's next turn, then every interval. Copies `target`. All reports come from the loop,
- * never from within a call. Never NULL. */
-struct sense_http *sense_http_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
-
-/* From now on about `target` (the service was steered elsewhere): probes under way end without a report, connections are closed,
- * a probe starts at once. */
-void sense_http_retarget(struct sense_http *http, const struct sense_target *target);
+/* The first probe starts on the loop's next turn, then one every interval. Copies `target`. All reports come from the loop, never
+ * from within a call. Never NULL. */
+struct sense_prober *sense_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
 
 /* Asks for `kind` next and at once, out of turn (proving): SENSE_PROBE_ANY, _CONTENT or _CHALLENGE. A challenge needs the
- * content of "/" in the target; without it, any other probe is sent. */
+ * content of "/" in the target; without it, and without HTTP, any other probe is sent. */
 enum sense_probe { SENSE_PROBE_ANY, SENSE_PROBE_CONTENT, SENSE_PROBE_CHALLENGE };
-void sense_http_ask(struct sense_http *http, enum sense_probe kind);
+void sense_prober_ask(struct sense_prober *prober, enum sense_probe kind);
 
-void sense_http_free(struct sense_http *http); /* no report afterwards; NULL is fine */
-
-/* ---- tcp.c: connects and closes, for services that speak no HTTP. No probe for UDP: without knowing the protocol, silence
- * says nothing; a refusal (ICMP) is left to a later detector. */
-struct sense_tcp;
-struct sense_tcp *sense_tcp_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
-void sense_tcp_retarget(struct sense_tcp *tcp, const struct sense_target *target);
-void sense_tcp_ask(struct sense_tcp *tcp);
-void sense_tcp_free(struct sense_tcp *tcp);
+void sense_prober_free(struct sense_prober *prober); /* no report afterwards; NULL is fine */
 
 /* ---- answer.c: pure. What an answer's bytes are worth; the fuzzer's target. See answer.h. */
 struct sense_answer;

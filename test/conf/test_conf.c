@@ -109,18 +109,6 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	        {"  pump:\n", "  pump:\n    ladder: [reboot, rebuild]\n",
 	         "f:13:22: a rung of 'ladder' must be 'restart' or 'reboot', not 'rebuild'"},
 	        {"  pump:\n", "  pump:\n    outside: drop\n", "f:13:14: 'outside' must be one of count, limit, cut, not 'drop'"},
-	        {"interval: 100ms", "failures: 6", "f:11:23: 'failures' (6) cannot be more than 'window' (5)"},
-	        {"interval: 100ms", "window: 2", "f:11:12: 'failures' (3) cannot be more than 'window' (2)"},
-	        {"interval: 100ms", "interval: 20ms",
-	         "f:11:12: 'timeout' (250ms) cannot be longer than 'window' probes take (5 x 20ms)"},
-	        {"interval: 100ms", "interval: 5s",
-	         "f:11:12: 'challenge_every' (1000ms) cannot be shorter than 'interval' (5000ms)"},
-	        {"interval: 100ms", "port: 53", "f:11:19: 'port' is 53, which is not one of the TCP ports of service 'sensor'"},
-	        {"interval: 100ms", "challenge: api",
-	         "f:11:24: 'challenge' must be 'no' or a path on a web server: '/' first, then visible ASCII without '#', not "
-	         "'api'"},
-	        {"interval: 100ms", "challenge: /a?b=c",
-	         "f:11:24: 'challenge' must be a path without '?': the question is put behind it"},
 	        {"192.0.2.0/26", "192.0.2.0/29",
 	         "f:4:15: 192.0.2.0/29: the guests' IPv4 range must have a prefix between /16 and /28"},
 	        {"192.0.2.0/26", "192.0.0.0/15",
@@ -145,6 +133,36 @@ static void mistakes_between_keys_are_found(void **state unused_arg)
 	        {"    variants: [amber]\n", "", "f:12:3: 'variants' is missing here"},
 	        {"    variants: [amber]\n", "    variants: [amber]\n    max_exposure: 5s\n",
 	         "f:16:19: 'max_exposure' (5000ms) is 0s (never) or at least 10s: a new guest must be able to start"},
+	};
+	for (size_t i = 0; i < countof(rows); i++)
+		is_refused(&rows[i]);
+}
+
+static void mistakes_in_probes_are_found(void **state unused_arg)
+{
+	static const struct mistake rows[] = {
+	        {"interval: 100ms", "failures: 6", "f:11:23: 'failures' (6) cannot be more than 'window' (5)"},
+	        {"interval: 100ms", "window: 2", "f:11:12: 'failures' (3) cannot be more than 'window' (2)"},
+	        {"interval: 100ms", "interval: 20ms",
+	         "f:11:12: 'timeout' (250ms) cannot be longer than 'window' probes take (5 x 20ms)"},
+	        {"interval: 100ms", "interval: 5s",
+	         "f:11:12: 'challenge_every' (1000ms) cannot be shorter than 'interval' (5000ms)"},
+	        {"interval: 100ms", "port: 53", "f:11:19: 'port' is 53, which is not one of the TCP ports of service 'sensor'"},
+	        {"interval: 100ms", "protocol: tcp, interval: 5s, challenge_every: 1s",
+	         "f:11:59: 'challenge_every' is of use with 'protocol: http' only"},
+	        {"interval: 100ms", "protocol: tcp, content: [/]", "f:11:37: 'content' is of use with 'protocol: http' only"},
+	        {"interval: 100ms", "expect: '+PONG'", "f:11:21: 'expect' is of use with 'protocol: tcp' only"},
+	        {"interval: 100ms", "protocol: tcp, send: 'PING\\r\\n'",
+	         "f:11:34: 'send' needs 'expect': what the answer begins with"},
+	        {"interval: 100ms", "protocol: tcp, expect: 'a\\q'",
+	         "f:11:36: 'expect' has '\\q': a backslash is followed by r, n, t, a backslash or xHH"},
+	        {"interval: 100ms", "protocol: tcp, expect: '\\x0'",
+	         "f:11:36: 'expect' has '\\x0': a backslash is followed by r, n, t, a backslash or xHH"},
+	        {"interval: 100ms", "challenge: api",
+	         "f:11:24: 'challenge' must be 'no' or a path on a web server: '/' first, then visible ASCII without '#', not "
+	         "'api'"},
+	        {"interval: 100ms", "challenge: /a?b=c",
+	         "f:11:24: 'challenge' must be a path without '?': the question is put behind it"},
 	        {"interval: 100ms", "intervall: 100ms", "f:11:13: unknown key 'intervall', did you mean 'interval'?"},
 	};
 	for (size_t i = 0; i < countof(rows); i++)
@@ -268,6 +286,26 @@ static void load_example(const char *name, struct conf *ret_conf)
 	snprintf(path, sizeof(path), "%s/%s", getenv("KOBOSHI_EXAMPLES"), name);
 	if (conf_load(path, ret_conf, &err) < 0)
 		fail_msg("%s", err.text);
+}
+
+static void bytes_are_read_as_they_are_written(void **state unused_arg)
+{
+	static const char ping[] = "\x00\x01\x61\\\r\n\t\xff";
+	struct conf conf;
+	struct err err = {0};
+	auto_free char *text =
+	        changed("interval: 100ms", "protocol: tcp, send: '\\x00\\x01a\\\\\\r\\n\\t\\xfF', expect: '+PONG'");
+	if (conf_parse("f", text, strlen(text), &conf, &err) < 0)
+		fail_msg("%s", err.text);
+	const struct conf_probe *probe = &conf.services[0].probe;
+	assert_int_equal(probe->protocol, CONF_PROBE_TCP);
+	assert_int_equal(probe->send.size, sizeof(ping) - 1);
+	assert_memory_equal(probe->send.bytes, ping, sizeof(ping) - 1);
+	assert_int_equal(probe->expect.size, 5);
+	assert_memory_equal(probe->expect.bytes, "+PONG", 5);
+	assert_false(probe->challenge);
+	assert_int_equal(probe->n_content + probe->n_peer, 0);
+	assert_int_equal(conf.services[1].probe.protocol, CONF_PROBE_HTTP);
 }
 
 static void the_example_means_what_it_says(void **state unused_arg)
@@ -492,6 +530,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(mistakes_between_keys_are_found),
+	        cmocka_unit_test(mistakes_in_probes_are_found),
 	        cmocka_unit_test(mistakes_in_variants_are_found),
 	        cmocka_unit_test(mistakes_about_files_are_found),
 	        cmocka_unit_test(mistakes_about_files_that_live_on_are_found),
@@ -500,6 +539,7 @@ int main(void)
 	        cmocka_unit_test(too_many_instances_are_refused),
 	        cmocka_unit_test(a_small_range_has_no_room_for_many),
 	        cmocka_unit_test(a_failure_touches_nothing),
+	        cmocka_unit_test(bytes_are_read_as_they_are_written),
 	        cmocka_unit_test(the_example_means_what_it_says),
 	        cmocka_unit_test(the_examples_comments_show_the_defaults),
 	        cmocka_unit_test(the_files_example_is_a_drop_in),

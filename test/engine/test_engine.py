@@ -482,6 +482,16 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, DoubtTests, E
         guest.answers["/"] = (200, b"<h1>owned</h1>")
         self.world.await_order(STEER, lambda order: order.victim == guest.number)
 
+    def test_a_service_that_speaks_no_http_is_asked_what_the_configuration_says(self):
+        self.configure(("peer: [/, /robots.txt, /api/reading], peer_every: 200ms", "protocol: tcp, send: 'GET / HTTP/1.1\\r\\n\\r\\n', expect: 'HTTP/1.1 200 '"))
+        self.assertIsNone(self.start()["services"][0]["peer"])
+        active, standby = self.roles()["active"], self.roles()["standby"]
+        self.world.guests[active].answers["/"] = (503, b"")
+        self.world.await_order(STEER, lambda order: (order.victim, order.instance) == (active, standby))
+        story = self.await_closed()
+        self.assertEqual(story["verdict"], "failed")
+        self.assertIn("byte 10 of its answer is not as expected", story["cause"])
+
     def test_the_tarpit_is_told_of_and_has_no_say(self):
         self.assertFalse(self.start()["decoys"]["answered"])
         self.engine.connect(DECOY)

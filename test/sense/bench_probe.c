@@ -88,7 +88,7 @@ int main(void)
 		ask_plainly(port);
 	floor_us = spent_us() - floor_us;
 	int64_t before_us = spent_us();
-	sense_http_new(&loop, &target, on_report, &loop);
+	sense_prober_new(&loop, &target, on_report, &loop);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	printf("%u probes, %u not good, %.1f us CPU each; floor %.1f\n", n_good, n_other,
 	       (double)(spent_us() - before_us) / PROBES, (double)floor_us / PROBES);

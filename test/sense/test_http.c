@@ -25,7 +25,7 @@ struct stage {
 	uv_timer_t patience;
 	struct server server;
 	struct sense_target target;
-	struct sense_http *http;
+	struct sense_prober *prober;
 	unsigned n_reports, stop_at, n_found[FINDING_MAX_];
 	struct evidence last;
 	char detail[300];
@@ -42,8 +42,8 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 	text_copy(s->detail, sizeof(s->detail), detail);
 	assert_int_equal(*detail == '\0', finding_class(evidence->finding) == FINDING_CLASS_GOOD);
 	if (s->free_at_report) {
-		sense_http_free(s->http);
-		s->http = NULL;
+		sense_prober_free(s->prober);
+		s->prober = NULL;
 	}
 	if (s->n_reports >= s->stop_at)
 		uv_stop(&s->loop);
@@ -92,7 +92,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct stage *s = *state;
-	sense_http_free(s->http);
+	sense_prober_free(s->prober);
 	server_stop(&s->server);
 	uv_close((uv_handle_t *)&s->patience, NULL);
 	uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -101,10 +101,13 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* Asks what is the target now, about nothing that was asked before. */
 static void begin(struct stage *s)
 {
-	s->http = sense_http_new(&s->loop, &s->target, on_report, s);
-	assert_int_equal(s->n_reports, 0);
+	unsigned before = s->n_reports;
+	sense_prober_free(s->prober);
+	s->prober = sense_prober_new(&s->loop, &s->target, on_report, s);
+	assert_int_equal(s->n_reports, before);
 }
 
 static void test_good(void **state)
@@ -216,7 +219,7 @@ static void test_own_shortages(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	await_finding(s, FINDING_GOOD);
 	s->target.source4.s_addr = inet_addr("192.0.2.1"); /* not an address of this host */
-	sense_http_retarget(s->http, &s->target);
+	begin(s);
 	await_finding(s, FINDING_UNKNOWN);
 }
 
@@ -278,8 +281,8 @@ static void test_stall_is_told_only_if_wanted(void **state)
 	struct stage *s = *state;
 	become_known(s, 5);
 	s->target.probe.stall_ms = 0;
-	sense_http_free(s->http);
-	s->http = sense_http_new(&s->loop, &s->target, on_report, s);
+	sense_prober_free(s->prober);
+	s->prober = sense_prober_new(&s->loop, &s->target, on_report, s);
 	await(s, 2 * SILENCE_KNOWN_ANSWERS);
 	s->server.mood = SERVER_HANG;
 	await_finding(s, FINDING_TIMEOUT);
@@ -329,9 +332,9 @@ static void test_challenge(void **state)
 	await_finding(s, FINDING_WRONG_CLOCK);
 	assert_non_null(strstr(s->detail, "behind"));
 	s->target.clock_slack_ms = 0;
-	sense_http_retarget(s->http, &s->target);
+	begin(s);
 	unsigned before = s->n_found[FINDING_WRONG_CLOCK];
-	sense_http_ask(s->http, SENSE_PROBE_CHALLENGE);
+	sense_prober_ask(s->prober, SENSE_PROBE_CHALLENGE);
 	await(s, 10);
 	assert_int_equal(s->n_found[FINDING_WRONG_CLOCK], before);
 }
@@ -343,10 +346,10 @@ static void test_ask(void **state)
 	begin(s);
 	await(s, 1);
 	for (unsigned i = 1; i <= 5; i++) {
-		sense_http_ask(s->http, SENSE_PROBE_CHALLENGE);
+		sense_prober_ask(s->prober, SENSE_PROBE_CHALLENGE);
 		await(s, 1);
 		assert_int_equal(s->server.n_challenges, i);
-		sense_http_ask(s->http, SENSE_PROBE_CONTENT);
+		sense_prober_ask(s->prober, SENSE_PROBE_CONTENT);
 		await(s, 1);
 	}
 	assert_int_equal(s->n_found[FINDING_GOOD], 6);
@@ -365,39 +368,11 @@ static void test_json_and_plain(void **state)
 		n_json += strncmp(s->server.seen[i], "GET /api/reading ", 17) == 0;
 	assert_in_range(n_json, 1, 30);
 	s->target.n_content = 0; /* nothing known of the content: any page will do */
-	sense_http_retarget(s->http, &s->target);
+	begin(s);
 	s->server.mood = SERVER_WRONG;
-	sense_http_ask(s->http, SENSE_PROBE_CONTENT);
+	sense_prober_ask(s->prober, SENSE_PROBE_CONTENT);
 	await_finding(s, FINDING_GOOD);
 	assert_int_equal(s->n_found[FINDING_WRONG_CONTENT], 0);
-}
-
-static void test_path_vantage(void **state)
-{
-	struct stage *s = *state;
-	s->target.vantage = VANTAGE_PATH;
-	s->target.service4 = s->target.address.address4;
-	s->target.address.address4.s_addr = inet_addr("192.0.2.1"); /* must not be used */
-	s->target.source4.s_addr = inet_addr("127.0.0.9");
-	s->target.instance = 0;
-	begin(s);
-	uv_run(&s->loop, UV_RUN_NOWAIT);
-	assert_int_equal(s->n_reports, 0); /* nobody to probe */
-	s->target.instance = 8;
-	sense_http_retarget(s->http, &s->target);
-	await(s, 1);
-	assert_int_equal(s->last.vantage, VANTAGE_PATH);
-	assert_int_equal(s->last.instance, 8);
-	s->server.mood = SERVER_HANG;
-	sense_http_ask(s->http, SENSE_PROBE_ANY);
-	while (s->server.n_requests < 2)
-		uv_run(&s->loop, UV_RUN_ONCE);
-	s->server.mood = SERVER_RIGHT;
-	s->target.instance = 9; /* the probe that hangs is not about 9, and no longer of interest */
-	sense_http_retarget(s->http, &s->target);
-	await(s, 20);
-	assert_int_equal(s->last.instance, 9);
-	assert_int_equal(s->n_found[FINDING_GOOD], 21);
 }
 
 static void test_both_families(void **state)
@@ -414,7 +389,7 @@ static void test_both_families(void **state)
 	await(s, 20);
 	assert_in_range(s->n_found[FINDING_GOOD], 5, 19); /* kept connections shift the balance */
 	assert_in_range(s->n_found[FINDING_REFUSED], 1, 10);
-	sense_http_free(take(&s->http));
+	sense_prober_free(take(&s->prober));
 	server_stop(six);
 	while (six->n_open || uv_is_closing((uv_handle_t *)&six->listener) == 0)
 		uv_run(&s->loop, UV_RUN_ONCE);
@@ -429,7 +404,7 @@ static void test_free_in_report(void **state)
 	s->free_at_report = true;
 	begin(s);
 	await(s, 1);
-	assert_null(s->http);
+	assert_null(s->prober);
 	assert_int_equal(s->n_reports, 1);
 }
 
@@ -446,19 +421,66 @@ static void test_bounded(void **state)
 	assert_true(s->server.sent < 16u << 20);                   /* socket buffers */
 }
 
-static void test_tcp(void **state)
+static void begin_tcp(struct stage *s, const char *send, const char *expect)
+{
+	struct conf_probe *probe = &s->target.probe;
+	probe->protocol = CONF_PROBE_TCP;
+	s->target.content_proves = true;
+	s->target.n_content = 0;
+	probe->send.size = strlen(send);
+	memcpy(probe->send.bytes, send, probe->send.size);
+	probe->expect.size = strlen(expect);
+	memcpy(probe->expect.bytes, expect, probe->expect.size);
+	begin(s);
+}
+
+/* The connection is all there is: who hangs has his accepted by the kernel. */
+static void test_tcp_connects(void **state)
 {
 	struct stage *s = *state;
-	struct sense_tcp *tcp = sense_tcp_new(&s->loop, &s->target, on_report, s);
 	s->server.mood = SERVER_HANG;
+	begin_tcp(s, "", "");
 	await(s, 5);
-	assert_int_equal(s->n_found[FINDING_GOOD], 5);
-	sense_tcp_ask(tcp);
+	assert_int_equal(s->n_found[FINDING_PROVEN], 5);
+	sense_prober_ask(s->prober, SENSE_PROBE_CHALLENGE);
 	await(s, 1);
 	server_stop(&s->server);
 	await_finding(s, FINDING_REFUSED);
-	sense_tcp_free(tcp);
 	server_start(&s->server, &s->loop, false);
+}
+
+#define PLAIN_GET "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+static void test_tcp_asks(void **state)
+{
+	struct stage *s = *state;
+	s->target.probe.timeout_ms = 250;
+	begin_tcp(s, PLAIN_GET, "HTTP/1.1 200 ");
+	await(s, 5);
+	assert_int_equal(s->n_found[FINDING_PROVEN], 5);
+	assert_memory_equal(s->server.seen[0], PLAIN_GET, 16);
+	s->server.mood = SERVER_ERROR;
+	await_finding(s, FINDING_ERROR);
+	assert_string_equal(s->detail, "byte 10 of its answer is not as expected");
+	s->server.mood = SERVER_HANG;
+	await_finding(s, FINDING_TIMEOUT);
+	s->server.mood = SERVER_SILENT_END;
+	await_finding(s, FINDING_ERROR);
+	assert_string_equal(s->detail, "it closed the connection before its answer was whole");
+	s->server.mood = SERVER_DRIBBLE; /* byte by byte is an answer too */
+	s->target.probe.timeout_ms = 2000;
+	begin(s);
+	await_finding(s, FINDING_PROVEN);
+}
+
+/* A server that should speak first and does not. */
+static void test_tcp_waits_for_a_greeting(void **state)
+{
+	struct stage *s = *state;
+	s->target.probe.timeout_ms = 100;
+	begin_tcp(s, "", "SSH-2.0-");
+	await_finding(s, FINDING_TIMEOUT);
+	assert_string_equal(s->detail, "no answer in time");
 }
 
 /* ---- disguise */
@@ -559,11 +581,12 @@ int main(void)
 	        STAGED(test_challenge),
 	        STAGED(test_ask),
 	        STAGED(test_json_and_plain),
-	        STAGED(test_path_vantage),
 	        STAGED(test_both_families),
 	        STAGED(test_free_in_report),
 	        STAGED(test_bounded),
-	        STAGED(test_tcp),
+	        STAGED(test_tcp_connects),
+	        STAGED(test_tcp_asks),
+	        STAGED(test_tcp_waits_for_a_greeting),
 	        STAGED(test_requests_vary),
 	        cmocka_unit_test(test_every_profile),
 	};

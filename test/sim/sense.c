@@ -1,4 +1,4 @@
-/* Probes as sense_http makes them: each interval, overlapping, told when answered or when the patience ends. */
+/* Probes as prober.c makes them: each interval, overlapping, told when answered or when the patience ends. */
 #include "sim.h"
 
 void sim_notice(struct sim *s, uint32_t number, enum vantage vantage, enum finding finding, int64_t delay_us)

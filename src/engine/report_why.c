@@ -161,6 +161,33 @@ static void would_fail(json_t *list, const struct plan *plan, const struct plan_
 	           PLAN_POINTS_ENOUGH > why->points ? PLAN_POINTS_ENOUGH - why->points : 0, names);
 }
 
+static void gives_way_for(json_t *list, const struct silence_limits *limits, const char *what)
+{
+	if (limits->known && limits->limit_us < INT64_MAX)
+		report_say(list, "gives way, without having failed: no %s answered for %.1f ms, and another one answers", what,
+		           (double)limits->limit_us / 1000);
+	else if (limits->known)
+		report_say(list, "goes on serving whatever %s waits: it let them wait for %.0f ms itself lately", what,
+		           (double)limits->longest_us / 1000);
+}
+
+static void would_give_way(json_t *list, const struct engine_service *s, const struct engine_instance *i)
+{
+	struct silence_limits limits;
+	if (!s->plan.config.gives_way || s->plan.target != i->number)
+		return;
+	if (i->prober) {
+		limits = sense_prober_limits(i->prober);
+		gives_way_for(list, &limits, "probe");
+	}
+	if (s->engine->wire) {
+		limits = sense_wire_limits(s->engine->wire, i->number, FINDING_STALLED);
+		gives_way_for(list, &limits, "new connection of a client");
+		limits = sense_wire_limits(s->engine->wire, i->number, FINDING_UNHEARD);
+		gives_way_for(list, &limits, "first request of a client's connection");
+	}
+}
+
 static void would_change(json_t *list, const struct plan *plan, const struct plan_instance *p, const struct plan_why *why)
 {
 	if (plan_life_falls(p->life) || p->verdict >= PLAN_FAILED) {
@@ -184,6 +211,8 @@ static json_t *instance_why(const struct engine_service *s, const struct engine_
 	plan_why(&s->plan, p, clock_monotonic_us(), &why);
 	because(reasons, p, &why);
 	would_change(changes, &s->plan, p, &why);
+	if (p->life == PLAN_LIFE_READY && p->verdict < PLAN_FAILED)
+		would_give_way(changes, s, i);
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i}", "subject", i->address.name, "kind", "instance", "verdict",
 	                 plan_verdict_name(p->verdict), "because", reasons, "would_change", changes, "findings",
 	                 findings(s, i, p), "learnt", (int)usage_learnt(&i->usage));

@@ -519,6 +519,11 @@ struct sense_prober *sense_prober_new(uv_loop_t *loop, const struct sense_target
 	return tcp ? tcp_prober_new(loop, target, report, arg) : http_prober_new(loop, target, report, arg);
 }
 
+struct silence_limits sense_prober_limits(const struct sense_prober *p)
+{
+	return silence_limits(&p->silence, stall_us(p));
+}
+
 void prober_restart(struct sense_prober *p)
 {
 	assert(!p->gone);

@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "plan/evidence.h"
 #include "sense/agent.h"
+#include "sense/silence.h"
 
 #include <uv.h>
 
@@ -57,6 +58,9 @@ struct sense_prober *sense_prober_new(uv_loop_t *loop, const struct sense_target
 enum sense_probe { SENSE_PROBE_ANY, SENSE_PROBE_CONTENT, SENSE_PROBE_CHALLENGE };
 void sense_prober_ask(struct sense_prober *prober, enum sense_probe kind);
 
+/* Of what it asks: how long nothing of it may be answered before that is a FINDING_STALLED. */
+struct silence_limits sense_prober_limits(const struct sense_prober *prober);
+
 void sense_prober_free(struct sense_prober *prober); /* no report afterwards; NULL is fine */
 
 /* ---- answer.c: pure. What an answer's bytes are worth; the fuzzer's target. See answer.h. */
@@ -103,6 +107,9 @@ void sense_wire_remove(struct sense_wire *wire, uint32_t number);
 /* What guests try to open is told to `flows` from now on (NULL: no more). */
 struct sense_flows;
 void sense_wire_tell(struct sense_wire *wire, struct sense_flows *flows);
+
+/* Likewise of what clients ask of an instance: FINDING_STALLED, FINDING_UNHEARD. Nothing is known of one that was not added. */
+struct silence_limits sense_wire_limits(const struct sense_wire *wire, uint32_t number, enum finding finding);
 
 void sense_wire_counts(const struct sense_wire *wire, struct sense_wire_counts *ret_counts);
 void sense_wire_free(struct sense_wire *wire);

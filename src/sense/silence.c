@@ -41,11 +41,21 @@ void silence_clear(struct silence *s)
 	s->told = 0;
 }
 
+static int64_t longest(const struct silence *s)
+{
+	return s->longest_us > s->longest_before_us ? s->longest_us : s->longest_before_us;
+}
+
 int64_t silence_limit(const struct silence *s, int64_t least_us)
 {
-	int64_t longest_us = s->longest_us > s->longest_before_us ? s->longest_us : s->longest_before_us;
-	int64_t limit_us = longest_us * SILENCE_TIMES > least_us ? longest_us * SILENCE_TIMES : least_us;
+	int64_t limit_us = longest(s) * SILENCE_TIMES > least_us ? longest(s) * SILENCE_TIMES : least_us;
 	return limit_us > SILENCE_LIMIT_MAX_US ? INT64_MAX : limit_us;
+}
+
+struct silence_limits silence_limits(const struct silence *s, int64_t least_us)
+{
+	return (struct silence_limits){
+	        .known = s->n_answers >= enough(s), .longest_us = longest(s), .limit_us = silence_limit(s, least_us)};
 }
 
 static bool is_known(const struct silence *s)

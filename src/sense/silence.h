@@ -39,6 +39,14 @@ void silence_clear(struct silence *silence);
 /* What lasts so long is told, at least `least_us`; INT64_MAX: nothing is. */
 int64_t silence_limit(const struct silence *silence, int64_t least_us);
 
+/* What silence would be told now, to show; of whom we hardly know none is. */
+struct silence_limits {
+	bool known;
+	int64_t longest_us; /* that ended by itself lately */
+	int64_t limit_us;   /* INT64_MAX: none */
+};
+struct silence_limits silence_limits(const struct silence *silence, int64_t least_us);
+
 /* Some of what is asked waits, but less than has to: when to ask more, if one can, so that it may be told as early. INT64_MAX:
  * not unless something is asked. */
 int64_t silence_ask_due(const struct silence *silence, int64_t least_us);

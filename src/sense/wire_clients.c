@@ -92,6 +92,16 @@ void wire_on_answer(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t t
 		w->counts.strange++;
 }
 
+struct silence_limits sense_wire_limits(const struct sense_wire *w, uint32_t number, enum finding finding)
+{
+	for (size_t i = 0; i < SYNS_GUESTS_MAX; i++) {
+		const struct living *one = &w->living[i];
+		if (number > 0 && one->number == number)
+			return silence_limits(finding == FINDING_UNHEARD ? &one->requests : &one->silence, one->stall_us);
+	}
+	return (struct silence_limits){.known = false};
+}
+
 /* ---- what waits */
 
 void wire_lost_some(struct sense_wire *w)

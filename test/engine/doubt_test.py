@@ -39,6 +39,10 @@ class DoubtTests:
         stalled = next(f for f in why["findings"] if f["finding"] == "stalled")
         self.assertEqual(stalled["weight"], "none: another one may serve meanwhile")
         self.assertEqual(why["verdict"], "healthy")
+        limits = {number: [text for text in self.ask("GET", f"/v1/why/kb-{number}")[1]["would_change"] if "no probe answered for" in text]
+                  for number in (active, standby)}
+        self.assertRegex(limits[standby][0], r"^gives way, without having failed: no probe answered for \d+\.\d ms, and another one answers$")
+        self.assertEqual(limits[active], [], "it does not serve")
 
     def test_whoever_hangs_gives_way_first_and_falls_in_the_same_story(self):
         active, standby, guest = self.start_known()

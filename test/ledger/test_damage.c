@@ -19,6 +19,8 @@
 
 #include <cmocka.h>
 
+#include "skip.h"
+
 #define ROWS 40
 #define PAGE 4096
 
@@ -472,10 +474,8 @@ static void in_child(void (*body)(void))
 		_exit(0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NO_RIGHTS) {
-		print_message("skipped: no right to mount in an own namespace\n");
-		skip();
-	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NO_RIGHTS)
+		skip_for("no right to mount in an own namespace");
 	assert_int_equal(status, 0);
 }
 

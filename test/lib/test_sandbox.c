@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+
+#include "skip.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -511,7 +513,7 @@ static void test_an_actuator_keeps_only_what_it_names(unused_arg void **state)
 {
 	int status;
 	if (geteuid() != 0)
-		skip();
+		skip_for("it needs root");
 	pid_t pid = fork();
 	if (pid == 0) {
 		keep_network_rights();

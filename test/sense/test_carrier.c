@@ -21,6 +21,8 @@
 
 #include <cmocka.h>
 
+#include "skip.h"
+
 #define LOWER_UP (1u << 16)
 
 struct stage {
@@ -248,7 +250,7 @@ static void by_the_kernel(void **state)
 {
 	struct stage *s = *state;
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
-		skip();
+		skip_for("no network namespace may be made here");
 	set_up_link("lo", true); /* before anybody listens */
 	int fd = sense_carrier_open();
 	assert_true(fd >= 0);

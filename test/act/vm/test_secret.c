@@ -23,6 +23,8 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
+#include "skip.h"
+
 static char folder[] = "/tmp/kbsecretXXXXXX";
 static struct outbox *outbox;
 static struct vm vm;
@@ -154,7 +156,7 @@ static void test_ssh_keys(void **state unused_arg)
 	struct conf_instance instance;
 	char path[64], sign[512], public_half[SSH_PUBLIC_MAX];
 	if (system("command -v ssh-keygen > /dev/null") != 0)
-		skip();
+		skip_for("there is no ssh-keygen");
 	conf_instance(&vm.conf, 4000000000u, &instance); /* the longest name, so the longest comment that there is */
 	snprintf(path, sizeof(path), "%s/key", folder);
 	for (int round = 0; round < 12; round++) {

@@ -60,19 +60,21 @@ static const struct yaml_node *place(const struct check *c, const char *key)
 static int check_probe_port(const struct check *c)
 {
 	struct conf_service *s = c->service;
+	bool udp = s->probe.protocol == CONF_PROBE_UDP;
+	uint8_t protocol = udp ? IPPROTO_UDP : IPPROTO_TCP;
 	size_t first = 0;
-	while (first < s->n_ports && s->ports[first].protocol != IPPROTO_TCP)
+	while (first < s->n_ports && s->ports[first].protocol != protocol)
 		first++;
 	if (first == s->n_ports)
-		return yaml_fail(place(c, "ports"), c->err, "service '%s' needs a TCP port: it is the one that is probed",
-		                 s->name);
+		return yaml_fail(place(c, "ports"), c->err, "service '%s' needs a %s port: it is the one that is probed", s->name,
+		                 udp ? "UDP" : "TCP");
 	if (s->probe.port == 0)
 		s->probe.port = s->ports[first].port;
 	for (size_t i = first; i < s->n_ports; i++)
-		if (s->ports[i].port == s->probe.port && s->ports[i].protocol == IPPROTO_TCP)
+		if (s->ports[i].port == s->probe.port && s->ports[i].protocol == protocol)
 			return 0;
-	return yaml_fail(place(c, "probe/port"), c->err, "'port' is %u, which is not one of the TCP ports of service '%s'",
-	                 s->probe.port, s->name);
+	return yaml_fail(place(c, "probe/port"), c->err, "'port' is %u, which is not one of the %s ports of service '%s'",
+	                 s->probe.port, udp ? "UDP" : "TCP", s->name);
 }
 
 /* Absent keys have their defaults by now: whether one was written, only the file tells. */
@@ -88,17 +90,21 @@ static int check_probe_protocol(const struct check *c)
 {
 	static const char *const of_http[] = {"content", "challenge", "challenge_every", "peer", "peer_every", "peer_ignore",
 	                                      "body",    NULL};
-	static const char *const of_tcp[] = {"send", "expect", NULL};
+	static const char *const of_others[] = {"send", "expect", NULL};
 	struct conf_probe *p = &c->service->probe;
-	bool tcp = p->protocol == CONF_PROBE_TCP;
-	for (const char *const *key = tcp ? of_http : of_tcp; *key; key++) {
+	bool http = p->protocol == CONF_PROBE_HTTP;
+	for (const char *const *key = http ? of_others : of_http; *key; key++) {
 		const struct yaml_node *written = probe_key_written(c, *key);
 		if (written)
-			return yaml_fail(written, c->err, "'%s' is of use with 'protocol: %s' only", *key, tcp ? "http" : "tcp");
+			return yaml_fail(written, c->err, "'%s' is of use with 'protocol: %s' only", *key,
+			                 http ? "tcp' or 'udp" : "http");
 	}
+	if (p->protocol == CONF_PROBE_UDP && (p->send.size == 0 || p->expect.size == 0))
+		return yaml_fail(place(c, "probe/protocol"), c->err,
+		                 "'protocol: udp' needs 'send' and 'expect': nobody answers by UDP who is not asked");
 	if (p->send.size > 0 && p->expect.size == 0)
 		return yaml_fail(place(c, "probe/send"), c->err, "'send' needs 'expect': what the answer begins with");
-	if (tcp) {
+	if (!http) {
 		p->challenge = false;
 		p->n_content = p->n_peer = 0;
 	}

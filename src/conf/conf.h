@@ -57,18 +57,17 @@ struct conf_bytes { /* of a protocol that is none of ours */
 };
 
 struct conf_probe {
-	enum conf_probe_protocol { CONF_PROBE_HTTP, CONF_PROBE_TCP } protocol; /* default http */
-	struct conf_bytes send,
-	        expect;       /* tcp: what is said on a new connection, and what the answer must begin with; size 0: nothing */
-	uint32_t interval_ms; /* 20..60000, default 100 */
-	uint32_t timeout_ms;  /* 20..60000, default 250; a whole request must be through by then */
-	uint32_t failures;    /* k: this many of the last `window` unanswered = failed; 1..window, default 3 */
-	uint32_t window;      /* n: 1..32, default 5 */
-	uint32_t silence_ms;  /* least silence of all clients that is suspicious; 0 (off)..1000, default 20 */
-	uint32_t stall_ms;    /* least silence for which whoever serves gives way; 0 (never)..1000, default 10 */
-	uint16_t port;        /* TCP port that is probed, default the first TCP port */
-	uint32_t body_max;    /* bytes of an answer that are read at most; default 64 KiB, max 1 MiB */
-	bool challenge;       /* GET challenge_path?nonce=... belongs to the mix; default true */
+	enum conf_probe_protocol { CONF_PROBE_HTTP, CONF_PROBE_TCP, CONF_PROBE_UDP } protocol; /* default http */
+	struct conf_bytes send, expect; /* tcp, udp: what is said, and what the answer must begin with; size 0: nothing (tcp) */
+	uint32_t interval_ms;           /* 20..60000, default 100 */
+	uint32_t timeout_ms;            /* 20..60000, default 250; a whole request must be through by then */
+	uint32_t failures;              /* k: this many of the last `window` unanswered = failed; 1..window, default 3 */
+	uint32_t window;                /* n: 1..32, default 5 */
+	uint32_t silence_ms;            /* least silence of all clients that is suspicious; 0 (off)..1000, default 20 */
+	uint32_t stall_ms;              /* least silence for which whoever serves gives way; 0 (never)..1000, default 10 */
+	uint16_t port;                  /* port that is probed, default the first one of TCP, or UDP */
+	uint32_t body_max;              /* bytes of an answer that are read at most; default 64 KiB, max 1 MiB */
+	bool challenge;                 /* GET challenge_path?nonce=... belongs to the mix; default true */
 	char challenge_path[CONF_PATH_MAX];            /* default /api/challenge */
 	uint32_t challenge_ms;                         /* one in so many milliseconds, default 1000 */
 	char content[CONF_CONTENT_MAX][CONF_PATH_MAX]; /* paths whose bytes the manifest knows; default: "/" */

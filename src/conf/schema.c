@@ -268,19 +268,19 @@ static const struct yaml_key guests_keys[] = {
 	{.key = NULL},
 };
 
-static const char *const protocol_words[] = {"http", "tcp", NULL};
+static const char *const protocol_words[] = {"http", "tcp", "udp", NULL};
 #define BYTES_WIDTH (4 * CONF_BYTES_MAX + 1) /* each as \\xHH */
 
 static const struct yaml_key probe_keys[] = {
 	{.key = "protocol", .type = YAML_WORD, YAML_FIELD(struct conf_service, probe.protocol), .words = protocol_words,
 	 .fallback = "http", .help = "What the port speaks. With _tcp_ a probe is a connection, what _send_ says in it, and an answer that begins with _expect_; "
-	         "without _expect_ the connection alone, which a kernel completes for a server that hangs as well. No takeover is seen in such "
-	         "answers: another one counts as a miss. _content_, _challenge_ and _peer_ are of use with _http_ only."},
+	         "without _expect_ the connection alone, which a kernel completes for a server that hangs as well. With _udp_ it is one datagram each way. No "
+	         "takeover is seen in such answers: another one counts as a miss. _content_, _challenge_ and _peer_ are of use with _http_ only."},
 	{.key = "send", .type = YAML_TEXT, .width = BYTES_WIDTH, .hook = probe_send,
-	 .help = "With _tcp_: what is said on each connection, 128 bytes at most, written as text with \\\\r, \\\\n, \\\\t, \\\\\\\\ and \\\\xHH, in single quotes so "
+	 .help = "With _tcp_ and _udp_: what is said, 128 bytes at most, written as text with \\\\r, \\\\n, \\\\t, \\\\\\\\ and \\\\xHH, in single quotes so "
 	         "that YAML leaves it as it is: _'PING\\\\r\\\\n'_. Default: nothing, the server speaks first."},
 	{.key = "expect", .type = YAML_TEXT, .width = BYTES_WIDTH, .hook = probe_expect,
-	 .help = "With _tcp_: what the answer begins with, written alike: _'+PONG'_, _'SSH-2.0-'_."},
+	 .help = "With _tcp_ and _udp_: what the answer begins with, written alike: _'+PONG'_, _'SSH-2.0-'_."},
 	{.key = "interval", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.interval_ms), .min = 20, .max = 60000,
 	 .fallback = "100ms", .help = "Time from one probe to the next."},
 	{.key = "timeout", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.timeout_ms), .min = 20, .max = 60000,
@@ -299,7 +299,7 @@ static const struct yaml_key probe_keys[] = {
 	         "switch, by which nobody loses anything. The doubtful one goes on with whoever is with it, and is judged as ever. _0s_ turns it off: clients "
 	         "stay until it has failed."},
 	{.key = "port", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, probe.port), .min = 1, .max = 65535,
-	 .help = "TCP port that is probed, one of _ports_. Default: the first TCP port."},
+	 .help = "Port that is probed, one of _ports_. Default: the first TCP port; with _protocol: udp_ the first UDP port."},
 	{.key = "content", .type = YAML_LIST, .item = YAML_URL_PATH, YAML_ITEMS(struct conf_service, probe.content, probe.n_content),
 	 .fallback = "[/]", .help = "Paths whose bytes the image's manifest knows; other bytes mean: compromised."},
 	{.key = "challenge", .type = YAML_TEXT, YAML_FIELD(struct conf_service, probe.challenge_path), .hook = probe_challenge,
@@ -351,7 +351,7 @@ static const struct yaml_key service_keys[] = {
 	{.key = "addresses", .type = YAML_LIST, .item = YAML_ADDRESS, .required = true, .min = 1, .limit = 2, .hook = service_address,
 	 .help = "Where clients reach the service: one IPv4 address, one IPv6 address, or one of each. The host owns them."},
 	{.key = "ports", .type = YAML_LIST, .item = YAML_PORT, .required = true, .min = 1, .limit = CONF_PORTS_MAX, .hook = service_port,
-	 .help = "Ports with their protocol, the same outside and in the guest. At least one is TCP: it is probed."},
+	 .help = "Ports with their protocol, the same outside and in the guest. One of them is probed."},
 	{.key = "variants", .type = YAML_LIST, .item = YAML_TEXT, .required = true, .min = 1, .limit = CONF_VARIANTS_MAX, .hook = conf_variant,
 	 .help = "Images that can provide the service, the preferred first. Three that share little make the next attack hard. "
 	         "_dune-(lts|new)-(nginx|apache)-(php|lua)_ stands for all eight names; of the combinations of a recipe those that are not "

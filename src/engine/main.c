@@ -392,7 +392,8 @@ static int confine(struct engine *e, struct err *err)
 	        .violation = SANDBOX_DENY,
 	};
 	for (size_t i = 0; i < e->conf.n_services; i++)
-		wanted.connect_ports[wanted.n_connect_ports++] = e->conf.services[i].probe.port;
+		if (e->conf.services[i].probe.protocol != CONF_PROBE_UDP)
+			wanted.connect_ports[wanted.n_connect_ports++] = e->conf.services[i].probe.port;
 	int r = sandbox_apply(&wanted, &report, err);
 	for (size_t i = 0; i < report.n_lines; i++)
 		add_unproven(e, report.lines[i]);

@@ -114,7 +114,8 @@ static int slot_dial(struct sense_prober *p, struct prober_slot *slot)
 	in_port_t port = htons(p->target.probe.port);
 	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = to->address4, .sin_port = port};
 	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = to->address6, .sin6_port = port};
-	slot->fd = socket(slot->ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int type = p->target.probe.protocol == CONF_PROBE_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	slot->fd = socket(slot->ipv6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (slot->fd < 0)
 		return -errno;
 	int r = bind_source(p, slot);
@@ -515,8 +516,8 @@ void prober_start(struct sense_prober *p, uv_loop_t *loop, const struct prober_k
 
 struct sense_prober *sense_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg)
 {
-	bool tcp = target->probe.protocol == CONF_PROBE_TCP;
-	return tcp ? tcp_prober_new(loop, target, report, arg) : http_prober_new(loop, target, report, arg);
+	bool http = target->probe.protocol == CONF_PROBE_HTTP;
+	return http ? http_prober_new(loop, target, report, arg) : plain_prober_new(loop, target, report, arg);
 }
 
 struct silence_limits sense_prober_limits(const struct sense_prober *p)

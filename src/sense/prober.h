@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What probes by TCP have in common: when they start and end, their sockets, and what a failed connection means. What is said on
- * the connection is the business of a `struct prober_kind` (http.c, tcp.c, peer.c). Private to this room.
+ * What probes have in common: when they start and end, their sockets, and what a failed connection means. What is said on
+ * the connection is the business of a `struct prober_kind` (http.c, plain.c, peer.c). Private to this room.
  */
 #include "sense/client.h"
 #include "sense/sense.h"
@@ -80,7 +80,7 @@ void prober_start(struct sense_prober *prober, uv_loop_t *loop, const struct pro
 void prober_restart(struct sense_prober *prober);
 
 struct sense_prober *http_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
-struct sense_prober *tcp_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
+struct sense_prober *plain_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
 
 /* The address of a slot's connection as clients write it. */
 void prober_address(const struct sense_prober *prober, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX]);

@@ -44,8 +44,7 @@ struct sense_target {
 /*
  * ---- prober.c: asks one instance, over and over. A probe starts each interval (+-20 %) whether or not those before it are
  * through (up to four at a time), so that a hung server costs k intervals and one timeout, not k timeouts. What is said is
- * http.c's (GET with changing headers and order; content, challenge, plain) or tcp.c's, for services that speak no HTTP. There is
- * no probe for UDP: without knowing the protocol, silence says nothing; a refusal (ICMP) is seen on the wire.
+ * http.c's (GET with changing headers and order; content, challenge, plain) or plain.c's, for services that speak no HTTP.
  */
 struct sense_prober;
 

@@ -8,7 +8,9 @@ import contextlib
 import json
 import os
 import pathlib
+import selectors
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -491,6 +493,32 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, DoubtTests, E
         story = self.await_closed()
         self.assertEqual(story["verdict"], "failed")
         self.assertIn("byte 10 of its answer is not as expected", story["cause"])
+
+    def test_a_service_by_udp_is_asked_by_udp(self):
+        mute, echo = set(), selectors.DefaultSelector()
+        for last in range(2, 15):  # the guests' addresses
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.addCleanup(sock.close)
+            sock.bind((f"192.0.2.{last}", 53))
+            echo.register(sock, selectors.EVENT_READ, last)
+        ended = threading.Event()
+        self.addCleanup(ended.set)
+
+        def answer():
+            while not ended.is_set():
+                for key, _ in echo.select(0.1):
+                    asked, whom = key.fileobj.recvfrom(100)
+                    if key.data not in mute:
+                        key.fileobj.sendto(asked, whom)
+
+        threading.Thread(target=answer, daemon=True).start()
+        self.configure(("ports: [80/tcp]", "ports: [53/udp]"),
+                       ("peer: [/, /robots.txt, /api/reading], peer_every: 200ms", "protocol: udp, send: 'who?', expect: 'who'"))
+        self.start()
+        active, standby = self.roles()["active"], self.roles()["standby"]
+        mute.add(2 + active % 13)
+        self.world.await_order(STEER, lambda order: (order.victim, order.instance) == (active, standby))
+        self.assertEqual(self.await_closed()["verdict"], "failed")
 
     def test_the_tarpit_is_told_of_and_has_no_say(self):
         self.assertFalse(self.start()["decoys"]["answered"])

@@ -2,11 +2,10 @@
  */
 #include "sense/client.h"
 #include "sense/prober.h"
-#include "sense/sense.h"
 #include "sense/silence.h"
 
 #include "lib/bytes.h"
-#include "server.h"
+#include "stage.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -17,98 +16,6 @@
 #include <sys/socket.h>
 
 #include <cmocka.h>
-
-#define PATIENCE_MS 10000 /* a test that waits longer has failed */
-
-struct stage {
-	uv_loop_t loop;
-	uv_timer_t patience;
-	struct server server;
-	struct sense_target target;
-	struct sense_prober *prober;
-	unsigned n_reports, stop_at, n_found[FINDING_MAX_];
-	struct evidence last;
-	char detail[300];
-	bool free_at_report;
-};
-
-static void on_report(void *arg, const struct evidence *evidence, const char *detail)
-{
-	struct stage *s = arg;
-	s->n_reports++;
-	s->n_found[evidence->finding]++;
-	s->last = *evidence;
-	assert_true(evidence->began_us <= evidence->time_us);
-	text_copy(s->detail, sizeof(s->detail), detail);
-	assert_int_equal(*detail == '\0', finding_class(evidence->finding) == FINDING_CLASS_GOOD);
-	if (s->free_at_report) {
-		sense_prober_free(s->prober);
-		s->prober = NULL;
-	}
-	if (s->n_reports >= s->stop_at)
-		uv_stop(&s->loop);
-}
-
-static void on_patience(uv_timer_t *timer unused_arg)
-{
-	fail_msg("nothing happened any more");
-}
-
-static void await(struct stage *s, unsigned n_more)
-{
-	s->stop_at = s->n_reports + n_more;
-	uv_run(&s->loop, UV_RUN_DEFAULT);
-}
-
-/* Until a report with `finding` comes. */
-static void await_finding(struct stage *s, enum finding finding)
-{
-	unsigned before = s->n_found[finding];
-	for (int i = 0; i < 100 && s->n_found[finding] == before; i++)
-		await(s, 1);
-	assert_int_not_equal(s->n_found[finding], before);
-}
-
-static int set_up(void **state)
-{
-	struct stage *s = calloc(1, sizeof(*s));
-	assert_non_null(s);
-	uv_loop_init(&s->loop);
-	uv_timer_init(&s->loop, &s->patience);
-	uv_timer_start(&s->patience, on_patience, PATIENCE_MS, 0);
-	server_start(&s->server, &s->loop, false);
-	s->target = (struct sense_target){.instance = 7, .vantage = VANTAGE_GUEST, .n_content = 1, .clock_slack_ms = 2000};
-	s->target.address.address4.s_addr = htonl(INADDR_LOOPBACK);
-	s->target.probe =
-	        (struct conf_probe){.interval_ms = 20, .timeout_ms = 2000, .port = (uint16_t)s->server.port, .body_max = 65536};
-	text_copy(s->target.probe.challenge_path, CONF_PATH_MAX, "/api/challenge");
-	text_copy(s->target.content[0].path, CONF_PATH_MAX, "/");
-	server_page_hash(s->target.content[0].sha256);
-	memcpy(s->target.key, s->server.key, 32);
-	*state = s;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct stage *s = *state;
-	sense_prober_free(s->prober);
-	server_stop(&s->server);
-	uv_close((uv_handle_t *)&s->patience, NULL);
-	uv_run(&s->loop, UV_RUN_DEFAULT);
-	assert_int_equal(uv_loop_close(&s->loop), 0); /* nothing is left in it */
-	free(s);
-	return 0;
-}
-
-/* Asks what is the target now, about nothing that was asked before. */
-static void begin(struct stage *s)
-{
-	unsigned before = s->n_reports;
-	sense_prober_free(s->prober);
-	s->prober = sense_prober_new(&s->loop, &s->target, on_report, s);
-	assert_int_equal(s->n_reports, before);
-}
 
 static void test_good(void **state)
 {
@@ -281,8 +188,7 @@ static void test_stall_is_told_only_if_wanted(void **state)
 	struct stage *s = *state;
 	become_known(s, 5);
 	s->target.probe.stall_ms = 0;
-	sense_prober_free(s->prober);
-	s->prober = sense_prober_new(&s->loop, &s->target, on_report, s);
+	begin(s);
 	await(s, 2 * SILENCE_KNOWN_ANSWERS);
 	s->server.mood = SERVER_HANG;
 	await_finding(s, FINDING_TIMEOUT);
@@ -421,68 +327,6 @@ static void test_bounded(void **state)
 	assert_true(s->server.sent < 16u << 20);                   /* socket buffers */
 }
 
-static void begin_tcp(struct stage *s, const char *send, const char *expect)
-{
-	struct conf_probe *probe = &s->target.probe;
-	probe->protocol = CONF_PROBE_TCP;
-	s->target.content_proves = true;
-	s->target.n_content = 0;
-	probe->send.size = strlen(send);
-	memcpy(probe->send.bytes, send, probe->send.size);
-	probe->expect.size = strlen(expect);
-	memcpy(probe->expect.bytes, expect, probe->expect.size);
-	begin(s);
-}
-
-/* The connection is all there is: who hangs has his accepted by the kernel. */
-static void test_tcp_connects(void **state)
-{
-	struct stage *s = *state;
-	s->server.mood = SERVER_HANG;
-	begin_tcp(s, "", "");
-	await(s, 5);
-	assert_int_equal(s->n_found[FINDING_PROVEN], 5);
-	sense_prober_ask(s->prober, SENSE_PROBE_CHALLENGE);
-	await(s, 1);
-	server_stop(&s->server);
-	await_finding(s, FINDING_REFUSED);
-	server_start(&s->server, &s->loop, false);
-}
-
-#define PLAIN_GET "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-
-static void test_tcp_asks(void **state)
-{
-	struct stage *s = *state;
-	s->target.probe.timeout_ms = 250;
-	begin_tcp(s, PLAIN_GET, "HTTP/1.1 200 ");
-	await(s, 5);
-	assert_int_equal(s->n_found[FINDING_PROVEN], 5);
-	assert_memory_equal(s->server.seen[0], PLAIN_GET, 16);
-	s->server.mood = SERVER_ERROR;
-	await_finding(s, FINDING_ERROR);
-	assert_string_equal(s->detail, "byte 10 of its answer is not as expected");
-	s->server.mood = SERVER_HANG;
-	await_finding(s, FINDING_TIMEOUT);
-	s->server.mood = SERVER_SILENT_END;
-	await_finding(s, FINDING_ERROR);
-	assert_string_equal(s->detail, "it closed the connection before its answer was whole");
-	s->server.mood = SERVER_DRIBBLE; /* byte by byte is an answer too */
-	s->target.probe.timeout_ms = 2000;
-	begin(s);
-	await_finding(s, FINDING_PROVEN);
-}
-
-/* A server that should speak first and does not. */
-static void test_tcp_waits_for_a_greeting(void **state)
-{
-	struct stage *s = *state;
-	s->target.probe.timeout_ms = 100;
-	begin_tcp(s, "", "SSH-2.0-");
-	await_finding(s, FINDING_TIMEOUT);
-	assert_string_equal(s->detail, "no answer in time");
-}
-
 /* ---- disguise */
 
 /* The names of a request's headers in order, and its version. */
@@ -563,7 +407,6 @@ static void test_every_profile(void **state unused_arg)
 
 int main(void)
 {
-#define STAGED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	        STAGED(test_good),
 	        STAGED(test_bad_answers),
@@ -584,9 +427,6 @@ int main(void)
 	        STAGED(test_both_families),
 	        STAGED(test_free_in_report),
 	        STAGED(test_bounded),
-	        STAGED(test_tcp_connects),
-	        STAGED(test_tcp_asks),
-	        STAGED(test_tcp_waits_for_a_greeting),
 	        STAGED(test_requests_vary),
 	        cmocka_unit_test(test_every_profile),
 	};

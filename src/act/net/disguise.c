@@ -70,7 +70,7 @@ static void ports_set(FILE *out, const struct conf_service *service)
 	for (size_t i = 0; i < service->n_ports; i++)
 		fprintf(out, "%s%s . %u", i ? ", " : "", service->ports[i].protocol == IPPROTO_TCP ? "tcp" : "udp",
 		        service->ports[i].port);
-	fprintf(out, ", tcp . %u }", service->probe.port);
+	fputs(" }", out);
 }
 
 static void borrow(FILE *out, const struct conf *conf, const struct conf_service *service, bool six)

@@ -86,29 +86,47 @@ static const struct yaml_node *probe_key_written(const struct check *c, const ch
 	return node == place(c, "probe") ? NULL : node;
 }
 
+/* Of no use with another protocol, and written all the same; `off` says that it shall not be, which is no mistake. */
+static int refuse_written(const struct check *c, const char *key, bool off, const char *protocols)
+{
+	const struct yaml_node *written = probe_key_written(c, key);
+	if (!written || off)
+		return 0;
+	return yaml_fail(written, c->err, "'%s' is of use with 'protocol: %s' only", key, protocols);
+}
+
+static int check_plain_probe(const struct check *c)
+{
+	struct conf_probe *p = &c->service->probe;
+	const struct {
+		const char *key;
+		bool off;
+	} of_http[] = {{"content", p->n_content == 0},
+	               {"challenge", !p->challenge},
+	               {"challenge_every", false},
+	               {"peer", p->n_peer == 0},
+	               {"peer_every", false},
+	               {"peer_ignore", p->n_peer_ignore == 0},
+	               {"body", false}};
+	int r = 0;
+	for (size_t i = 0; i < countof(of_http) && r == 0; i++)
+		r = refuse_written(c, of_http[i].key, of_http[i].off, "http");
+	if (r == 0 && p->protocol == CONF_PROBE_UDP && (p->send.size == 0 || p->expect.size == 0))
+		r = yaml_fail(place(c, "probe/protocol"), c->err,
+		              "'protocol: udp' needs 'send' and 'expect': nobody answers by UDP who is not asked");
+	if (r == 0 && p->send.size > 0 && p->expect.size == 0)
+		r = yaml_fail(place(c, "probe/send"), c->err, "'send' needs 'expect': what the answer begins with");
+	p->challenge = false;
+	p->n_content = p->n_peer = 0;
+	return r;
+}
+
 static int check_probe_protocol(const struct check *c)
 {
-	static const char *const of_http[] = {"content", "challenge", "challenge_every", "peer", "peer_every", "peer_ignore",
-	                                      "body",    NULL};
-	static const char *const of_others[] = {"send", "expect", NULL};
-	struct conf_probe *p = &c->service->probe;
-	bool http = p->protocol == CONF_PROBE_HTTP;
-	for (const char *const *key = http ? of_others : of_http; *key; key++) {
-		const struct yaml_node *written = probe_key_written(c, *key);
-		if (written)
-			return yaml_fail(written, c->err, "'%s' is of use with 'protocol: %s' only", *key,
-			                 http ? "tcp' or 'udp" : "http");
-	}
-	if (p->protocol == CONF_PROBE_UDP && (p->send.size == 0 || p->expect.size == 0))
-		return yaml_fail(place(c, "probe/protocol"), c->err,
-		                 "'protocol: udp' needs 'send' and 'expect': nobody answers by UDP who is not asked");
-	if (p->send.size > 0 && p->expect.size == 0)
-		return yaml_fail(place(c, "probe/send"), c->err, "'send' needs 'expect': what the answer begins with");
-	if (!http) {
-		p->challenge = false;
-		p->n_content = p->n_peer = 0;
-	}
-	return 0;
+	if (c->service->probe.protocol != CONF_PROBE_HTTP)
+		return check_plain_probe(c);
+	int r = refuse_written(c, "send", false, "tcp' or 'udp");
+	return r == 0 ? refuse_written(c, "expect", false, "tcp' or 'udp") : r;
 }
 
 static int check_probe_numbers(const struct check *c)

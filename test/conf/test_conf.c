@@ -300,7 +300,8 @@ static void bytes_are_read_as_they_are_written(void **state unused_arg)
 	struct conf conf;
 	struct err err = {0};
 	auto_free char *text =
-	        changed("interval: 100ms", "protocol: tcp, send: '\\x00\\x01a\\\\\\r\\n\\t\\xfF', expect: '+PONG'");
+	        changed("interval: 100ms",
+	                "protocol: tcp, peer: [], challenge: no, send: '\\x00\\x01a\\\\\\r\\n\\t\\xfF', expect: '+PONG'");
 	if (conf_parse("f", text, strlen(text), &conf, &err) < 0)
 		fail_msg("%s", err.text);
 	const struct conf_probe *probe = &conf.services[0].probe;

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import rotated
 from koboshi_lab import api, clients, endure, footprint, guest, layout, network, scene, senses, shell, soak
@@ -596,6 +596,28 @@ def the_service_inside_is_stopped_while_another_serves_and_started_again(asking:
 
 def reload() -> None:
     os.kill(int((layout.KEEPER / "koboshid.pid").read_text(encoding="ascii")), signal.SIGHUP)
+
+
+@test
+def what_speaks_no_http_is_asked_in_the_words_of_the_configuration(asking: clients.Clients) -> None:
+    """Here it speaks HTTP, and koboshi does not know: it hangs, is mended, and proves itself by an answer that begins as it should."""
+    drop_in = pathlib.Path(f"{layout.CONFIG}.d/plain.yaml")
+    drop_in.parent.mkdir(exist_ok=True)
+    asked = r"send: 'GET / HTTP/1.1\r\nHost: sensor\r\nConnection: close\r\n\r\n', expect: 'HTTP/1.1 200 '"
+    drop_in.write_text(f"services: {{{layout.SERVICE}: {{probe: {{protocol: tcp, {asked}, peer: []}}}}}}\n", encoding="ascii")
+
+    def compared() -> Optional[bool]:
+        status = api.try_call("GET", "/v1/status")
+        return status and api.service_of(status)["peer"] is not None
+
+    try:
+        reload()
+        shell.wait_for("nobody who is compared", lambda: compared() is False, 20, 0.05)
+        TESTS["hang"](asking)
+    finally:
+        drop_in.unlink()
+        reload()
+        shell.wait_for("others who are compared", lambda: compared() is True, 20, 0.05)
 
 
 @test

@@ -3,7 +3,7 @@ import math
 import statistics
 from typing import Any, Callable, Optional
 
-from .arms import NOTHING, OURS, PLANNED
+from .arms import FAST, NOTHING, OURS, PLANNED
 from .results import gaps, of, short, spent, these, times
 
 Json = dict[str, Any]
@@ -92,8 +92,11 @@ def no_more_failed(theirs: str) -> Callable[[Runs], Seen]:
         faults = sorted({run["fault"] for run in runs} - {NOTHING})
         pairs = [(fault, failed(runs, OURS, fault), failed(runs, theirs, fault)) for fault in faults]
         known = [(fault, our, their) for fault, our, their in pairs if our is not None and their is not None]
-        more = [f"{fault} {short(our)} against {short(their)}" for fault, our, their in known if our > their]
-        return (f"more: {', '.join(more)}" if more else "nowhere more", not more) if known else None
+        more = [(fault, our, their) for fault, our, their in known if our > their]
+        fast = [(fault, lost) for fault, _, _ in more if (lost := failed(runs, FAST, fault)) is not None]
+        text = "more: " + ", ".join(f"{fault} {short(our)} against {short(their)}" for fault, our, their in more)
+        text += "; " + FAST + ": " + ", ".join(f"{fault} {short(lost)}" for fault, lost in fast) if fast else ""
+        return (text if more else "nowhere more", not more) if known else None
 
     return look
 

@@ -56,7 +56,7 @@ GROWN = {"date": "2026-01-02", "machine": RESULTS["machine"], "options": {"runs"
 
 def raced(**medians):
     """Three runs of each `arm__fault=(gap, failed)`."""
-    rows = [(*name.replace("_tuned", "-tuned").split("__"), *seen) for name, seen in medians.items()]
+    rows = [(*name.replace("_tuned", "-tuned").replace("_fast", "-fast").split("__"), *seen) for name, seen in medians.items()]
     return [{"arm": arm, "fault": fault, "new": client(gap, failed), "kept": client(gap)} for arm, fault, gap, failed in rows for _ in range(3)]
 
 
@@ -91,6 +91,8 @@ class AimsTest(unittest.TestCase):
         same = {"koboshi__closed": (5, 0), "haproxy_tuned__closed": (5, 0), "koboshi__hung": (5, 8)}
         self.assertEqual(self.lines(**same)[name], "nowhere more | reached |")
         self.assertEqual(self.lines(**same, haproxy_tuned__hung=(50, 0))[name], "more: hung 8 against 0 | **not reached** |")
+        fast = {"koboshi_fast__hung": (5, 4), "koboshi_fast__closed": (5, 1)}
+        self.assertEqual(self.lines(**same, **fast, haproxy_tuned__hung=(50, 0))[name], "more: hung 8 against 0; koboshi-fast: hung 4 | **not reached** |")
 
     def test_who_asks_once_it_is_noticed_sees_no_other_page(self):
         name = "another page: no wrong answer to who asks once it is noticed"

@@ -91,7 +91,7 @@ not come. Koboshi is in no path, and ends the guest that fell; of that it must b
   The paper's own form is met at a random point of its minute.
 - An emulated guest takes long to answer, and a silence must last four times what is usual for it: with real guests *dropped*, *hung*, *slow* and
   *paused* are found that much later than in cells. Keepalived's adverts, each 10 ms, and HAProxy's fixed limits do not wait for that. A guest that
-  is built anew boots on the same two processors, and whoever serves is slower meanwhile (*claim*).
+  is built anew boots on the same two processors, and whoever serves is slower meanwhile (*claim*; *killed*, whose longest gap comes after all is well again).
 - HAProxy neither isolates the guest nor ends it, keeps no evidence and builds no other one: these runs measure none of that.
 """
 SCALE = """## How it grows

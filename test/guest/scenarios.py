@@ -613,7 +613,13 @@ def what_speaks_no_http_is_asked_in_the_words_of_the_configuration(asking: clien
     try:
         reload()
         shell.wait_for("nobody who is compared", lambda: compared() is False, 20, 0.05)
-        TESTS["hang"](asking)
+        for role in ("active", "standby"):
+            await_heard(role)
+        one_that_may_be_mended()
+        played = scene.play(asking, FAULTS["hang"])
+        MENDED[played.victim["number"]] = MENDED.get(played.victim["number"], 0) + 1
+        one_fell(played, ("failed",))
+        mended(played)
     finally:
         drop_in.unlink()
         reload()

@@ -46,7 +46,7 @@ static int64_t longest(const struct silence *s)
 	return s->longest_us > s->longest_before_us ? s->longest_us : s->longest_before_us;
 }
 
-int64_t silence_limit(const struct silence *s, int64_t least_us)
+static int64_t limit(const struct silence *s, int64_t least_us)
 {
 	int64_t limit_us = longest(s) * SILENCE_TIMES > least_us ? longest(s) * SILENCE_TIMES : least_us;
 	return limit_us > SILENCE_LIMIT_MAX_US ? INT64_MAX : limit_us;
@@ -55,7 +55,7 @@ int64_t silence_limit(const struct silence *s, int64_t least_us)
 struct silence_limits silence_limits(const struct silence *s, int64_t least_us)
 {
 	return (struct silence_limits){
-	        .known = s->n_answers >= enough(s), .longest_us = longest(s), .limit_us = silence_limit(s, least_us)};
+	        .known = s->n_answers >= enough(s), .longest_us = longest(s), .limit_us = limit(s, least_us)};
 }
 
 static bool is_known(const struct silence *s)
@@ -65,7 +65,7 @@ static bool is_known(const struct silence *s)
 
 int64_t silence_ask_due(const struct silence *s, int64_t least_us)
 {
-	int64_t limit_us = silence_limit(s, least_us);
+	int64_t limit_us = limit(s, least_us);
 	if (s->n_asked == 0 || s->n_asked == SILENCE_ASKED || !is_known(s) || limit_us == INT64_MAX)
 		return INT64_MAX;
 	return s->asked_us[0] + limit_us / 2;
@@ -73,7 +73,7 @@ int64_t silence_ask_due(const struct silence *s, int64_t least_us)
 
 int64_t silence_due(const struct silence *s, int64_t least_us)
 {
-	int64_t limit_us = silence_limit(s, least_us);
+	int64_t limit_us = limit(s, least_us);
 	if (s->n_asked < SILENCE_ASKED || !is_known(s) || limit_us == INT64_MAX)
 		return INT64_MAX;
 	return s->told ? s->again_us : s->asked_us[SILENCE_ASKED - 1] + limit_us;
@@ -81,7 +81,7 @@ int64_t silence_due(const struct silence *s, int64_t least_us)
 
 void silence_tell(struct silence *s, int64_t now_us, int64_t least_us)
 {
-	int64_t wait_us = silence_limit(s, least_us);
+	int64_t wait_us = limit(s, least_us);
 	if (s->told > 0 && wait_us < SILENCE_AGAIN_US)
 		wait_us = SILENCE_AGAIN_US;
 	s->told++;

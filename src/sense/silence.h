@@ -36,10 +36,7 @@ void silence_answered(struct silence *silence, int64_t now_us);
 /* What waits may have been answered without us: nothing does any more. What was learnt stays. */
 void silence_clear(struct silence *silence);
 
-/* What lasts so long is told, at least `least_us`; INT64_MAX: nothing is. */
-int64_t silence_limit(const struct silence *silence, int64_t least_us);
-
-/* What silence would be told now, to show; of whom we hardly know none is. */
+/* What silence would be told now, `least_us` at least; of whom we hardly know none is. */
 struct silence_limits {
 	bool known;
 	int64_t longest_us; /* that ended by itself lately */

@@ -138,22 +138,28 @@ def one_that_may_be_mended() -> None:
         api.wait_whole()
 
 
+def struck_and_mended(asking: clients.Clients, name: str) -> tuple[scene.Scene, Json]:
+    """A fault that looks innocent: steered away from as any other, and then mended."""
+    api.wait_whole()
+    for role in ("active", "standby"):
+        await_heard(role)
+    one_that_may_be_mended()
+    played = scene.play(asking, FAULTS[name])
+    MENDED[played.victim["number"]] = MENDED.get(played.victim["number"], 0) + 1
+    story = one_fell(played, ("failed",))
+    mended(played)
+    return played, story
+
+
 def mend_test(name: str, *rungs: str) -> None:
-    """A fault that looks innocent: steered away from as any other, and then mended by the last of `rungs`."""
+    """By the last of `rungs`."""
     def play(asking: clients.Clients) -> None:
-        api.wait_whole()
-        for role in ("active", "standby"):
-            await_heard(role)
-        one_that_may_be_mended()
-        played = scene.play(asking, FAULTS[name])
-        MENDED[played.victim["number"]] = MENDED.get(played.victim["number"], 0) + 1
-        story = one_fell(played, ("failed",))
+        played, story = struck_and_mended(asking, name)
         tried = [step["text"].split("(")[-1].split(")")[0] for step in story["steps"] if step["step"] == "mending"]
         check(tried == list(rungs), f"these were tried: {tried}: {[step['text'] for step in story['steps']]}")
         check([step["step"] for step in story["steps"]].count("mended") == 1, "the last one helped")
         check(not story["evidence"], f"of who comes back nothing is kept: {story['evidence']}")
         check("refused" not in played.view.kinds, f"nobody was refused a connection: {played.view.kinds}")
-        mended(played)
         moments = {step["step"]: step["ms"] for step in story["steps"]}
         print(f"# {name}: steered {played.after_ms('steered_us')} ms after the fault, mended {moments['mended']:.0f} ms after the first evidence", flush=True)
 
@@ -613,13 +619,7 @@ def what_speaks_no_http_is_asked_in_the_words_of_the_configuration(asking: clien
     try:
         reload()
         shell.wait_for("nobody who is compared", lambda: compared() is False, 20, 0.05)
-        for role in ("active", "standby"):
-            await_heard(role)
-        one_that_may_be_mended()
-        played = scene.play(asking, FAULTS["hang"])
-        MENDED[played.victim["number"]] = MENDED.get(played.victim["number"], 0) + 1
-        one_fell(played, ("failed",))
-        mended(played)
+        struck_and_mended(asking, "hang")
     finally:
         drop_in.unlink()
         reload()

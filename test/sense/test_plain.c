@@ -1,5 +1,4 @@
 /* Probes of services that speak no HTTP: of the scripted server by TCP, which knows no better, and of one that echoes by UDP. */
-#include "lib/bytes.h"
 #include "stage.h"
 
 #include <netinet/in.h>
@@ -7,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 

@@ -89,13 +89,13 @@ static void whoever_pauses_teaches_it(void **state)
 	int64_t now_us = chat(&s, 1000000, 2000000);
 	ask(&s, now_us, 3);
 	silence_answered(&s, now_us + 30000);
-	assert_int_equal(silence_limit(&s, LEAST_US), SILENCE_TIMES * 30000);
+	assert_int_equal(silence_limits(&s, LEAST_US).limit_us, SILENCE_TIMES * 30000);
 	now_us = chat(&s, now_us + 40000, now_us + SILENCE_SPAN_US / 2);
-	assert_int_equal(silence_limit(&s, LEAST_US), SILENCE_TIMES * 30000);
+	assert_int_equal(silence_limits(&s, LEAST_US).limit_us, SILENCE_TIMES * 30000);
 	now_us = chat(&s, now_us, now_us + SILENCE_SPAN_US);
-	assert_int_equal(silence_limit(&s, LEAST_US), SILENCE_TIMES * 30000); /* the span before still counts */
+	assert_int_equal(silence_limits(&s, LEAST_US).limit_us, SILENCE_TIMES * 30000); /* the span before still counts */
 	chat(&s, now_us, now_us + SILENCE_SPAN_US);
-	assert_int_equal(silence_limit(&s, LEAST_US), LEAST_US);
+	assert_int_equal(silence_limits(&s, LEAST_US).limit_us, LEAST_US);
 }
 
 static void whoever_is_slow_is_left_to_the_probes(void **state)
@@ -130,7 +130,7 @@ static void what_was_lost_is_not_held_against_it(void **state)
 	ask(&s, chat(&s, 1000000, 2000000), 3);
 	silence_clear(&s);
 	assert_int_equal(silence_due(&s, LEAST_US), INT64_MAX);
-	assert_int_equal(silence_limit(&s, LEAST_US), LEAST_US);
+	assert_int_equal(silence_limits(&s, LEAST_US).limit_us, LEAST_US);
 }
 
 int main(void)

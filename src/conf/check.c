@@ -114,6 +114,8 @@ static int check_plain_probe(const struct check *c)
 	if (r == 0 && p->protocol == CONF_PROBE_UDP && (p->send.size == 0 || p->expect.size == 0))
 		r = yaml_fail(place(c, "probe/protocol"), c->err,
 		              "'protocol: udp' needs 'send' and 'expect': nobody answers by UDP who is not asked");
+	if (r == 0 && p->protocol == CONF_PROBE_UDP)
+		r = refuse_written(c, "tls", !p->tls, "http' or 'tcp");
 	if (r == 0 && p->send.size > 0 && p->expect.size == 0)
 		r = yaml_fail(place(c, "probe/send"), c->err, "'send' needs 'expect': what the answer begins with");
 	p->challenge = false;

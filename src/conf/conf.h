@@ -58,6 +58,7 @@ struct conf_bytes { /* of a protocol that is none of ours */
 
 struct conf_probe {
 	enum conf_probe_protocol { CONF_PROBE_HTTP, CONF_PROBE_TCP, CONF_PROBE_UDP } protocol; /* default http */
+	bool tls;                       /* inside of TLS; not with udp; default no */
 	struct conf_bytes send, expect; /* tcp, udp: what is said, and what the answer must begin with; size 0: nothing (tcp) */
 	uint32_t interval_ms;           /* 20..60000, default 100 */
 	uint32_t timeout_ms;            /* 20..60000, default 250; a whole request must be through by then */

@@ -276,6 +276,9 @@ static const struct yaml_key probe_keys[] = {
 	 .fallback = "http", .help = "What the port speaks. With _tcp_ a probe is a connection, what _send_ says in it, and an answer that begins with _expect_; "
 	         "without _expect_ the connection alone, which a kernel completes for a server that hangs as well. With _udp_ it is one datagram each way. No "
 	         "takeover is seen in such answers: another one counts as a miss. _content_, _challenge_ and _peer_ are of use with _http_ only."},
+	{.key = "tls", .type = YAML_BOOL, YAML_FIELD(struct conf_service, probe.tls), .fallback = "no",
+	 .help = "_yes_: the port speaks that inside of TLS (1.2 or 1.3), as for HTTPS or MQTTS. Each connection shakes hands anew. Whose certificate it is and "
+	         "until when is not looked at: whoever took a guest over has its key, and a date that all of them pass at once must not fell them."},
 	{.key = "send", .type = YAML_TEXT, .width = BYTES_WIDTH, .hook = probe_send,
 	 .help = "With _tcp_ and _udp_: what is said, 128 bytes at most, written as text with \\\\r, \\\\n, \\\\t, \\\\\\\\ and \\\\xHH, in single quotes so "
 	         "that YAML leaves it as it is: _'PING\\\\r\\\\n'_. Default: nothing, the server speaks first."},

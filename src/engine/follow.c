@@ -7,6 +7,7 @@
 
 #include "lib/bytes.h"
 #include "lib/log.h"
+#include "sense/client.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -33,9 +34,8 @@ static void on_report(void *arg, const struct evidence *evidence, const char *de
 /* What clients write in their Host header: the service's addresses. */
 static void host_names(const struct conf_service *conf, struct sense_target *t)
 {
-	char text[INET6_ADDRSTRLEN], port[8] = "";
-	if (conf->probe.port != 80)
-		snprintf(port, sizeof(port), ":%u", conf->probe.port);
+	char text[INET6_ADDRSTRLEN], port[CLIENT_PORT_MAX];
+	client_port(&conf->probe, port);
 	if (conf->has_address4 && inet_ntop(AF_INET, &conf->address4, text, sizeof(text)))
 		snprintf(t->hosts[t->n_hosts++], SENSE_HOST_MAX, "%s%s", text, port);
 	if (conf->has_address6 && inet_ntop(AF_INET6, &conf->address6, text, sizeof(text)))

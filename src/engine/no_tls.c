@@ -2,7 +2,7 @@
  * libmicrohttpd brings GnuTLS along and sets it up while the program is being loaded: tables, self-tests, PKCS#11, most of a
  * megabyte that would stay resident. Our API is a Unix socket and never speaks TLS, so the two calls by which that begins find
  * these instead: an executable's symbols come before its libraries'. MHD_USE_TLS would fail with this, not work without checks:
- * every session needs what was not set up.
+ * every session needs what was not set up. Where a service is probed over TLS, src/sense/tls.c calls the library's own.
  */
 int gnutls_global_init(void);
 void gnutls_global_deinit(void);

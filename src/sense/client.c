@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -147,4 +148,11 @@ size_t client_request(const struct client_shape *shape, const char *path, const 
 	}
 	writer_put(&w, "\r\n");
 	return w.size;
+}
+
+void client_port(const struct conf_probe *probe, char ret_text[static CLIENT_PORT_MAX])
+{
+	ret_text[0] = '\0';
+	if (probe->port != (probe->tls ? 443 : 80))
+		snprintf(ret_text, CLIENT_PORT_MAX, ":%u", probe->port);
 }

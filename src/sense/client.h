@@ -1,5 +1,7 @@
 #pragma once
 /* Requests that look like those of ordinary clients; and the random numbers that choose among them. */
+#include "conf/conf.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,3 +30,7 @@ uint32_t client_profiles(void); /* how many kinds there are */
  * and `host` than 64. */
 size_t client_request(const struct client_shape *shape, const char *path, const char *host, enum client_connection connection,
                       char ret_request[static CLIENT_REQUEST_MAX]);
+
+/* What clients write behind the host's name: ":8080", or "" where the port is what they take anyway. */
+#define CLIENT_PORT_MAX 8
+void client_port(const struct conf_probe *probe, char ret_text[static CLIENT_PORT_MAX]);

@@ -1,7 +1,7 @@
 /*
  * Runs probes. The sockets of one target sit in an epoll set of their own, of which libuv watches the one descriptor: opening and
  * closing a connection then costs its system calls and nothing else, where a libuv handle for each would cost more than the
- * probe. Slots are reused, nothing is allocated after the start, all times are looked at by the monotonic clock.
+ * probe. Slots are reused, nothing is allocated after the start (but by TLS), all times are looked at by the monotonic clock.
  *
  * An honest prober must know what it does not know: shortages of our own and a loop that was late are FINDING_UNKNOWN, and before
  * a timeout is believed the socket is read once more, since libuv runs late timers before late descriptors.
@@ -10,7 +10,6 @@
 
 #include "lib/bytes.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -26,22 +25,6 @@
 
 static void prober_schedule(struct sense_prober *p);
 
-/* ---- addresses and what errors mean */
-
-void prober_address(const struct sense_prober *p, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX])
-{
-	char text[INET6_ADDRSTRLEN], port[8] = "";
-	struct in_addr four = p->target.address.address4;
-	struct in6_addr six = p->target.address.address6;
-	if (slot->ipv6)
-		inet_ntop(AF_INET6, &six, text, sizeof(text));
-	else
-		inet_ntop(AF_INET, &four, text, sizeof(text));
-	if (p->target.probe.port != 80)
-		snprintf(port, sizeof(port), ":%u", p->target.probe.port);
-	snprintf(ret_text, SENSE_HOST_MAX, slot->ipv6 ? "[%s]%s" : "%s%s", text, port);
-}
-
 static bool choose_ipv6(struct sense_prober *p)
 {
 	if (IN6_IS_ADDR_UNSPECIFIED(&p->target.address.address6))
@@ -50,88 +33,6 @@ static bool choose_ipv6(struct sense_prober *p)
 		return true;
 	p->use6_next = !p->use6_next;
 	return p->target.use6 && !p->use6_next;
-}
-
-static const struct {
-	int error;
-	enum finding finding;
-	const char *detail;
-} meanings[] = {
-        {ECONNREFUSED, FINDING_REFUSED, "connection refused"},
-        {ECONNRESET, FINDING_ERROR, "connection reset"},
-        {EPIPE, FINDING_ERROR, "connection reset"},
-        {ETIMEDOUT, FINDING_TIMEOUT, "connection timed out"},
-        {EHOSTUNREACH, FINDING_UNREACHABLE, "no way to the host"},
-        {ENETUNREACH, FINDING_UNREACHABLE, "no way to the network"},
-        {EHOSTDOWN, FINDING_UNREACHABLE, "no way to the host"},
-        {EACCES, FINDING_UNREACHABLE, "forbidden on the way"},
-        {EPROTO, FINDING_UNREACHABLE, "forbidden on the way"},
-        {ENOPROTOOPT, FINDING_UNREACHABLE, "forbidden on the way"},
-};
-
-/* Everything else is a shortage or a mistake of our own: EMFILE, ENOBUFS, EADDRNOTAVAIL, EPERM by our own packet filter. */
-static void explain_error(int error, struct prober_result *ret_result)
-{
-	ret_result->then = PROBER_CLOSE;
-	ret_result->finding = FINDING_UNKNOWN;
-	ret_result->detail = strerror(error);
-	for (size_t i = 0; i < countof(meanings); i++)
-		if (meanings[i].error == error) {
-			ret_result->finding = meanings[i].finding;
-			ret_result->detail = meanings[i].detail;
-		}
-}
-
-/* ---- sockets */
-
-static void slot_close(struct prober_slot *slot)
-{
-	if (slot->fd >= 0)
-		close(slot->fd);
-	slot->fd = -1;
-	slot->generation++;
-	slot->state = SLOT_FREE;
-	slot->overdue = false;
-}
-
-static int bind_source(const struct sense_prober *p, const struct prober_slot *slot)
-{
-	int on = 1;
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = p->target.source4};
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = p->target.source6};
-	bool wanted = slot->ipv6 ? !IN6_IS_ADDR_UNSPECIFIED(&six.sin6_addr) : four.sin_addr.s_addr != 0;
-	if (!wanted)
-		return 0;
-	/* the port is chosen at connect, when the peer is known: many more connections fit */
-	setsockopt(slot->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-	const struct sockaddr *address = slot->ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
-	return bind(slot->fd, address, slot->ipv6 ? sizeof(six) : sizeof(four)) < 0 ? -errno : 0;
-}
-
-static int slot_dial(struct sense_prober *p, struct prober_slot *slot)
-{
-	const struct conf_instance *to = &p->target.address;
-	in_port_t port = htons(p->target.probe.port);
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = to->address4, .sin_port = port};
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = to->address6, .sin6_port = port};
-	int type = p->target.probe.protocol == CONF_PROBE_UDP ? SOCK_DGRAM : SOCK_STREAM;
-	slot->fd = socket(slot->ipv6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (slot->fd < 0)
-		return -errno;
-	int r = bind_source(p, slot);
-	if (r < 0)
-		return r;
-	const struct sockaddr *address = slot->ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
-	if (connect(slot->fd, address, slot->ipv6 ? sizeof(six) : sizeof(four)) < 0 && errno != EINPROGRESS)
-		return errno == EACCES ? -EPERM : -errno; /* refused here, not on the way */
-	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-	                            .data.u64 = (uint64_t)slot->generation << 32 | slot->number};
-	if (epoll_ctl(p->epoll, EPOLL_CTL_ADD, slot->fd, &event) < 0)
-		return -errno;
-	slot->state = SLOT_CONNECTING;
-	slot->sent = 0;
-	slot->heard = false;
-	return 0;
 }
 
 /* ---- stalls: what waits, long before it is a miss */
@@ -199,7 +100,8 @@ static void slot_fail(struct sense_prober *p, struct prober_slot *slot, int erro
 			return;
 		error = -r;
 	}
-	explain_error(error, &result);
+	char detail[TLS_TROUBLE_MAX];
+	slot_explain(slot, error, detail, &result);
 	slot_finish(p, slot, &result);
 }
 
@@ -231,9 +133,9 @@ static struct prober_slot *slot_free_one(struct sense_prober *p, bool besides)
 
 static bool slot_send(struct sense_prober *p, struct prober_slot *slot)
 {
-	ssize_t put = send(slot->fd, slot->request + slot->sent, slot->request_size - slot->sent, MSG_NOSIGNAL);
-	if (put < 0 && errno != EAGAIN && errno != EINTR) {
-		slot_fail(p, slot, errno);
+	ssize_t put = slot_put(slot);
+	if (put < 0 && put != -EAGAIN && put != -EINTR) {
+		slot_fail(p, slot, (int)-put);
 		return false;
 	}
 	if (put > 0) {
@@ -274,19 +176,45 @@ static void prober_begin(struct sense_prober *p, enum sense_probe wanted, bool b
 		slot_fail(p, slot, -r);
 }
 
+/* The connection stands, and is all that is wanted. */
+static bool slot_stands(struct sense_prober *p, struct prober_slot *slot)
+{
+	struct prober_result result;
+	bool judged = p->kind->heard(p, slot, NULL, 0, &result);
+	assert(judged);
+	slot_finish(p, slot, &result);
+	return false;
+}
+
+static bool slot_shake(struct sense_prober *p, struct prober_slot *slot)
+{
+	int r = tls_shake(slot->tls);
+	if (r == -EAGAIN)
+		return true;
+	if (r == 0)
+		return slot_stands(p, slot);
+	slot_fail(p, slot, -r);
+	return false;
+}
+
 /* Reads what is there, at most as much as the kind wants to judge. False: the slot is through (and `p` may be gone). */
 static bool slot_read(struct sense_prober *p, struct prober_slot *slot)
 {
 	uint8_t bytes[8192];
 	struct prober_result result;
+	if (slot->tls && slot->connecting_is_all)
+		return slot_shake(p, slot);
+	/* what came may be what the request had to wait for */
+	if (slot->tls && slot->sent < slot->request_size && !slot_send(p, slot))
+		return false;
 	for (;;) {
-		ssize_t got = recv(slot->fd, bytes, sizeof(bytes), 0);
-		if (got < 0 && errno == EINTR)
+		ssize_t got = slot_get(slot, bytes, sizeof(bytes));
+		if (got == -EINTR)
 			continue;
-		if (got < 0 && errno == EAGAIN)
+		if (got == -EAGAIN)
 			return true;
 		if (got < 0 || (got == 0 && slot->reused && !slot->heard)) {
-			slot_fail(p, slot, got < 0 ? errno : ECONNRESET);
+			slot_fail(p, slot, got < 0 ? (int)-got : ECONNRESET);
 			return false;
 		}
 		slot->heard |= got > 0;
@@ -300,9 +228,10 @@ static bool slot_read(struct sense_prober *p, struct prober_slot *slot)
 
 static bool slot_connected(struct sense_prober *p, struct prober_slot *slot)
 {
+	const struct conf_probe *probe = &p->target.probe;
 	int error = 0;
 	socklen_t size = sizeof(error);
-	if (slot->request_size > 0)
+	if (slot->request_size > 0 && !probe->tls)
 		return slot_send(p, slot); /* says the same, and sends */
 	if (getsockopt(slot->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		error = errno;
@@ -310,15 +239,13 @@ static bool slot_connected(struct sense_prober *p, struct prober_slot *slot)
 		slot_fail(p, slot, error);
 		return false;
 	}
-	if (!slot->connecting_is_all) {
-		slot->state = SLOT_ASKED;
+	if (slot->connecting_is_all && !probe->tls)
+		return slot_stands(p, slot);
+	slot->state = SLOT_ASKED;
+	if (!probe->tls)
 		return true;
-	}
-	struct prober_result result;
-	bool judged = p->kind->heard(p, slot, NULL, 0, &result);
-	assert(judged);
-	slot_finish(p, slot, &result);
-	return false;
+	slot->tls = tls_new(slot->fd, probe->protocol == CONF_PROBE_HTTP);
+	return slot_read(p, slot); /* which says our hello */
 }
 
 static void slot_event(struct sense_prober *p, struct prober_slot *slot, uint32_t events)

@@ -6,6 +6,7 @@
 #include "sense/client.h"
 #include "sense/sense.h"
 #include "sense/silence.h"
+#include "sense/tls.h"
 
 #define PROBER_SLOTS 16  /* those that wait for a late answer included */
 #define PROBER_AT_ONCE 4 /* under way and not overdue; and as many beside those that are due by the clock */
@@ -23,6 +24,7 @@ struct prober_slot {
 	uint32_t number;     /* index */
 	uint32_t generation; /* of the descriptor: events of older ones are dropped */
 	int fd;
+	struct tls *tls; /* in it, once it stands; NULL: none */
 	bool ipv6;
 	bool besides;           /* somebody asked for it, or a doubt: those by the clock go on meanwhile */
 	bool reused;            /* connection has carried a request before */
@@ -81,6 +83,18 @@ void prober_restart(struct sense_prober *prober);
 
 struct sense_prober *http_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
 struct sense_prober *plain_prober_new(uv_loop_t *loop, const struct sense_target *target, sense_report *report, void *arg);
+
+/* ---- slot.c: a slot's connection. */
+void slot_close(struct prober_slot *slot);                            /* free for another probe */
+int slot_dial(struct sense_prober *prober, struct prober_slot *slot); /* 0: it is on its way; -errno: nothing left us */
+
+/* As send() of what is left of the request, and recv(), through TLS if the slot has it; errors are -errno. */
+ssize_t slot_put(struct prober_slot *slot);
+ssize_t slot_get(struct prober_slot *slot, uint8_t *ret_bytes, size_t size);
+
+/* What an error of its connection says of the guest. `ret_detail` is room for the sentence that the result may point to. */
+void slot_explain(const struct prober_slot *slot, int error, char ret_detail[static TLS_TROUBLE_MAX],
+                  struct prober_result *ret_result);
 
 /* The address of a slot's connection as clients write it. */
 void prober_address(const struct sense_prober *prober, const struct prober_slot *slot, char ret_text[static SENSE_HOST_MAX]);

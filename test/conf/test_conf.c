@@ -156,6 +156,8 @@ static void mistakes_in_probes_are_found(void **state unused_arg)
 	         "f:11:45: 'port' is 80, which is not one of the UDP ports of service 'sensor'"},
 	        {"interval: 100ms", "protocol: udp, send: 'a'",
 	         "f:11:23: 'protocol: udp' needs 'send' and 'expect': nobody answers by UDP who is not asked"},
+	        {"interval: 100ms", "protocol: udp, send: 'a', expect: 'b', tls: yes, peer: []",
+	         "f:11:57: 'tls' is of use with 'protocol: http' or 'tcp' only"},
 	        {"ports: [80/tcp]\n", "ports: [80/tcp]\n    probe: {protocol: udp, send: 'a', expect: 'b'}\n",
 	         "f:14:12: service 'pump' needs a UDP port: it is the one that is probed"},
 	        {"interval: 100ms", "protocol: tcp, send: 'PING\\r\\n'",
@@ -299,13 +301,15 @@ static void bytes_are_read_as_they_are_written(void **state unused_arg)
 	static const char ping[] = "\x00\x01\x61\\\r\n\t\xff";
 	struct conf conf;
 	struct err err = {0};
-	auto_free char *text =
-	        changed("interval: 100ms",
-	                "protocol: tcp, peer: [], challenge: no, send: '\\x00\\x01a\\\\\\r\\n\\t\\xfF', expect: '+PONG'");
+	auto_free char *text = changed(
+	        "interval: 100ms",
+	        "protocol: tcp, tls: yes, peer: [], challenge: no, send: '\\x00\\x01a\\\\\\r\\n\\t\\xfF', expect: '+PONG'");
 	if (conf_parse("f", text, strlen(text), &conf, &err) < 0)
 		fail_msg("%s", err.text);
 	const struct conf_probe *probe = &conf.services[0].probe;
 	assert_int_equal(probe->protocol, CONF_PROBE_TCP);
+	assert_true(probe->tls);
+	assert_false(conf.services[1].probe.tls);
 	assert_int_equal(probe->send.size, sizeof(ping) - 1);
 	assert_memory_equal(probe->send.bytes, ping, sizeof(ping) - 1);
 	assert_int_equal(probe->expect.size, 5);

@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import socketserver
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -88,12 +89,20 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     block_on_close = False
     request_queue_size = 64
 
+    def finish_request(self, request, client_address):
+        if not Guest.tls:
+            super().finish_request(request, client_address)
+            return
+        with Guest.tls.wrap_socket(request, server_side=True) as inside:
+            super().finish_request(inside, client_address)
+
     def handle_error(self, *_):
         pass
 
 
 class Guest:
     ahead_s = 0  # of all clocks in the guests
+    tls = None  # ssl.SSLContext: that is spoken
 
     def __init__(self, number, variant):
         self.number, self.variant, self.state, self.outdated, self.revoked = number, variant, RUNNING, 0, 0
@@ -659,6 +668,14 @@ def manifest(variant, agent=True, list_=AGENT_LIST):
         "content": [{"path": "/", "type": "text/html", "sha256": hashlib.sha256(PAGE).hexdigest()}],
         "boot": {"cmdline": "console=ttyS0", "memory_mib": 192, "cpus": 1}, "service": {"ports": ["80/tcp"]},
     }
+
+
+def tls_context(folder):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    subprocess.run(["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=sensor",
+                    "-keyout", folder / "tls.key", "-out", folder / "tls.crt"], check=True, stderr=subprocess.DEVNULL)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    return context
 
 
 def config(folder, more=""):

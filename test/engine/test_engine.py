@@ -31,7 +31,7 @@ from lessons_test import LessonTests
 from fake_world import (CREATE, DECOY, DESTROY, FENCED, FILE_BAD, FILE_COUNTS, FILE_SKIPPED, FILE_TROUBLE, FILE_UNKNOWN, GATE, GONE, GUEST_CHANNEL, HOST, IO_ERROR,
                         MEDDLED, NET, OPEN, PAUSED, QUARANTINE, RESCUE, RUNNING, SCAN, STEER, SUSPEND, TAP_ADD, TARPIT, TROUBLE, USAGE, VM,
                         VM_OBSERVE, WATCHDOG,
-                        Engine, Guest, World, config, make_folder, notice, wait_for)
+                        Engine, Guest, World, config, make_folder, notice, tls_context, wait_for)
 from kills_test import KillTests
 from ledger_test import LedgerTests
 from secrets_test import SecretsTests
@@ -493,6 +493,18 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, DoubtTests, E
         story = self.await_closed()
         self.assertEqual(story["verdict"], "failed")
         self.assertIn("byte 10 of its answer is not as expected", story["cause"])
+
+    def test_a_service_inside_of_tls_is_seen_as_any_other(self):
+        """Proofs, pages and what is compared; and the library that speaks it is set up when the engine is confined already."""
+        Guest.tls = tls_context(self.folder)
+        self.addCleanup(setattr, Guest, "tls", None)
+        self.configure(("probe: {interval", "probe: {tls: yes, interval"))
+        self.start()
+        wait_for("instances that are compared", lambda: self.engine.status()["services"][0]["peer"]["rounds"] > 3)
+        active, standby = self.roles()["active"], self.roles()["standby"]
+        self.world.guests[active].answers["/"] = (200, b"<h1>owned</h1>")
+        self.world.await_order(STEER, lambda order: (order.victim, order.instance) == (active, standby))
+        self.assertEqual(self.await_closed()["verdict"], "compromised")
 
     def test_a_service_by_udp_is_asked_by_udp(self):
         mute, echo = set(), selectors.DefaultSelector()

@@ -41,7 +41,7 @@ static int routes_set(struct net *net, int index, struct err *err)
 
 static int furnish(struct net *net, struct err *err)
 {
-	struct rtnl_link link;
+	struct rtnl_link link = {0};
 	int r = host_sysctl("0", err, "/proc/sys/net/ipv6/conf/" NET_LOST "/disable_ipv6");
 	if (r == 0)
 		r = host_sysctl("1", err, "/proc/sys/net/ipv6/conf/" NET_LOST "/addr_gen_mode"); /* no address of its own */

@@ -226,10 +226,10 @@ static int run(struct net *net, struct err *err)
 		r = ports_free(net, err);
 	evidence_open(net);
 	net->brief = r == 0 && check_brief();
-	if (r == 0)
+	if (r == 0) {
 		rescue_open(net);
-	if (r == 0)
 		r = privilege_drop(&net->conf, err);
+	}
 	if (r == 0) {
 		profile_load(net);
 		r = names_open(net, err);

@@ -152,12 +152,14 @@ static int read_scalar(struct reader *r, const yaml_event_t *event, struct yaml_
 {
 	const unsigned char *value = event->data.scalar.value;
 	size_t length = event->data.scalar.length;
+	bool escapes = event->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE;
 	int e = refuse_extras(r, event, event->data.scalar.anchor, event->data.scalar.tag);
 	if (e < 0)
 		return e;
 	for (size_t i = 0; i < length; i++)
 		if (value[i] < 0x20 || value[i] == 0x7f)
-			return refuse(r, event->start_mark, "a value must be one line without control characters");
+			return refuse(r, event->start_mark, "a value must be one line without control characters%s",
+			              escapes ? ": '\\r' and the like stay as they are written in single quotes" : "");
 	struct yaml_node *node = node_new(r, YAML_KIND_SCALAR, event->start_mark);
 	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	node->text = must_alloc(strdup((const char *)value));

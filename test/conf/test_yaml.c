@@ -148,7 +148,9 @@ static const struct refusal bad_values[] = {
         {"share: 101%", "f:1:8: 'share' must be between 5% and 100%, not '101%'"},
         {"word: grren", "f:1:7: 'word' must be one of red, green, blue, not 'grren'"},
         {"text: ''", "f:1:7: 'text' must be printable text, not ''"},
-        {"text: \"a\\0b\"", "f:1:7: a value must be one line without control characters"},
+        {"text: \"a\\0b\"", "f:1:7: a value must be one line without control characters: '\\r' and the like stay as they are "
+                            "written in single quotes"},
+        {"text: |\n  a\n  b", "f:1:7: a value must be one line without control characters"},
         {"text: 12345678", "f:1:7: 'text' must be at most 7 bytes long, not '12345678'"},
         {"name: Anna", "f:1:7: 'name' must be a name: a lower-case letter, then lower-case letters, digits and '-', not 'Anna'"},
         {"name: 7a", "f:1:7: 'name' must be a name: a lower-case letter, then lower-case letters, digits and '-', not '7a'"},

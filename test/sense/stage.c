@@ -80,6 +80,18 @@ int stage_tear_down(void **state)
 	return 0;
 }
 
+void ask_plainly(struct stage *s, enum conf_probe_protocol protocol, const char *send, const char *expect)
+{
+	struct conf_probe *probe = &s->target.probe;
+	probe->protocol = protocol;
+	s->target.content_proves = true;
+	s->target.n_content = 0;
+	probe->send.size = strlen(send);
+	memcpy(probe->send.bytes, send, probe->send.size);
+	probe->expect.size = strlen(expect);
+	memcpy(probe->expect.bytes, expect, probe->expect.size);
+}
+
 void begin(struct stage *s)
 {
 	unsigned before = s->n_reports;

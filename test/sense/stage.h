@@ -19,6 +19,9 @@ int stage_set_up(void **state);
 int stage_tear_down(void **state);
 #define STAGED(test) cmocka_unit_test_setup_teardown(test, stage_set_up, stage_tear_down)
 
+/* From the next begin() on: no HTTP, but this. */
+void ask_plainly(struct stage *stage, enum conf_probe_protocol protocol, const char *send, const char *expect);
+
 /* Asks what is the target now, about nothing that was asked before. */
 void begin(struct stage *stage);
 void await(struct stage *stage, unsigned n_more);

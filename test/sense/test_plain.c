@@ -12,14 +12,7 @@
 
 static void begin_plain(struct stage *s, enum conf_probe_protocol protocol, const char *send, const char *expect)
 {
-	struct conf_probe *probe = &s->target.probe;
-	probe->protocol = protocol;
-	s->target.content_proves = true;
-	s->target.n_content = 0;
-	probe->send.size = strlen(send);
-	memcpy(probe->send.bytes, send, probe->send.size);
-	probe->expect.size = strlen(expect);
-	memcpy(probe->expect.bytes, expect, probe->expect.size);
+	ask_plainly(s, protocol, send, expect);
 	begin(s);
 }
 

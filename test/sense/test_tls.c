@@ -137,23 +137,11 @@ static void test_an_answer_without_end_is_not_read_to_it(void **state)
 	relay_end(&relay);
 }
 
-static void plain_inside(struct stage *s, const char *send, const char *expect)
-{
-	struct conf_probe *probe = &s->target.probe;
-	probe->protocol = CONF_PROBE_TCP;
-	s->target.content_proves = true;
-	s->target.n_content = 0;
-	probe->send.size = strlen(send);
-	memcpy(probe->send.bytes, send, probe->send.size);
-	probe->expect.size = strlen(expect);
-	memcpy(probe->expect.bytes, expect, probe->expect.size);
-}
-
 static void test_other_words_inside(void **state)
 {
 	struct stage *s = *state;
 	struct relay relay;
-	plain_inside(s, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 ");
+	ask_plainly(s, CONF_PROBE_TCP, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 ");
 	begin_tls(s, &relay, "ec");
 	await(s, 5);
 	assert_int_equal(s->n_found[FINDING_PROVEN], 5);
@@ -169,7 +157,7 @@ static void test_shaken_hands_are_all(void **state)
 	struct stage *s = *state;
 	struct relay relay;
 	s->target.probe.timeout_ms = 200;
-	plain_inside(s, "", "");
+	ask_plainly(s, CONF_PROBE_TCP, "", "");
 	begin_tls(s, &relay, "ec");
 	await_finding(s, FINDING_PROVEN);
 	kill(relay.pid, SIGSTOP);

@@ -55,6 +55,7 @@ format: ## lay out the C code
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 check: build ## linters: clang-format, clang-tidy, cppcheck, shellcheck, sizes (minutes)
+	@test/lint
 	@test/lint --slow
 
 install: build ## install under the prefix (DESTDIR is obeyed)

@@ -245,7 +245,10 @@ static bool slot_connected(struct sense_prober *p, struct prober_slot *slot)
 	if (!probe->tls)
 		return true;
 	slot->tls = tls_new(slot->fd, probe->protocol == CONF_PROBE_HTTP);
-	return slot_read(p, slot); /* which says our hello */
+	if (slot->tls)
+		return slot_read(p, slot); /* which says our hello */
+	slot_fail(p, slot, ENOTSUP);
+	return false;
 }
 
 static void slot_event(struct sense_prober *p, struct prober_slot *slot, uint32_t events)

@@ -30,6 +30,7 @@ static const struct {
         {EACCES, FINDING_UNREACHABLE, "forbidden on the way"},
         {EPROTO, FINDING_UNREACHABLE, "forbidden on the way"},
         {ENOPROTOOPT, FINDING_UNREACHABLE, "forbidden on the way"},
+        {ENOTSUP, FINDING_UNKNOWN, "GnuTLS could not be set up"},
 };
 
 /* Everything else is a shortage or a mistake of our own: EMFILE, ENOBUFS, EADDRNOTAVAIL, EPERM by our own packet filter. */

@@ -32,14 +32,13 @@ struct tls {
 };
 
 /* Our own program keeps the library from setting itself up while nobody needs it (engine/no_tls.c): this is the library's own. */
-static void library_begin(void)
+static bool library_begin(void)
 {
-	static int (*begin)(void);
-	if (begin)
-		return;
+	static bool begun;
+	int (*begin)(void);
 	*(void **)&begin = dlsym(RTLD_NEXT, "gnutls_global_init");
-	if (!begin || begin() != GNUTLS_E_SUCCESS)
-		abort();
+	begun = begun || (begin && begin() == GNUTLS_E_SUCCESS);
+	return begun;
 }
 
 /* ---- the socket */
@@ -165,7 +164,8 @@ void tls_trouble(const struct tls *tls, char ret_text[static TLS_TROUBLE_MAX])
 struct tls *tls_new(int fd, bool http)
 {
 	static const gnutls_datum_t http11 = {(unsigned char *)"http/1.1", 8};
-	library_begin();
+	if (!library_begin())
+		return NULL;
 	struct tls *tls = calloc(1, sizeof(*tls));
 	if (!tls || gnutls_init(&tls->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS) < 0 ||
 	    gnutls_certificate_allocate_credentials(&tls->nobody) < 0 ||

@@ -17,7 +17,8 @@
 
 struct tls;
 
-/* On a connected, non-blocking socket, which stays the caller's. `http`: what is spoken inside (ALPN). Never NULL. */
+/* On a connected, non-blocking socket, which stays the caller's. `http`: what is spoken inside (ALPN). NULL: the library could
+ * not be set up. */
 struct tls *tls_new(int fd, bool http);
 void tls_free(struct tls *tls); /* says nothing to the peer; NULL is fine */
 

@@ -75,8 +75,9 @@ static void ports_set(FILE *out, const struct conf_service *service)
 
 static void borrow(FILE *out, const struct conf *conf, const struct conf_service *service, bool six)
 {
-	char text[INET6_ADDRSTRLEN];
-	fputs("add rule inet koboshi disguise oifname \"kb*\" fib saddr type local ", out);
+	char text[INET6_ADDRSTRLEN], guests[PROFILE_SET_MAX];
+	profile_set(service, guests); /* another service may have the same port, and other clients */
+	fprintf(out, "add rule inet koboshi disguise oifname @%s fib saddr type local ", guests);
 	ports_set(out, service);
 	fprintf(out, " snat %s to numgen random mod %d map { ", six ? "ip6" : "ip", DISGUISES);
 	for (size_t i = 0; i < DISGUISES; i++) {

@@ -85,7 +85,7 @@ void guard_ordered(struct guard *guard, const struct wire_order *order)
 	}
 }
 
-static int wanted_read(struct net *net, struct err *err)
+int guard_begin(struct net *net, struct err *err)
 {
 	struct state state;
 	struct guard_wanted *wanted = &net->guard.wanted;
@@ -254,14 +254,18 @@ static bool news_read(struct net *net, struct mnl_socket *from, news_taken *take
 	}
 }
 
+static void rules_lost(struct guard *guard)
+{
+	guard->rules_gone = true;
+	text_copy(guard->culprit, sizeof(guard->culprit), "somebody");
+}
+
 static void news_take(struct net *net)
 {
 	struct guard *guard = &net->guard;
 	bool before = guard->rules_gone || guard->host_gone;
-	if (!news_read(net, guard->rules, rules_news)) {
-		guard->rules_gone = true;
-		text_copy(guard->culprit, sizeof(guard->culprit), "somebody");
-	}
+	if (!news_read(net, guard->rules, rules_news))
+		rules_lost(guard);
 	if (!news_read(net, guard->host, host_news))
 		guard->host_gone = "more happened on the host than could be followed";
 	if (!before)
@@ -295,7 +299,7 @@ int guard_open(struct net *net, struct err *err)
 	int r = news_open(NETLINK_NETFILTER, rules, countof(rules), &net->guard.rules, err);
 	if (r == 0)
 		r = news_open(NETLINK_ROUTE, host, countof(host), &net->guard.host, err);
-	return r == 0 ? wanted_read(net, err) : r;
+	return r;
 }
 
 void guard_done(struct guard *guard)
@@ -326,8 +330,6 @@ int guard_look(struct net *net, char *ret_text, size_t size, struct err *err)
 	if ((!guard->rules_gone && !guard->host_gone) || guard->not_before_us > clock_monotonic_us())
 		return 0;
 	int r = put_back(net, err);
-	if (r == 0)
-		(void)news_read(net, guard->rules, rules_news); /* of our own work; losing some of it means nothing */
 	int64_t now_us = clock_monotonic_us();
 	guard->not_before_us = now_us + (r < 0 ? RETRY_US : PAUSE_US);
 	if (r < 0)
@@ -337,6 +339,10 @@ int guard_look(struct net *net, char *ret_text, size_t size, struct err *err)
 	         guard->host_gone ? guard->host_gone : "", (long long)((now_us - guard->seen_us) / 1000));
 	guard->rules_gone = false;
 	guard->host_gone = NULL;
+	guard->seen_us = now_us;
+	/* Of our own work: losing some of it means nothing. But somebody may have been at it again behind us. */
+	if (!news_read(net, guard->rules, rules_news) && !state_base(net).loaded)
+		rules_lost(guard);
 	return 1;
 }
 

@@ -36,8 +36,10 @@ struct guard {
 	int64_t not_before_us; /* the next repair: two programs that undo each other's work must not fill the processor */
 };
 
-/* Listens from now on, and takes what is there for what shall be. Blocking reads of the kernel, some milliseconds. */
+/* Listens from now on: before our rules are loaded, so that nobody undoes them unheard. */
 int guard_open(struct net *net, struct err *err) must_use;
+/* Takes what is there for what shall be. Blocking reads of the kernel, some milliseconds. */
+int guard_begin(struct net *net, struct err *err) must_use;
 void guard_done(struct guard *guard);
 
 /* An order was carried out: this is how it shall be now. */

@@ -58,11 +58,24 @@ static int keep_hearing_routers(struct err *err)
 	return r;
 }
 
-static int forward(struct net *net, struct err *err)
+/* Whether forwarding was off before us. Once we were here the rules know, and the link for the lost, since others may have
+ * flushed the rules while we were away; the host's own words are ours then. */
+static int held_before(struct net *net, bool *ret_four, bool *ret_six, struct err *err)
 {
 	const struct state_base base = state_base(net);
-	net->hold4 = base.hold4 || (!base.loaded && host_sysctl_read(FORWARD4) == 0);
-	net->hold6 = base.hold6 || (!base.loaded && host_sysctl_read(FORWARD6) == 0);
+	struct rtnl_link lost;
+	int r = rtnl_link_find(net->route, NET_LOST, &lost, err);
+	bool first = !base.loaded && !lost.alias[0];
+	*ret_four = base.hold4 || strchr(lost.alias, '4') || (first && host_sysctl_read(FORWARD4) == 0);
+	*ret_six = base.hold6 || strchr(lost.alias, '6') || (first && host_sysctl_read(FORWARD6) == 0);
+	return r;
+}
+
+static int forward(struct net *net, struct err *err)
+{
+	int r = held_before(net, &net->hold4, &net->hold6, err);
+	if (r < 0)
+		return r;
 	return host_sysctl_read(FORWARD6) == 0 ? keep_hearing_routers(err) : 0;
 }
 
@@ -177,15 +190,17 @@ static int taps_gone(struct net *net, const struct state *state, struct err *err
 int host_down(struct net *net, struct err *err)
 {
 	struct state state;
+	bool four = false, six = false;
 	int r = state_read(net, &state, err);
+	if (r == 0)
+		r = held_before(net, &four, &six, err);
 	if (r == 0)
 		r = taps_gone(net, &state, err);
 	if (r == 0)
 		r = lost_down(net, err);
-	const struct state_base base = state_base(net);
-	if (r == 0 && base.hold4)
+	if (r == 0 && four)
 		r = host_sysctl("0", err, FORWARD4);
-	if (r == 0 && base.hold6)
+	if (r == 0 && six)
 		r = host_sysctl("0", err, FORWARD6);
 	struct wanted wanted;
 	if (r == 0)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/if_tun.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LAST_RESORT UINT32_C(1000000) /* metric: any other route to a guest is better; a guest's own has 0, or 1024 with IPv6 */
@@ -42,11 +43,15 @@ static int routes_set(struct net *net, int index, struct err *err)
 static int furnish(struct net *net, struct err *err)
 {
 	struct rtnl_link link = {0};
+	char alias[16];
+	snprintf(alias, sizeof(alias), "hold%s%s", net->hold4 ? " 4" : "", net->hold6 ? " 6" : ""); /* host.c reads it again */
 	int r = host_sysctl("0", err, "/proc/sys/net/ipv6/conf/" NET_LOST "/disable_ipv6");
 	if (r == 0)
 		r = host_sysctl("1", err, "/proc/sys/net/ipv6/conf/" NET_LOST "/addr_gen_mode"); /* no address of its own */
 	if (r == 0)
 		r = rtnl_link_find(net->route, NET_LOST, &link, err);
+	if (r == 0)
+		r = rtnl_link_alias(net->route, link.index, alias, err);
 	if (r == 0)
 		r = rtnl_link_set(net->route, link.index, NULL, true, err);
 	return r == 0 ? routes_set(net, link.index, err) : r;

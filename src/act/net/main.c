@@ -235,9 +235,11 @@ static int run(struct net *net, struct err *err)
 		r = names_open(net, err);
 	}
 	if (r == 0)
+		r = guard_open(net, err);
+	if (r == 0)
 		r = host_up(net, err);
 	if (r == 0)
-		r = guard_open(net, err);
+		r = guard_begin(net, err);
 	if (r == 0)
 		r = nflog_open(&net->log, NET_LOG_GROUP, err);
 	if (r < 0)

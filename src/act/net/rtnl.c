@@ -84,6 +84,8 @@ static int link_seen(const struct nlmsghdr *message, void *arg)
 			strncpy(link.name, mnl_attr_get_str(part), sizeof(link.name) - 1);
 		else if (type == IFLA_ADDRESS && mnl_attr_get_payload_len(part) == sizeof(link.mac))
 			memcpy(link.mac, mnl_attr_get_payload(part), sizeof(link.mac));
+		else if (type == IFLA_IFALIAS && mnl_attr_validate(part, MNL_TYPE_STRING) >= 0)
+			strncpy(link.alias, mnl_attr_get_str(part), sizeof(link.alias) - 1);
 		else if (type == IFLA_LINKINFO)
 			link_kind(part, &link);
 	}
@@ -173,6 +175,17 @@ int rtnl_link_set(struct mnl_socket *socket, int index, const uint8_t mac[6], bo
 	if (mac)
 		mnl_attr_put(request, IFLA_ADDRESS, 6, mac);
 	return rtnl_confirm(socket, request, 0, up ? "cannot set a link up" : "cannot set a link's address", err);
+}
+
+int rtnl_link_alias(struct mnl_socket *socket, int index, const char *alias, struct err *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	request->nlmsg_type = RTM_NEWLINK;
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(request, sizeof(*head));
+	head->ifi_index = index;
+	mnl_attr_put_strz(request, IFLA_IFALIAS, alias);
+	return rtnl_confirm(socket, request, 0, "cannot set a link's alias", err);
 }
 
 int rtnl_link_del(struct mnl_socket *socket, int index, struct err *err)

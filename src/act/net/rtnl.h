@@ -17,7 +17,8 @@ struct rtnl_link {
 	unsigned flags;
 	uint8_t mac[6];
 	char name[IFNAMSIZ];
-	char kind[16]; /* "tun", "veth", "" */
+	char kind[16];  /* "tun", "veth", "" */
+	char alias[16]; /* a word that whoever made it left there; "": none */
 };
 
 struct rtnl_address {
@@ -45,6 +46,7 @@ int rtnl_links(struct mnl_socket *socket, rtnl_link_seen *seen, void *arg, struc
 int rtnl_link_find(struct mnl_socket *socket, const char *name, struct rtnl_link *ret_link, struct err *err) must_use;
 int rtnl_addresses(struct mnl_socket *socket, rtnl_address_seen *seen, void *arg, struct err *err) must_use;
 int rtnl_link_set(struct mnl_socket *socket, int index, const uint8_t mac[6], bool up, struct err *err) must_use;
+int rtnl_link_alias(struct mnl_socket *socket, int index, const char *alias, struct err *err) must_use;
 int rtnl_link_del(struct mnl_socket *socket, int index, struct err *err) must_use;
 int rtnl_address_set(struct mnl_socket *socket, bool add, int index, const struct rtnl_address *address,
                      struct err *err) must_use; /* one address, no subnet, no detection of duplicates */

@@ -188,6 +188,52 @@ static void test_what_is_put_back_follows_the_orders(void **state)
 	assert_int_equal(lab_command("nft list ruleset | grep -q kb2"), 1);
 }
 
+/* As `systemctl restart nftables` does it: of two flushes one may come when a repair has just been made. */
+static void test_a_flush_right_behind_a_repair_is_undone_too(void **state)
+{
+	struct world *w = *state;
+	order_three(w);
+	for (int ms = 0; ms < 60; ms += 3) {
+		lab_enter(&w->lab, LAB_HOST);
+		assert_int_equal(lab_command("nft flush ruleset; sleep 0.%03d; nft flush ruleset", ms), 0);
+		while (!lab_says_nothing(&w->lab, 2 * QUIET))
+			assert_int_equal(lab_notice(&w->lab).type, NOTICE_MEDDLED);
+		if (lab_command("nft list table inet koboshi > /dev/null && nft list table netdev koboshi > /dev/null") != 0)
+			fail_msg("a flush %d ms behind another is not undone", ms);
+	}
+	assert_as_ordered(w);
+}
+
+/* Flushed while nobody was there: that forwarding is ours alone is known all the same. */
+static void test_that_nobody_else_forwards_is_remembered(void **state)
+{
+	struct world *w = *state;
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(
+	        lab_command("nft list chain inet koboshi hold4 > /dev/null && nft list chain inet koboshi hold6 > /dev/null"), 0);
+	lab_kill(&w->lab);
+	assert_int_equal(lab_command("nft flush ruleset"), 0);
+	lab_start(&w->lab, world_program);
+	assert_int_equal(
+	        lab_command("nft list chain inet koboshi hold4 > /dev/null && nft list chain inet koboshi hold6 > /dev/null"), 0);
+	lab_kill(&w->lab);
+	assert_int_equal(lab_command("nft flush ruleset"), 0);
+	assert_int_equal(lab_run(&w->lab, world_program, "--down"), 0);
+	assert_int_equal(lab_command("test $(cat /proc/sys/net/ipv4/ip_forward) = 0"), 0);
+	lab_start(&w->lab, world_program);
+}
+
+/* A guest sees who asks: what is borrowed is of the clients of its own service, whoever else has that port. */
+static void test_each_service_has_its_own_disguise(void **state)
+{
+	struct world *w = *state;
+	lab_enter(&w->lab, LAB_HOST);
+	assert_int_equal(lab_command("nft list chain inet koboshi disguise | grep 'snat ip' | grep -vq 'oifname @of-'"), 1);
+	assert_int_equal(lab_command("nft list chain inet koboshi disguise | grep 'snat ip ' | grep -q 'oifname @of-%s '",
+	                             w->lab.conf.services[0].name),
+	                 0);
+}
+
 static void test_the_rules_of_others_are_theirs(void **state)
 {
 	struct world *w = *state;
@@ -233,6 +279,9 @@ int main(int argc, char **argv)
 	        LAB_TEST(test_other_ports_are_no_matter),
 	        LAB_TEST(test_rules_that_others_change_come_back),
 	        LAB_TEST(test_what_is_put_back_follows_the_orders),
+	        LAB_TEST(test_a_flush_right_behind_a_repair_is_undone_too),
+	        LAB_TEST(test_that_nobody_else_forwards_is_remembered),
+	        LAB_TEST(test_each_service_has_its_own_disguise),
 	        LAB_TEST(test_the_rules_of_others_are_theirs),
 	        LAB_TEST(test_addresses_forwarding_and_the_last_link_come_back),
 	};

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define KNOWN_MAX (2 * WIRE_INSTANCES_MAX) /* a folder may outlive its guest by a while */
@@ -25,6 +26,24 @@ static bool command_has(const char *pid, const char *needle)
 	if (file_read(path, 256 << 10, &text, &size, NULL) < 0 || !memmem(text, size, "qemu", 4))
 		return false;
 	return memmem(text, size, needle, strlen(needle)) != NULL;
+}
+
+/* Anybody can give his processes our guests' words. `file` is ours, or of the user to whom libvirt gave it for QEMU. Its /proc
+ * folder does not say whose a process is: it is root's of each that shall not be dumped. */
+static bool owner_is_right(const char *pid, const char *file)
+{
+	char path[64];
+	auto_free uint8_t *text = NULL;
+	size_t size;
+	unsigned user;
+	struct stat status;
+	snprintf(path, sizeof(path), "/proc/%.20s/status", pid);
+	if (file_read(path, 16 << 10, &text, &size, NULL) < 0)
+		return false;
+	const char *line = strstr((const char *)text, "\nUid:");
+	if (!line || sscanf(line, "\nUid: %u", &user) != 1)
+		return false;
+	return user == geteuid() || (stat(file, &status) == 0 && status.st_uid == user);
 }
 
 bool process_look(pid_t pid, struct process_sight *ret_sight)
@@ -97,7 +116,7 @@ pid_t process_with(const char *file)
 	for (const struct dirent *entry; proc && found == 0 && (entry = readdir(proc));) {
 		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? (pid_t)strtol(entry->d_name, NULL, 10) : 0;
 		/* its birth first: should the number change hands before we look at the command, it is not believed next time */
-		if (process_look(pid, &sight) && command_has(entry->d_name, file)) {
+		if (process_look(pid, &sight) && command_has(entry->d_name, file) && owner_is_right(entry->d_name, file)) {
 			known_add(file, pid, sight.born);
 			found = pid;
 		}

@@ -285,33 +285,58 @@ static int service_lists(const struct vm *vm, struct lists *lists, const uint32_
 	return r;
 }
 
+static int lists_make(const struct vm *vm, struct lists *lists, const struct conf_service *service, const uint32_t *numbers,
+                      size_t n, struct err *err)
+{
+	char dir[VM_PATH_MAX + 16];
+	snprintf(dir, sizeof(dir), "%s/secrets", vm->conf.run_dir);
+	memset(lists, 0, sizeof(*lists));
+	lists->service = service;
+	snprintf(lists->dir, sizeof(lists->dir), "%s/%s", dir, service->name);
+	if (service->n_secrets == 0 && access(lists->dir, F_OK) < 0)
+		return 0;
+	int r = dir_make(dir, err);
+	if (r == 0)
+		r = dir_make(lists->dir, err);
+	return r == 0 ? service_lists(vm, lists, numbers, n, err) : r;
+}
+
+/* Of a service that the configuration does not name any more: its last guests take their secrets along. */
+static int lists_left(const struct vm *vm, struct lists *lists, const char *service, const uint32_t *numbers, size_t n,
+                      struct err *err)
+{
+	char path[VM_PATH_MAX + 16];
+	int r = 0;
+	auto_free struct conf_service *gone = calloc(1, sizeof(*gone));
+	if (!gone)
+		abort();
+	snprintf(path, sizeof(path), "%s/secrets", vm->conf.run_dir);
+	DIR *dir = opendir(path);
+	for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+		bool asked = entry->d_name[0] != '.' && (!service || strcmp(service, entry->d_name) == 0);
+		if (asked && !conf_service_named(&vm->conf, entry->d_name) &&
+		    text_copy(gone->name, sizeof(gone->name), entry->d_name))
+			r = first_of(r, lists_make(vm, lists, gone, numbers, n, err));
+	}
+	if (dir)
+		closedir(dir);
+	return r;
+}
+
 int valid_lists(struct vm *vm, const char *service, struct err *err)
 {
 	uint32_t numbers[FOLDERS_MAX];
-	char dir[VM_PATH_MAX + 16];
 	int r = 0;
 	auto_free struct lists *lists = malloc(sizeof(*lists));
 	if (!lists)
 		abort();
-	snprintf(dir, sizeof(dir), "%s/secrets", vm->conf.run_dir);
 	pthread_mutex_lock(&vm->valid_lock);
 	size_t n = folder_list(vm, numbers, countof(numbers));
 	qsort(numbers, n, sizeof(numbers[0]), by_number);
-	for (size_t s = 0; s < vm->conf.n_services; s++) {
-		if (service && strcmp(service, vm->conf.services[s].name) != 0)
-			continue;
-		memset(lists, 0, sizeof(*lists));
-		lists->service = &vm->conf.services[s];
-		snprintf(lists->dir, sizeof(lists->dir), "%s/%s", dir, lists->service->name);
-		if (lists->service->n_secrets == 0 && access(lists->dir, F_OK) < 0)
-			continue;
-		int one = dir_make(dir, err);
-		if (one == 0)
-			one = dir_make(lists->dir, err);
-		if (one == 0)
-			one = service_lists(vm, lists, numbers, n, err);
-		r = first_of(r, one);
-	}
+	for (size_t s = 0; s < vm->conf.n_services; s++)
+		if (!service || strcmp(service, vm->conf.services[s].name) == 0)
+			r = first_of(r, lists_make(vm, lists, &vm->conf.services[s], numbers, n, err));
+	r = first_of(r, lists_left(vm, lists, service, numbers, n, err));
 	pthread_mutex_unlock(&vm->valid_lock);
 	explicit_bzero(lists, sizeof(*lists));
 	return r;

@@ -85,6 +85,8 @@ static void test_what_a_start_leaves_behind(void **state unused_arg)
 static struct vm vm;
 static char folder[] = "/tmp/kbcapXXXXXX";
 
+static uid_t guests_user; /* 0: ours */
+
 /* A shell in the place of a guest's process: known by its command line, on the first processor only. It ends with us. */
 static pid_t guest(uint32_t number, const char *script, int nice)
 {
@@ -98,8 +100,8 @@ static pid_t guest(uint32_t number, const char *script, int nice)
 	pid_t parent = getpid(), pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent || sched_setaffinity(0, sizeof(first), &first) < 0 ||
-		    setpriority(PRIO_PROCESS, 0, nice) < 0)
+		if (getppid() != parent || (guests_user && setuid(guests_user) < 0) ||
+		    sched_setaffinity(0, sizeof(first), &first) < 0 || setpriority(PRIO_PROCESS, 0, nice) < 0)
 			_exit(1);
 		execl("/bin/sh", "sh", "-c", script, "qemu", seed, (char *)NULL);
 		_exit(127);
@@ -165,6 +167,21 @@ static void test_all_who_starve_are_lifted(void **state unused_arg)
 	assert_int_equal(lifted, countof(numbers));
 }
 
+/* Anybody can call his process as ours are called. */
+static void test_whose_process_it_is(void **state unused_arg)
+{
+	if (geteuid() != 0)
+		skip_for("nobody else's process can be started");
+	guests_user = 65534;
+	pid_t other = guest(8, "kill -STOP $$", 0);
+	guests_user = 0;
+	assert_int_equal(process_find(&vm, 8), 0);
+	pid_t ours = guest(8, "kill -STOP $$", 0);
+	assert_int_equal(process_find(&vm, 8), ours);
+	guest_end(other);
+	guest_end(ours);
+}
+
 /* A remembered process is believed only as long as it is that very one. */
 static void test_who_is_remembered(void **state unused_arg)
 {
@@ -198,6 +215,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_what_a_start_leaves_behind),
 	        cmocka_unit_test(test_all_who_starve_are_lifted),
+	        cmocka_unit_test(test_whose_process_it_is),
 	        cmocka_unit_test(test_who_is_remembered),
 	};
 	return cmocka_run_group_tests_name("vm cap", tests, vm_setup, vm_teardown);

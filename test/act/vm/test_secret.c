@@ -221,6 +221,26 @@ static void test_valid_until_revoked(void **state unused_arg)
 	assert_string_equal(answer.text, "0 secrets of kb-3 are not valid any more");
 }
 
+/* Its service was removed from the configuration, or bears another name: what it has is refused all the same when it goes. */
+static void test_of_a_service_that_was_removed(void **state unused_arg)
+{
+	struct secret made[CONF_SECRETS_MAX];
+	const struct wire_order revoke = {.id = 1, .type = ORDER_VM_REVOKE, .instance = 9};
+	struct wire_answer answer;
+	struct conf_service *service = &vm.conf.services[0];
+	instance_make(9, made);
+	text_copy(service->name, sizeof(service->name), "pump");
+	assert_int_equal(valid_lists(&vm, NULL, NULL), 0);
+	assert_true(is_valid("backend", made[0].given));
+	vm_order_carry(&vm, &revoke, &answer);
+	text_copy(service->name, sizeof(service->name), "sensor");
+	assert_int_equal(answer.status, 0);
+	assert_false(is_valid("backend", made[0].given));
+	assert_null(list_read("deploy.kb-9"));
+	assert_int_equal(folder_remove(&vm, 9, NULL), 0);
+	assert_int_equal(valid_lists(&vm, NULL, NULL), 0);
+}
+
 /* libvirt is not open here, so the guest cannot be seen to be gone; what it could read is refused all the same. */
 static void test_destroying_implies_it(void **state unused_arg)
 {
@@ -367,6 +387,7 @@ int main(void)
 	        cmocka_unit_test(test_password),
 	        cmocka_unit_test(test_ssh_keys),
 	        cmocka_unit_test(test_valid_until_revoked),
+	        cmocka_unit_test(test_of_a_service_that_was_removed),
 	        cmocka_unit_test(test_destroying_implies_it),
 	        cmocka_unit_test(test_who_may_read),
 	        cmocka_unit_test(test_one_list_in_the_way),

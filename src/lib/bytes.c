@@ -148,6 +148,24 @@ static int64_t clock_us(clockid_t which)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+int folder_private(const char *path, struct err *err)
+{
+	struct stat status;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_set(err, -errno, "%s: cannot make this folder: %s", path, strerror(errno));
+	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return err_set(err, -ENOTDIR, "%s: is no folder that can be opened: %s", path, strerror(errno));
+	if (status.st_uid != geteuid())
+		return err_set(err, -EPERM,
+		               "%s: belongs to user %u, who could read and change what is in it: name a folder of root's", path,
+		               status.st_uid);
+	if ((status.st_mode & 077) != 0 && fchmod(fd, status.st_mode & 0700) < 0)
+		return err_set(err, -errno, "%s: others can enter it, and it cannot be closed to them: %s", path,
+		               strerror(errno));
+	return 0;
+}
+
 int64_t clock_monotonic_us(void)
 {
 	return clock_us(CLOCK_MONOTONIC);

@@ -21,6 +21,9 @@ int file_read(const char *path, size_t max, uint8_t **ret_bytes, size_t *ret_siz
 /* Writes to a new name beside `path`, fsyncs, renames into place, fsyncs the folder. */
 int file_write(const char *path, const void *bytes, size_t size, unsigned mode, struct err *err) must_use;
 
+/* Makes the folder, or takes the one that is there: from now on nobody but its owner enters, which is us. -EPERM: it is not. */
+int folder_private(const char *path, struct err *err) must_use;
+
 /* Microseconds. Monotonic: for intervals, the same clock in all processes of this boot. Real: since 1970, for people. */
 int64_t clock_monotonic_us(void);
 int64_t clock_real_us(void);

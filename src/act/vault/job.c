@@ -74,8 +74,8 @@ int vault_open(struct vault *v, struct err *err)
 	snprintf(v->kept, sizeof(v->kept), "%s/kept", path);
 	snprintf(v->staging, sizeof(v->staging), "%s/staging", path);
 	snprintf(v->cache, sizeof(v->cache), "%s/cache", path);
-	const char *folders[] = {path, v->data, v->kept, v->cache};
-	int r = 0;
+	const char *folders[] = {v->data, v->kept, v->cache};
+	int r = folder_private(path, err);
 	for (size_t i = 0; i < countof(folders) && r == 0; i++)
 		r = folder_ready(folders[i], err);
 	r = r == 0 ? snapshots_load(v->list, &v->snapshots, err) : r;

@@ -115,7 +115,7 @@ static int image_ready(struct create *create, struct err *err)
 	return image_find(create, err);
 }
 
-static int folder_of_root(const char *path, struct err *err)
+static int folder_there(const char *path, struct err *err)
 {
 	struct stat status;
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
@@ -137,8 +137,8 @@ static int vault_ready(struct create *create, struct err *err)
 		               "its manifest)",
 		               create->service->name, create->variant);
 	conf_vault_data(vault, create->vault);
-	int r = folder_of_root(vault->path, err);
-	return r < 0 ? r : folder_of_root(create->vault, err);
+	int r = folder_private(vault->path, err);
+	return r < 0 ? err_prefix(err, "vault") : folder_there(create->vault, err);
 }
 
 static int secrets_make(const struct create *create, struct secret *secrets, struct err *err)

@@ -29,9 +29,10 @@ static bool is_current(int fd, const char *path)
 
 static int try_lock(const char *path)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
+	(void)!fchmod(fd, 0600); /* one of an earlier version: whoever can open it can lock it, and keep us away */
 	int r = flock(fd, LOCK_EX | LOCK_NB) != 0 ? -errno : is_current(fd, path) ? 0 : -EWOULDBLOCK;
 	if (r == 0)
 		return fd;

@@ -207,10 +207,14 @@ static void test_leftovers_of_a_killed_supervisor_are_ended_first(void **state)
 static void test_a_second_one_is_refused(void **state)
 {
 	struct stage *stage = *state;
-	char wanted[64];
+	struct stat status;
+	char wanted[64], path[160];
 	pid_t net, vm, engine;
 	stage_start(stage, NULL, NULL, NULL);
 	stage_await_all(stage, &net, &vm, &engine);
+	snprintf(path, sizeof(path), "%s/koboshid.lock", stage->run);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 0777, 0600); /* whoever can open it can lock it, and keep us away */
 	assert_int_equal(stage_try(stage, NULL, NULL, NULL), 1);
 	snprintf(wanted, sizeof(wanted), "another koboshid (pid %d) already runs", stage->supervisor);
 	assert_non_null(strstr(stage->output, wanted));

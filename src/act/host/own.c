@@ -104,8 +104,8 @@ static void add_units(struct own *own, const char *root)
 
 void own_look(const struct own_places *places, struct own *ret_own)
 {
-	static const char *const programs[] = {"koboshi-engine", "koboshi-net",  "koboshi-vm",
-	                                       "koboshi-decoy",  "koboshi-host", "koboshi-scan"};
+	static const char *const programs[] = {"koboshi-engine", "koboshi-net",  "koboshi-vm",   "koboshi-decoy",
+	                                       "koboshi-host",   "koboshi-scan", "koboshi-vault"};
 	const struct conf *conf = places->conf;
 	char drop_ins[PATH_MAX];
 	ret_own->n = 0;

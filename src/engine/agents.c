@@ -67,6 +67,7 @@ void agents_gone(struct engine_instance *i)
 {
 	sense_channel_free(i->channel);
 	i->channel = NULL;
+	i->carried = 0; /* the next agent counts anew */
 }
 
 static void ask(struct engine_instance *i)

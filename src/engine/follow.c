@@ -87,6 +87,8 @@ static void fill_target(const struct engine_instance *i, bool proving, struct se
 	        .content_proves = !conf->probe.challenge,
 	        .clock_slack_ms = 2000,
 	};
+	if (!conf->has_address4) /* guests have both, and their server may listen where clients come only */
+		ret_target->address.address4.s_addr = 0;
 	host_names(conf, ret_target);
 	memcpy(ret_target->key, i->key, sizeof(i->key));
 	if (proving) { /* ask often and be patient: a booting guest is slow, a woken one must prove itself at once */

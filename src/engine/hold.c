@@ -214,6 +214,19 @@ static bool follow(struct engine *e, struct hold *h)
 	return false;
 }
 
+void hold_clock_set(struct engine *e)
+{
+	for (size_t k = 0; k < e->holds.n; k++) {
+		struct ledger_containment *row = &e->holds.list[k].row;
+		int64_t length_us = row->until_us - row->begun_us;
+		if (row->until_us == 0)
+			continue;
+		row->until_us = clock_real_us() + e->holds.list[k].ends_us - clock_monotonic_us();
+		row->begun_us = row->until_us - length_us;
+		contain_row_write(e, row);
+	}
+}
+
 void hold_pulse(struct engine *e)
 {
 	int64_t now_us = clock_monotonic_us();

@@ -33,4 +33,5 @@ void hold_world(struct engine *e);                                           /* 
 uint64_t hold_begin(struct engine *e, const char *how, const char *name, const char *reason, int64_t for_s, struct err *err);
 int hold_release(struct engine *e, uint64_t number, struct err *err) must_use; /* -ENOENT, -EBUSY */
 void hold_refused(struct engine *e, uint32_t instance, int status);            /* PLAN_STEP_SERVICE_NOT_STOPPED */
-void hold_pulse(struct engine *e); /* ten times a second: what became of them, and what is over */
+void hold_clock_set(struct engine *e); /* the wall clock was: what is left of a hold's time stays the same */
+void hold_pulse(struct engine *e);     /* ten times a second: what became of them, and what is over */

@@ -52,8 +52,10 @@ static void check_senses(struct engine *e, int64_t now_us)
 		words_add(&e->lapses, now_us, text);
 		log_warning("engine.blind", "%s: observing only for a while", text);
 		e->blind_until_us = now_us + BLIND_US;
-		if (stepped)
+		if (stepped) {
 			contain_clock_set(e);
+			hold_clock_set(e);
+		}
 		if (!e->blind)
 			engine_tell_all(e, PLAN_EV_SENSES, true);
 		e->blind = true;

@@ -48,12 +48,14 @@ static int take_row(void *arg, const struct ledger_instance *row)
 	return 0;
 }
 
-static uint32_t service_named(const struct engine *e, const char *name)
+static bool service_named(const struct engine *e, const char *name, uint32_t *ret_service)
 {
 	for (uint32_t s = 0; s < e->n_services; s++)
-		if (strcmp(e->conf.services[s].name, name) == 0)
-			return s;
-	return 0;
+		if (strcmp(e->conf.services[s].name, name) == 0) {
+			*ret_service = s;
+			return true;
+		}
+	return false;
 }
 
 static int64_t at_least_0(int64_t us)
@@ -70,11 +72,12 @@ static int take_incident(void *arg, const struct ledger_incident *row)
 {
 	struct engine *e = arg;
 	struct engine_start *start = e->start;
+	uint32_t service;
 	if (row->closed_us == 0 && start->n_incidents < countof(start->incidents))
 		start->incidents[start->n_incidents++] = *row;
-	if (!nobody_fell(row) && start->n_falls < countof(start->falls))
-		start->falls[start->n_falls++] = (struct fall){
-		        service_named(e, row->service), clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us)};
+	if (!nobody_fell(row) && service_named(e, row->service, &service) && start->n_falls < countof(start->falls))
+		start->falls[start->n_falls++] =
+		        (struct fall){service, clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us)};
 	return 0;
 }
 
@@ -236,13 +239,18 @@ static const struct ledger_instance *row_of(const struct engine_start *start, ui
 	return NULL;
 }
 
+/* Of one that the configuration does not name any more: the first service's, who does not know it (variant_of()) and has it
+ * removed. */
 static uint32_t service_of(const struct engine *e, uint32_t number)
 {
 	const struct wire_observed_instance *vm = observed_in(&e->start->vm, number);
 	const struct ledger_instance *row = row_of(e->start, number);
+	uint32_t service = 0;
 	if (vm && vm->service < e->n_services)
 		return vm->service;
-	return row ? service_named(e, row->service) : 0;
+	if (row)
+		(void)service_named(e, row->service, &service);
+	return service;
 }
 
 static uint32_t variant_of(const struct conf_service *conf, const struct ledger_instance *row,
@@ -250,7 +258,9 @@ static uint32_t variant_of(const struct conf_service *conf, const struct ledger_
 {
 	if (vm && vm->variant < conf->n_variants)
 		return vm->variant;
-	for (uint32_t v = 0; row && v < conf->n_variants; v++)
+	if (!row || strcmp(row->service, conf->name) != 0)
+		return UINT32_MAX; /* the same software, but with another service's data and secrets */
+	for (uint32_t v = 0; v < conf->n_variants; v++)
 		if (strcmp(conf->variants[v], row->variant) == 0)
 			return v;
 	return UINT32_MAX;

@@ -304,6 +304,24 @@ class ContainTests:
         self.await_told(1, 1, orders)
         self.assertEqual(self.containment(1)["ended"], None)
 
+    def test_a_clock_that_is_set_ends_no_hold(self):
+        self.start_with_clock()
+        standby = self.roles()["standby"]
+        self.hold("freeze", standby, for_s=3600)
+        self.await_containment(1, "in-force")
+        self.set_clock(10 * YEAR_S)
+        self.await_step(1)
+        wait_for("a row that moved", lambda: abs(self.left(1, 10 * YEAR_S)[0] - 3600) < 60)
+        self.assertAlmostEqual(self.left(1)[1], 3600, places=2)
+        self.engine.signal(signal.SIGKILL)
+        self.engine.wait()
+        self.engine.start()
+        wait_for("the world", lambda: self.of(standby))
+        self.await_life(standby, "held")
+        time_left = self.left(1, 10 * YEAR_S)[0]
+        self.assertTrue(3500 < time_left < 3660, time_left)
+        self.assertEqual(self.containment(1)["ended"], None)
+
     def test_a_clock_behind_its_beginning_is_asked_again_when_it_is_set(self):
         self.start_with_clock()
         self.contain(for_s=3600)

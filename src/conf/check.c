@@ -127,6 +127,13 @@ static int check_probe_protocol(const struct check *c)
 {
 	if (c->service->probe.protocol != CONF_PROBE_HTTP)
 		return check_plain_probe(c);
+	const struct conf_probe *p = &c->service->probe;
+	bool root = false;
+	for (size_t i = 0; i < p->n_content; i++)
+		root |= strcmp(p->content[i], "/") == 0;
+	if (p->challenge && !root)
+		return yaml_fail(place(c, "probe/content"), c->err,
+		                 "'content' must name '/' too, whose bytes the challenge is about; or say 'challenge: no'");
 	int r = refuse_written(c, "send", false, "tcp' or 'udp");
 	return r == 0 ? refuse_written(c, "expect", false, "tcp' or 'udp") : r;
 }
@@ -281,6 +288,12 @@ static int check_device(const struct check *c)
 	return 0;
 }
 
+static bool lies_in(const char *path, const char *folder)
+{
+	size_t length = strlen(folder);
+	return strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0' || folder[length - 1] == '/');
+}
+
 static int check_folder(const struct check *c, size_t index)
 {
 	const struct conf_folder *folder = &c->conf->files.folders[index];
@@ -290,10 +303,14 @@ static int check_folder(const struct check *c, size_t index)
 	if (folder->service[0] && !conf_service_named(c->conf, folder->service))
 		return yaml_fail(node, c->err, "folder '%s' belongs to service '%s', which does not exist", folder->name,
 		                 folder->service);
-	for (size_t i = 0; i < index; i++)
-		if (strcmp(c->conf->files.folders[i].path, folder->path) == 0)
-			return yaml_fail(node, c->err, "folders '%s' and '%s' are the same", c->conf->files.folders[i].name,
-			                 folder->name);
+	for (size_t i = 0; i < index; i++) {
+		const struct conf_folder *other = &c->conf->files.folders[i];
+		if (strcmp(other->path, folder->path) == 0)
+			return yaml_fail(node, c->err, "folders '%s' and '%s' are the same", other->name, folder->name);
+		if (lies_in(folder->path, other->path) || lies_in(other->path, folder->path))
+			return yaml_fail(node, c->err, "of folders '%s' and '%s' one lies in the other: whose is a file in both?",
+			                 other->name, folder->name);
+	}
 	return 0;
 }
 

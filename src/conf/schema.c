@@ -304,7 +304,7 @@ static const struct yaml_key probe_keys[] = {
 	{.key = "port", .type = YAML_INTEGER, YAML_FIELD(struct conf_service, probe.port), .min = 1, .max = 65535,
 	 .help = "Port that is probed, one of _ports_. Default: the first TCP port; with _protocol: udp_ the first UDP port."},
 	{.key = "content", .type = YAML_LIST, .item = YAML_URL_PATH, YAML_ITEMS(struct conf_service, probe.content, probe.n_content),
-	 .fallback = "[/]", .help = "Paths whose bytes the image's manifest knows; other bytes mean: compromised."},
+	 .fallback = "[/]", .help = "Paths whose bytes the image's manifest knows; other bytes mean: compromised. With a _challenge_, which is about the bytes of _/_, that is one of them."},
 	{.key = "challenge", .type = YAML_TEXT, YAML_FIELD(struct conf_service, probe.challenge_path), .hook = probe_challenge,
 	 .fallback = "/api/challenge", .help = "Path where the application proves that it lives and serves what it should; with _no_ right content is all the proof."},
 	{.key = "challenge_every", .type = YAML_DURATION, YAML_FIELD(struct conf_service, probe.challenge_ms), .min = 20,
@@ -328,7 +328,7 @@ static const char *const compromise_words[] = {"keep", "rollback", NULL};
 
 static const struct yaml_key vault_keys[] = {
 	{.key = "path", .type = YAML_PATH, YAML_FIELD(struct conf_service, vault.path),
-	 .help = "Folder of this host; made for root alone if it is not there, its parent must be. The guests share _data_ in it; backups, and "
+	 .help = "Folder of this host; made if it is not there, its parent must be. It is root's, and closed to everybody else. The guests share _data_ in it; backups, and "
 	         "what was changed before a rollback, lie beside that. On a file system of its own it can be full without harm to others."},
 	{.key = "repository", .type = YAML_TEXT, YAML_FIELD(struct conf_service, vault.repository),
 	 .help = "Where backups go, as *restic*(1) names a repository: a folder, _rest:https://..._, _s3:https://..._ Default: a folder in "
@@ -410,7 +410,7 @@ static const struct yaml_key service_keys[] = {
 
 static const struct yaml_key folder_keys[] = {
 	{.key = "path", .type = YAML_PATH, YAML_FIELD(struct conf_folder, path), .required = true,
-	 .help = "Folder on this host; all below it is watched."},
+	 .help = "Folder on this host; all below it is watched. No such folder lies in another."},
 	{.key = "service", .type = YAML_TEXT, YAML_FIELD(struct conf_folder, service), .hook = folder_service,
 	 .help = "The service whose data it is, for the message."},
 	{.key = "instances", .type = YAML_BOOL, YAML_FIELD(struct conf_folder, instances), .fallback = "no",

@@ -150,6 +150,8 @@ static void mistakes_in_probes_are_found(void **state unused_arg)
 	        {"interval: 100ms", "port: 53", "f:11:19: 'port' is 53, which is not one of the TCP ports of service 'sensor'"},
 	        {"interval: 100ms", "protocol: tcp, interval: 5s, challenge_every: 1s",
 	         "f:11:59: 'challenge_every' is of use with 'protocol: http' only"},
+	        {"interval: 100ms", "content: [/index.html]",
+	         "f:11:22: 'content' must name '/' too, whose bytes the challenge is about; or say 'challenge: no'"},
 	        {"interval: 100ms", "protocol: tcp, content: [/]", "f:11:37: 'content' is of use with 'protocol: http' only"},
 	        {"interval: 100ms", "expect: '+PONG'", "f:11:21: 'expect' is of use with 'protocol: tcp' or 'udp' only"},
 	        {"interval: 100ms", "protocol: udp, send: 'a', port: 80",
@@ -209,6 +211,8 @@ static void mistakes_about_files_are_found(void **state unused_arg)
 	         "f:1:31: folder 'a' belongs to service 'absent', which does not exist"},
 	        {"device: pump-7", "files: {bad: /b, folders: {a: {path: /srv}, b: {path: /srv}}}",
 	         "f:1:48: folders 'a' and 'b' are the same"},
+	        {"device: pump-7", "files: {bad: /b, folders: {a: {path: /srv/a/}, b: {path: /srv}}}",
+	         "f:1:51: of folders 'a' and 'b' one lies in the other: whose is a file in both?"},
 	        {"device: pump-7", "files: {file_size: 64MiB, memory: 64MiB}",
 	         "f:1:8: 'memory' must be at least twice 'file_size'"},
 	};

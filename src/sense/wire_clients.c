@@ -21,6 +21,20 @@ static void report_unanswered(struct sense_wire *w, const struct syn_key *key, i
 	wire_report(w, key->instance, FINDING_UNANSWERED, time_us, began_us, detail);
 }
 
+/* By TCP-MD5 or TCP-AO (RFC 2385, 5925): a kernel that knows no key for it drops it without a word, which says nothing about the
+ * guest. */
+static bool is_signed(const struct nflog_tcp *tcp)
+{
+	for (size_t at = 20; at + 1 < tcp->header_size && tcp->header[at] != 0;) {
+		if (tcp->header[at] == 19 || tcp->header[at] == 29)
+			return true;
+		if (tcp->header[at] != 1 && tcp->header[at + 1] < 2)
+			return false;
+		at += tcp->header[at] == 1 ? 1 : tcp->header[at + 1];
+	}
+	return false;
+}
+
 void wire_on_syn(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time_us)
 {
 	struct living *one = wire_living_at(w, &tcp->destination);
@@ -28,6 +42,8 @@ void wire_on_syn(struct sense_wire *w, const struct nflog_tcp *tcp, int64_t time
 		w->counts.strange++;
 		return;
 	}
+	if (is_signed(tcp))
+		return;
 	struct syn_key key = {
 	        .client = tcp->source, .client_port = tcp->source_port, .port = tcp->destination_port, .instance = one->number};
 	if (syn_table_add(w->syns, &key, time_us))

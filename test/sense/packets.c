@@ -79,6 +79,21 @@ void packets_tcp(struct packets *packets, const char *prefix, const char *source
 	put_message(packets, prefix, at == 40 ? 0x86dd : 0x0800, ip, at + 20);
 }
 
+void packets_signed(struct packets *packets, const char *prefix, const char *source, uint16_t source_port,
+                    const char *destination, uint16_t destination_port)
+{
+	uint8_t ip[80] = {0};
+	size_t at = ip_header(ip, IPPROTO_TCP, source, destination);
+	big16(ip + at, source_port);
+	big16(ip + at + 2, destination_port);
+	ip[at + 12] = 0xa0;
+	ip[at + 13] = 0x02;
+	ip[at + 20] = 1;
+	ip[at + 21] = 19;
+	ip[at + 22] = 18;
+	put_message(packets, prefix, at == 40 ? 0x86dd : 0x0800, ip, at + 40);
+}
+
 void packets_other(struct packets *packets, const char *prefix, uint8_t protocol, const char *source, uint16_t source_port,
                    const char *destination, uint16_t destination_port)
 {

@@ -14,6 +14,9 @@ struct packets {
 
 void packets_tcp(struct packets *packets, const char *prefix, const char *source, uint16_t source_port, const char *destination,
                  uint16_t destination_port, uint8_t flags);
+/* An opening with the TCP-MD5 option (19) behind a NOP. */
+void packets_signed(struct packets *packets, const char *prefix, const char *source, uint16_t source_port,
+                    const char *destination, uint16_t destination_port);
 /* A whole header of UDP (or of another protocol: its first four bytes are these ports). */
 void packets_other(struct packets *packets, const char *prefix, uint8_t protocol, const char *source, uint16_t source_port,
                    const char *destination, uint16_t destination_port);

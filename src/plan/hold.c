@@ -39,7 +39,7 @@ static enum plan_refusal refusal_of(struct plan *p, const struct plan_instance *
 	if (!i || plan_is_falling(i->life))
 		return PLAN_NO_INSTANCE;
 	bool at_rest = i->life == PLAN_LIFE_READY || i->life == PLAN_LIFE_PAUSED || hold_holds(i->life);
-	if (!at_rest)
+	if (!at_rest || (hold == PLAN_HOLD_FREEZE && i->service_stopped)) /* it would be let go on and never start its service */
 		return PLAN_BUSY;
 	bool another_serves = plan_is_served(p) && p->target != i->number;
 	if (hold != PLAN_HOLD_NONE && !another_serves && !choice_target(p, i->number))

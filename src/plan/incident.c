@@ -60,7 +60,7 @@ static struct plan_incident *incident_confirm(struct plan_turn *t, const struct 
 	return NULL;
 }
 
-/* Takes a free row (or, when all are taken, none: the repair goes on without a story). */
+/* Takes a free row, or, when all are taken and none can end yet (make_room()), none: the repair goes on without a story. */
 struct plan_incident *incident_open(struct plan_turn *t, struct plan_instance *victim)
 {
 	struct plan_incident *confirmed = incident_confirm(t, victim);
@@ -186,6 +186,23 @@ static void repair_progress(struct plan_turn *t, struct plan_incident *x)
 	incident_close(t, x);
 }
 
+/* Whoever is felled more often than can be mended keeps many open. The next one needs a row, or of it nothing would be rolled
+ * back, kept or learnt: so the oldest that only waits for redundancy ends here. */
+static void make_room(struct plan_turn *t)
+{
+	struct plan_incident *oldest = NULL;
+	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
+		struct plan_incident *x = &t->p->incidents[k];
+		if (x->number == 0)
+			return;
+		bool waits = x->verdict != PLAN_HEALTHY && x->steered_us && x->removed && (x->revoked || !t->p->config.secrets);
+		if (waits && (!oldest || x->number < oldest->number))
+			oldest = x;
+	}
+	if (oldest)
+		incident_close(t, oldest);
+}
+
 void incident_progress(struct plan_turn *t)
 {
 	for (size_t k = 0; k < PLAN_INCIDENTS_MAX; k++) {
@@ -197,4 +214,5 @@ void incident_progress(struct plan_turn *t)
 		else
 			repair_progress(t, x);
 	}
+	make_room(t);
 }

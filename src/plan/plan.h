@@ -257,8 +257,8 @@ struct plan_note {
 	uint64_t lesson; /* detected: one finding was enough because of this incident; 0: none */
 };
 
-struct plan_weak {        /* one kind of weak finding about one instance */
-	int64_t until_us; /* counts until then; 0: never seen */
+struct plan_weak {                  /* one kind of weak finding about one instance */
+	int64_t since_us, until_us; /* came, and counts until then; 0: never seen */
 	enum vantage vantage;
 	int64_t counted_us; /* since when its coming and going is counted */
 	uint32_t comings;

@@ -152,6 +152,7 @@ static void weak_came(struct plan_weak *weak, int64_t now_us)
 {
 	if (now_us <= weak->until_us)
 		return;
+	weak->since_us = now_us;
 	if (weak->comings == 0 || now_us - weak->counted_us > PLAN_FLAP_US) {
 		weak->counted_us = now_us;
 		weak->comings = 0;
@@ -179,7 +180,11 @@ static void window_weak(const struct plan *p, struct plan_window *window, const 
 	}
 	window_fall(window, evidence, true);
 	for (enum finding f = FINDING_WEAK_FIRST; f < FINDING_MAX_; f++) {
-		if (f == evidence->finding || !(set >> (f - FINDING_WEAK_FIRST) & 1))
+		if (!(set >> (f - FINDING_WEAK_FIRST) & 1))
+			continue;
+		if (weak_at(window, f)->since_us < window->fell_us)
+			window->fell_us = weak_at(window, f)->since_us; /* what is rolled back goes behind the first of them */
+		if (f == evidence->finding)
 			continue;
 		window->beside = f;
 		window->beside_vantage = weak_at(window, f)->vantage;

@@ -218,6 +218,21 @@ static void both_are_named(void **state)
 	assert_int_equal(i->window.beside_vantage, VANTAGE_GUEST);
 }
 
+/* What is rolled back goes to before the first of them, however often it was seen since. */
+static void the_first_of_both_is_its_beginning(void **state)
+{
+	(void)state;
+	static struct plan p;
+	struct plan_instance *i = fresh(&p);
+	int64_t lasts_us = finding_lasts_us(FINDING_BUSY), first_us = FIRST_US + 2 * lasts_us;
+	see(&p, i, kind_of(FINDING_BUSY), FIRST_US); /* over, and no part of it */
+	see(&p, i, kind_of(FINDING_BUSY), first_us);
+	see(&p, i, kind_of(FINDING_BUSY), first_us + lasts_us - 1);
+	see(&p, i, kind_of(FINDING_STRAYED), first_us + lasts_us + 1);
+	assert_true(i->window.fell_compromised);
+	assert_int_equal(i->window.fell_us, first_us);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +244,7 @@ int main(void)
 	        cmocka_unit_test(steady_is_no_flapping),
 	        cmocka_unit_test(quiet_heals_damping),
 	        cmocka_unit_test(both_are_named),
+	        cmocka_unit_test(the_first_of_both_is_its_beginning),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

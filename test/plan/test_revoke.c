@@ -55,6 +55,34 @@ static void answer(uint32_t ticket, int32_t status, int64_t now_us)
 	step(event);
 }
 
+/* Of incidents without end the oldest ends before there is no row for the next. */
+static void the_next_one_finds_a_row(void **state)
+{
+	(void)state;
+	plan_make(true);
+	plan.config.spare = 1; /* there is none, so none of them is over */
+	plan.target = 1;
+	for (uint64_t k = 0; k < PLAN_INCIDENTS_MAX; k++)
+		plan.incidents[k] = (struct plan_incident){.number = 11 + k,
+		                                           .victim = 50 + (uint32_t)k,
+		                                           .verdict = PLAN_COMPROMISED,
+		                                           .phase = PLAN_RECOVER,
+		                                           .evidence_us = NOW_US - 3000000,
+		                                           .verdict_us = NOW_US - 3000000,
+		                                           .steered_us = NOW_US - 3000000,
+		                                           .active_after = 1,
+		                                           .removed = true,
+		                                           .revoked = k > 0};
+	step((struct plan_event){.now_us = NOW_US, .type = PLAN_EV_TIME});
+	assert_int_equal(plan.incidents[0].number, 11); /* somebody could still use what its victim could read */
+	assert_int_equal(plan.incidents[1].number, 0);
+	assert_int_equal(made_noted(&update, PLAN_STEP_CLOSED)->incident, 12);
+	for (size_t k = 2; k < PLAN_INCIDENTS_MAX; k++)
+		assert_int_equal(plan.incidents[k].number, 11 + k);
+	take_over(1);
+	assert_int_equal(plan.incidents[1].victim, 1);
+}
+
 static void before_the_steer(void **state)
 {
 	(void)state;
@@ -190,6 +218,7 @@ static void of_a_victim_that_nobody_sees_any_more(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(the_next_one_finds_a_row),
 	        cmocka_unit_test(before_the_steer),
 	        cmocka_unit_test(nobody_has_any),
 	        cmocka_unit_test(of_a_standby_before_its_fence),

@@ -88,7 +88,9 @@ static void file_add(struct once *o, int tree, const char *relative, const char 
 
 static void trouble(struct once *o, const char *path, const char *why)
 {
-	fprintf(stderr, "koboshi-scan: %s: %s\n", path, why);
+	char printable[PATH_MAX];
+	path_print(printable, sizeof(printable), "", path);
+	fprintf(stderr, "koboshi-scan: %s: %s\n", printable, why);
 	o->doubtful = true;
 }
 

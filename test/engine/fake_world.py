@@ -100,8 +100,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         pass
 
 
+class Server6(Server):
+    address_family = socket.AF_INET6
+
+
 class Guest:
     ahead_s = 0  # of all clocks in the guests
+    ipv6 = False  # their servers listen there only
     tls = None  # ssl.SSLContext: that is spoken
 
     def __init__(self, number, variant):
@@ -119,7 +124,7 @@ class Guest:
     def serve(self):
         if self.server or self.broken:
             return
-        server = Server((f"192.0.2.{2 + self.number % 13}", 80), Handler)
+        server = Server6((f"2001:db8:1::{2 + self.number:x}", 80), Handler) if Guest.ipv6 else Server((f"192.0.2.{2 + self.number % 13}", 80), Handler)
         server.guest = self
         self.server = server
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

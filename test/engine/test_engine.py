@@ -521,6 +521,19 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, DoubtTests, E
         self.world.await_order(STEER, lambda order: (order.victim, order.instance) == (active, standby))
         self.assertEqual(self.await_closed()["verdict"], "compromised")
 
+    def test_a_service_by_ipv6_alone_is_asked_by_ipv6_alone(self):
+        """Guests have both addresses; nobody listens at the other one."""
+        addresses = "".join(f"address add 2001:db8:1::{n:x}/112 dev lo nodad\n" for n in range(1, 30))
+        subprocess.run(["ip", "-batch", "-"], input=addresses, text=True, check=True)
+        self.addCleanup(subprocess.run, ["ip", "-batch", "-"], input=addresses.replace(" add ", " del ").replace(" nodad", ""), text=True, check=True)
+        Guest.ipv6 = True
+        self.addCleanup(setattr, Guest, "ipv6", False)
+        self.configure(("203.0.113.10", '"2001:db8:10::10"'))
+        before = self.instances(self.start())
+        wait_for("fifty probes of each that is awake", lambda: all(i["probes"]["good"] > 50 for i in self.instances() if i["state"] == "ready"))
+        self.assertEqual([i["number"] for i in self.instances()], [i["number"] for i in before])
+        self.assertEqual(self.ask("GET", "/v1/incidents")[1]["incidents"], [])
+
     def test_a_service_by_udp_is_asked_by_udp(self):
         mute, echo = set(), selectors.DefaultSelector()
         for last in range(2, 15):  # the guests' addresses

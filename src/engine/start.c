@@ -76,8 +76,9 @@ static int take_incident(void *arg, const struct ledger_incident *row)
 	if (row->closed_us == 0 && start->n_incidents < countof(start->incidents))
 		start->incidents[start->n_incidents++] = *row;
 	if (!nobody_fell(row) && service_named(e, row->service, &service) && start->n_falls < countof(start->falls))
-		start->falls[start->n_falls++] =
-		        (struct fall){service, clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us)};
+		start->falls[start->n_falls++] = (struct fall){
+		        service, clock_monotonic_us() - at_least_0(clock_real_us() - row->opened_us -
+		                                                   at_least_0(row->verdict_us - row->first_evidence_us))};
 	return 0;
 }
 
@@ -334,17 +335,18 @@ static void sight(struct engine *e, struct engine_service *s, uint32_t number, s
 	i->content = row && row->content[0] ? strdup(row->content) : NULL;
 	if (i->has_key)
 		memcpy(i->key, vm->key, sizeof(i->key));
+	uint32_t variant = variant_of(s->conf, row, vm);
 	struct plan_sighting *seen = &sightings[(*n)++];
 	*seen = (struct plan_sighting){
 	        .number = number,
-	        .variant = variant_of(s->conf, row, vm),
+	        .variant = variant,
 	        .guest = guest_of(vm),
 	        .gate = gate_of(observed_in(&e->start->net, number)),
 	        .role = row ? plan_role_named(row->role) : PLAN_ROLE_NONE,
 	        .life = row ? plan_life_named(row->state) : PLAN_LIFE_NONE,
 	        .incident = row ? row->incident : 0,
 	        .exposed = row && row->exposed_us,
-	        .outdated = vm && vm->outdated,
+	        .outdated = vm && (vm->outdated || variant == UINT32_MAX), /* it may serve, until another one can */
 	        .bygone = row && is_bygone(row),
 	        .revoked = vm && vm->revoked,
 	};

@@ -209,7 +209,10 @@ static void mending(const struct plan_note *n, const struct words *w, char *t, s
 static void begun_or_ended(const struct plan_note *n, const struct words *w, char *t, size_t size)
 {
 	if (n->step == PLAN_STEP_CLOSED)
-		snprintf(t, size, "closed: nothing is left to be done");
+		snprintf(t, size, "%s",
+		         n->status ? "closed before redundancy is whole again: too many incidents are open, and the next one "
+		                     "needs its place"
+		                   : "closed: nothing is left to be done");
 	else
 		snprintf(t, size, "taken up again after a restart; victim %s", w->other);
 }

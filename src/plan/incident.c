@@ -121,10 +121,12 @@ static void clear_survivor(struct plan_turn *t, const struct plan_incident *x)
 	plan_note(t, PLAN_STEP_CLEARED, x->number, after, (struct plan_note){.other = x->victim});
 }
 
-static void incident_close(struct plan_turn *t, struct plan_incident *x)
+/* `early`: redundancy is not whole again. */
+static void incident_close(struct plan_turn *t, struct plan_incident *x, bool early)
 {
 	x->phase = PLAN_CLOSED;
-	plan_note(t, PLAN_STEP_CLOSED, x->number, plan_find(t->p, x->active_after), (struct plan_note){.other = x->victim});
+	plan_note(t, PLAN_STEP_CLOSED, x->number, plan_find(t->p, x->active_after),
+	          (struct plan_note){.other = x->victim, .status = early});
 	uint64_t number = x->number;
 	memset(x, 0, sizeof(*x));
 	for (size_t k = 0; k < PLAN_INSTANCES_MAX; k++)
@@ -143,7 +145,7 @@ static void planned_progress(struct plan_turn *t, struct plan_incident *x)
 	const struct plan_instance *old = plan_find(t->p, x->victim);
 	if (x->steered_us == 0) {
 		if (t->p->steer.incident != x->number) /* it never came to it: given up */
-			incident_close(t, x);
+			incident_close(t, x, false);
 		return;
 	}
 	if (x->gave_way)
@@ -154,7 +156,7 @@ static void planned_progress(struct plan_turn *t, struct plan_incident *x)
 		plan_issue(t, PLAN_DO_CUT, x->victim, 0, 0, x->number);
 		plan_note(t, PLAN_STEP_DRAINED, x->number, old, (struct plan_note){0});
 	}
-	incident_close(t, x);
+	incident_close(t, x, false);
 }
 
 static void repair_progress(struct plan_turn *t, struct plan_incident *x)
@@ -183,7 +185,7 @@ static void repair_progress(struct plan_turn *t, struct plan_incident *x)
 		return;
 	}
 	clear_survivor(t, x);
-	incident_close(t, x);
+	incident_close(t, x, false);
 }
 
 /* Whoever is felled more often than can be mended keeps many open. The next one needs a row, or of it nothing would be rolled
@@ -200,7 +202,7 @@ static void make_room(struct plan_turn *t)
 			oldest = x;
 	}
 	if (oldest)
-		incident_close(t, oldest);
+		incident_close(t, oldest, true);
 }
 
 void incident_progress(struct plan_turn *t)

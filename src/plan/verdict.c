@@ -182,8 +182,10 @@ static void window_weak(const struct plan *p, struct plan_window *window, const 
 	for (enum finding f = FINDING_WEAK_FIRST; f < FINDING_MAX_; f++) {
 		if (!(set >> (f - FINDING_WEAK_FIRST) & 1))
 			continue;
-		if (weak_at(window, f)->since_us < window->fell_us)
-			window->fell_us = weak_at(window, f)->since_us; /* what is rolled back goes behind the first of them */
+		/* What is rolled back goes to before the first of them; but what has long been so is no sign of when. */
+		int64_t since_us = weak_at(window, f)->since_us, longest_us = evidence->time_us - PLAN_FLAP_US;
+		since_us = since_us > longest_us ? since_us : longest_us;
+		window->fell_us = since_us < window->fell_us ? since_us : window->fell_us;
 		if (f == evidence->finding)
 			continue;
 		window->beside = f;

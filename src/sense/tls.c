@@ -20,7 +20,8 @@
 #define RSA_BITS_MAX 4096
 #define RSA_EXPONENT_MAX 4 /* bytes */
 
-static const char versions_and_ways[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-DHE-RSA:-RSA";
+static const char versions_and_ways[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-DHE-RSA:-RSA:"
+                                        "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1";
 
 struct tls {
 	gnutls_session_t session;

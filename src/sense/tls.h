@@ -8,7 +8,8 @@
  * is left of one before: that the guest can still use its key is part of what is asked.
  *
  * A peer chooses the key that we reckon with, and could choose one over which we sit for seconds: of RSA at most 4096 bits are
- * taken, with a public exponent of at most 32, and no group but the named ones (no DHE).
+ * taken, with a public exponent of at most 32, and no group but three curves: one of finite fields costs its most for each
+ * connection.
  */
 #include <stdbool.h>
 #include <stddef.h>

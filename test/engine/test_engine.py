@@ -495,19 +495,20 @@ class EngineTest(AdaptTests, AgentTests, CarryTests, ContainTests, DoubtTests, E
         self.assertIn("byte 10 of its answer is not as expected", story["cause"])
 
     def test_nobody_takes_over_the_guests_of_a_service_that_was_removed(self):
-        """The same software, but with the data and secrets of that other one: it is known to koboshi-vm by its name only."""
+        """The same software, but with the data and secrets of that other one: it is known to koboshi-vm by its name only. Who serves
+        the address does so until another one can."""
         self.start()
         before = set(self.roles().values())
         self.engine.stop()
         self.configure(("  sensor:", "  pump:"))
         for guest in self.world.guests.values():
             guest.service = guest.variant = 0xffffffff
-        self.world.targets[0] = 0
         after = len(self.world.orders)
         self.engine.start()
         self.await_roles(*before)
         self.assertEqual({order.instance for order in self.world.orders[after:] if order.type == DESTROY}, before)
-        self.assertFalse([order for order in self.world.orders[after:] if order.type == STEER and order.instance in before])
+        steers = [(order.victim in before, order.instance in before) for order in self.world.orders[after:] if order.type == STEER]
+        self.assertEqual(set(steers), {(False, False)}, "a planned switch, away from all of them")
 
     def test_a_service_inside_of_tls_is_seen_as_any_other(self):
         """Proofs, pages and what is compared; and the library that speaks it is set up when the engine is confined already."""

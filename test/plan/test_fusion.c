@@ -233,6 +233,20 @@ static void the_first_of_both_is_its_beginning(void **state)
 	assert_int_equal(i->window.fell_us, first_us);
 }
 
+/* A program that calls where it must not, all day long, is innocent enough: the other finding tells when it was taken over. */
+static void what_has_long_been_so_is_no_beginning(void **state)
+{
+	(void)state;
+	static struct plan p;
+	struct plan_instance *i = fresh(&p);
+	int64_t now_us = FIRST_US;
+	for (; now_us < FIRST_US + 3600 * INT64_C(1000000); now_us += 1000000)
+		see(&p, i, kind_of(FINDING_STRAYED), now_us);
+	see(&p, i, kind_of(FINDING_BUSY), now_us);
+	assert_true(i->window.fell_compromised);
+	assert_int_equal(i->window.fell_us, now_us - PLAN_FLAP_US);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +259,7 @@ int main(void)
 	        cmocka_unit_test(quiet_heals_damping),
 	        cmocka_unit_test(both_are_named),
 	        cmocka_unit_test(the_first_of_both_is_its_beginning),
+	        cmocka_unit_test(what_has_long_been_so_is_no_beginning),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,8 @@ void ask_plainly(struct stage *s, enum conf_probe_protocol protocol, const char 
 void begin(struct stage *s)
 {
 	unsigned before = s->n_reports;
+	uv_update_time(&s->loop); /* what was made ready for it took its time */
+	uv_timer_start(&s->patience, on_patience, PATIENCE_MS, 0);
 	sense_prober_free(s->prober);
 	s->prober = sense_prober_new(&s->loop, &s->target, on_report, s);
 	assert_int_equal(s->n_reports, before);

@@ -2,9 +2,10 @@
 """TLS in front of a server that speaks none, by OpenSSL: another hand than the one that is tested. Tells its port in a line, and
 ends with its standard input.
 
-usage: tls_relay.py PORT [tls1.2 | rsa | large | large-tls1.2 | abrupt | at-once | plain | mute | cut | alerts | foreign]
+usage: tls_relay.py PORT [tls1.2 | rsa | large | large-tls1.2 | abrupt | at-once | plain | mute | cut | alerts | foreign | group]
 """
 import contextlib
+import os
 import pathlib
 import selectors
 import socket
@@ -111,5 +112,16 @@ def main():
     sys.stdin.read()
 
 
+def with_large_group():
+    """Which groups there are is the library's configuration, read when it is loaded."""
+    with tempfile.NamedTemporaryFile("w", prefix="kbtls.", suffix=".cnf") as conf:
+        conf.write("openssl_conf = c\n[c]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nGroups = ffdhe8192\n[req]\ndistinguished_name = n\n[n]\n")
+        conf.flush()
+        subprocess.run((sys.executable, *sys.argv), env={**os.environ, "OPENSSL_CONF": conf.name}, check=False)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[2:] == ["group"] and "OPENSSL_CONF" not in os.environ:
+        with_large_group()
+    else:
+        main()

@@ -141,9 +141,12 @@ static bool is_already(const char *path, const char *text, size_t size, mode_t m
 static int file_put(const struct lists *lists, const char *file, const char *of, const char *text, size_t size, struct err *err)
 {
 	char path[sizeof(lists->dir) + FILE_NAME_MAX + 8], fresh[sizeof(path) + 8];
+	struct stat before;
 	gid_t group = group_of(lists->service, of);
-	mode_t mode = group ? 0640 : 0600;
 	snprintf(path, sizeof(path), "%s/%s", lists->dir, file);
+	if (!secret_named(lists->service, of) && lstat(path, &before) == 0 && (before.st_mode & 0040))
+		group = before.st_gid; /* of a service that was removed: its guest may still serve */
+	mode_t mode = group ? 0640 : 0600;
 	snprintf(fresh, sizeof(fresh), "%s/.%s", lists->dir, file);
 	if (is_already(path, text, size, mode, group))
 		return 0;

@@ -166,6 +166,15 @@ int folder_private(const char *path, struct err *err)
 	return 0;
 }
 
+int folder_of_owner(int folder, struct err *err)
+{
+	struct stat status;
+	if (fstat(folder, &status) < 0 ||
+	    ((status.st_mode & 0700) != 0700 && fchmod(folder, (status.st_mode & 07777) | 0700) < 0))
+		return err_set(err, -errno, "a folder cannot be opened to its owner: %s", strerror(errno));
+	return 0;
+}
+
 int64_t clock_monotonic_us(void)
 {
 	return clock_us(CLOCK_MONOTONIC);

@@ -24,6 +24,9 @@ int file_write(const char *path, const void *bytes, size_t size, unsigned mode, 
 /* Makes the folder, or takes the one that is there: from now on nobody but its owner enters, which is us. -EPERM: it is not. */
 int folder_private(const char *path, struct err *err) must_use;
 
+/* Whoever owns the folder can enter and change it, whatever else its mode says. */
+int folder_of_owner(int folder, struct err *err) must_use;
+
 /* Microseconds. Monotonic: for intervals, the same clock in all processes of this boot. Real: since 1970, for people. */
 int64_t clock_monotonic_us(void);
 int64_t clock_real_us(void);

@@ -30,6 +30,7 @@ void vault_restic(const struct vault *v, int64_t until_us, struct restic *ret)
 	                       .credentials = v->conf->credentials,
 	                       .password = v->password,
 	                       .cache = v->cache,
+	                       .staging = v->staging,
 	                       .until_us = until_us};
 }
 
@@ -181,6 +182,16 @@ static bool is_worth_it(const struct backup *b)
 	return data < 0 || changed_since(data, last->begun_us - CLOCK_SLACK_US, 0, &seen);
 }
 
+/* Locks of one that was killed, by a rollback or a reload, stand in nobody's way but that of those who forget. */
+static int run_unlocked(struct backup *b, const char *const *argv, restic_line *line, struct err *err)
+{
+	static const char *const unlock[] = {"unlock", NULL};
+	int r = restic_run(&b->restic, b->vault->data, argv, line, b, err);
+	if (r == -EBUSY && restic_run(&b->restic, b->vault->data, unlock, NULL, NULL, err) == 0)
+		r = restic_run(&b->restic, b->vault->data, argv, line, b, err);
+	return r;
+}
+
 /* Of the list first: a number in it whose snapshot is gone is worse than a snapshot that stays. */
 static int forget(struct backup *b, struct err *err)
 {
@@ -198,7 +209,7 @@ static int forget(struct backup *b, struct err *err)
 			job_say(b->out, &(struct job_word){.says = JOB_FORGOTTEN, .snapshot = b->list.all[i]});
 		}
 	argv[n] = NULL;
-	int r = restic_run(&b->restic, b->vault->data, argv, NULL, NULL, err);
+	int r = run_unlocked(b, argv, NULL, err);
 	return r < 0 ? r : 0;
 }
 
@@ -212,7 +223,6 @@ static int backup_run(const struct vault *v, const struct job *job, int out, cha
 {
 	static struct backup b;
 	const char *argv[] = {"backup", "--json", "--host", v->device, "--tag", "koboshi", ".", NULL};
-	const char *unlock[] = {"unlock", NULL};
 	b = (struct backup){.vault = v, .job = job, .out = out, .list = v->snapshots};
 	vault_restic(v, job->until_us, &b.restic);
 	int r = repository_ready(&b, err);
@@ -223,9 +233,7 @@ static int backup_run(const struct vault *v, const struct job *job, int out, cha
 		return 0;
 	}
 	b.fresh.begun_us = clock_real_us();
-	r = restic_run(&b.restic, v->data, argv, summary_take, &b, err);
-	if (r == -EBUSY && restic_run(&b.restic, v->data, unlock, NULL, NULL, err) == 0) /* of one that was killed */
-		r = restic_run(&b.restic, v->data, argv, summary_take, &b, err);
+	r = run_unlocked(&b, argv, summary_take, err);
 	if (r < 0)
 		return r == -ENXIO ? gone(&b, err) : r;
 	b.fresh.ended_us = clock_real_us();

@@ -5,6 +5,7 @@
  * It reads and writes what guests have written, as root without most of root's rights, and it alone knows the repository's
  * password. The engine names incidents, snapshots and changes by number; no path comes from it.
  */
+#include "act/vault/reach.h"
 #include "act/vault/vault.h"
 
 #include "lib/bytes.h"
@@ -447,6 +448,10 @@ static int run(struct host *h, const char *config, struct err *err)
 	if (r < 0)
 		return r;
 	signal(SIGPIPE, SIG_IGN);
+	if (r == 0 && !reach_is_limited())
+		log_warning("vault.landlock",
+		            "this kernel cannot limit what restic reads (needs Landlock of Linux 5.19): who is root in a guest "
+		            "could lead it out of the data");
 	h->engine = -1;
 	h->notes = calloc(NOTES_MAX, sizeof(*h->notes));
 	if (!h->notes)

@@ -1,6 +1,7 @@
 /* One run of restic: its own environment and nothing of ours, both outputs read to their end. See restic.h. */
 #include "act/vault/restic.h"
 
+#include "act/vault/reach.h"
 #include "lib/bytes.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 #define PARTLY 3
 #define ENVIRONMENT_MAX 32
 #define CREDENTIALS_MAX 16384
+#define PASSWORD_MAX 1024
 
 struct reader {
 	int fd; /* -1: at its end */
@@ -37,18 +39,41 @@ static size_t credentials_add(char *text, const char **to, size_t n)
 	return n;
 }
 
+/* By its environment, which root alone can read: a file that it may read could be brought into the data, see reach.h. */
+static int password_take(const char *path, char *ret_text, size_t room, struct err *err)
+{
+	uint8_t *text;
+	size_t size;
+	int r = file_read(path, PASSWORD_MAX, &text, &size, err);
+	if (r < 0)
+		return r;
+	snprintf(ret_text, room, "RESTIC_PASSWORD=%.*s", (int)strcspn((char *)text, "\r\n"), (char *)text);
+	explicit_bzero(text, size);
+	free(text);
+	return 0;
+}
+
 static void become_restic(const struct restic *r, const char *folder, const char *const *argv, int out, int errors)
 {
-	static char repository[1024], password[1024], cache[1024];
-	static const char *environment[ENVIRONMENT_MAX] = {
-	        "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C.UTF-8", repository, password, cache};
+	static char repository[1024], password[PASSWORD_MAX + 32], cache[1024], temporary[1024];
+	static const char *environment[ENVIRONMENT_MAX] = {"PATH=/usr/local/bin:/usr/bin:/bin",
+	                                                   "HOME=/nonexistent",
+	                                                   "LC_ALL=C.UTF-8",
+	                                                   repository,
+	                                                   password,
+	                                                   cache,
+	                                                   temporary};
 	static const char *arguments[RESTIC_ARGUMENTS_MAX + 2] = {"restic"};
 	uint8_t *text = NULL;
-	size_t size, n = 6, a = 1;
+	size_t size, n = 7, a = 1;
 	struct err err = {0};
 	snprintf(repository, sizeof(repository), "RESTIC_REPOSITORY=%s", r->repository);
-	snprintf(password, sizeof(password), "RESTIC_PASSWORD_FILE=%s", r->password);
+	if (password_take(r->password, password, sizeof(password), &err) < 0) {
+		dprintf(errors, "password: %s\n", err.text);
+		_exit(1);
+	}
 	snprintf(cache, sizeof(cache), "RESTIC_CACHE_DIR=%s", r->cache);
+	snprintf(temporary, sizeof(temporary), "TMPDIR=%s", r->cache); /* packs on their way, which are large */
 	if (r->credentials[0]) {
 		if (file_read(r->credentials, CREDENTIALS_MAX, &text, &size, &err) < 0) {
 			dprintf(errors, "credentials: %s\n", err.text);
@@ -59,6 +84,11 @@ static void become_restic(const struct restic *r, const char *folder, const char
 	for (; *argv && a < countof(arguments) - 1; argv++)
 		arguments[a++] = *argv;
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int limited = reach_limit(r, folder, environment + 7);
+	if (limited < 0) {
+		dprintf(errors, "what it may read cannot be limited: %s\n", strerror(-limited));
+		_exit(1);
+	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (null < 0 || chdir(folder) < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
 	    dup2(errors, STDERR_FILENO) < 0)

@@ -11,6 +11,7 @@ struct restic {
 	const char *credentials; /* file of NAME=VALUE; "": none */
 	const char *password;    /* file */
 	const char *cache;       /* folder */
+	const char *staging;     /* folder that it restores to */
 	int64_t until_us;        /* CLOCK_MONOTONIC: it is ended then */
 };
 

@@ -283,6 +283,7 @@ static int folders_open(struct rollback *b, struct err *err)
 	r = r == 0 ? open_folder(v->staging, &b->staging, err) : r;
 	r = r == 0 ? open_folder(v->kept, &b->kept, err) : r;
 	r = r == 0 ? open_folder(v->data, &b->data, err) : r;
+	r = r == 0 ? folder_of_owner(b->data, err) : r; /* no snapshot knows the top itself */
 	return r == 0 ? changes_load(v->changes, &b->changes, err) : r;
 }
 

@@ -115,14 +115,15 @@ static int image_ready(struct create *create, struct err *err)
 	return image_find(create, err);
 }
 
-static int folder_there(const char *path, struct err *err)
+/* Guests do with it what they like; whoever comes next is to find one that he can enter. */
+static int data_ready(const char *path, struct err *err)
 {
-	struct stat status;
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return err_set(err, -errno, "vault %s: cannot make this folder: %s", path, strerror(errno));
-	if (lstat(path, &status) < 0 || !S_ISDIR(status.st_mode))
+	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
 		return err_set(err, -ENOTDIR, "vault %s: is no folder", path);
-	return 0;
+	return folder_of_owner(fd, err);
 }
 
 /* Root's alone from its top: what a guest writes there may bear any owner and any mode. */
@@ -138,7 +139,7 @@ static int vault_ready(struct create *create, struct err *err)
 		               create->service->name, create->variant);
 	conf_vault_data(vault, create->vault);
 	int r = folder_private(vault->path, err);
-	return r < 0 ? err_prefix(err, "vault") : folder_there(create->vault, err);
+	return r < 0 ? err_prefix(err, "vault") : data_ready(create->vault, err);
 }
 
 static int secrets_make(const struct create *create, struct secret *secrets, struct err *err)

@@ -3,6 +3,7 @@
 
 usage: vault_test.py KOBOSHI-VAULT
 """
+import json
 import os
 import pathlib
 import shutil
@@ -253,6 +254,38 @@ class VaultTest(unittest.TestCase):
             (self.data / "a").write_text(str(round_))
             self.hear_until("a snapshot", lambda n=round_: max(self.snapshots, default=0) > n)
         self.hear_until("old ones went", lambda: sum(s["state"] == FORGOTTEN for s in self.snapshots.values()) >= 2)
+
+    def restic(self, *argv, **how):
+        place = ("--repo", str(self.vault / "repository"), "--password-file", str(self.vault / "password"), "--no-cache")
+        return subprocess.Popen(("restic", *place, *argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how)
+
+    def test_the_lock_of_one_that_was_killed_keeps_nobody_from_forgetting(self):
+        """restic's locks of backups do not shut each other out, but whoever forgets needs one of his own."""
+        self.configure("every: 0s, keep_last: 1, keep_hourly: 0, keep_daily: 0")
+        self.start()
+        (self.data / "a").write_text("1")
+        self.backup()
+        with self.restic("backup", "--stdin", stdin=subprocess.PIPE) as other:
+            wait_for("its lock", lambda: any((self.vault / "repository/locks").iterdir()))
+            other.send_signal(signal.SIGKILL)
+            other.wait()
+        self.assertTrue(any((self.vault / "repository/locks").iterdir()))
+        (self.data / "a").write_text("2")
+        self.backup()
+        with self.restic("snapshots", "--json") as asked:
+            self.assertEqual(len(json.loads(asked.stdout.read())), 1)
+
+    def test_the_folder_itself_is_of_use_again(self):
+        """A guest can shut its owner out, and restic's snapshots do not know the top itself."""
+        self.start()
+        (self.data / "a").write_text("good")
+        os.chown(self.data, 33, 33)
+        self.backup()
+        evidence = now_us()
+        os.chmod(self.data, 0)
+        (self.data / "a").write_text("bad")
+        self.assertEqual(self.do(ROLLBACK, incident=7, before_us=evidence)[0], 0)
+        self.assertEqual(oct(self.data.stat().st_mode & 0o777), "0o700")
 
     def test_what_it_knows_outlives_it(self):
         self.start()

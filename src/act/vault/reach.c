@@ -17,9 +17,20 @@
 #define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define REFER (UINT64_C(1) << 13) /* renames and links from folder to folder; without a right to it Landlock forbids them all */
 
-static const char *const usual[] = {"/usr",         "/bin",       "/lib",            "/lib64",      "/etc/ssl",
-                                    "/etc/pki",     "/etc/hosts", "/etc/resolv.conf", "/etc/passwd", "/etc/group",
-                                    "/etc/nsswitch.conf", "/etc/localtime", "/etc/ld.so.cache", "/sys/kernel/mm/transparent_hugepage"};
+static const char *const usual[] = {"/usr",
+                                    "/bin",
+                                    "/lib",
+                                    "/lib64",
+                                    "/etc/ssl",
+                                    "/etc/pki",
+                                    "/etc/hosts",
+                                    "/etc/resolv.conf",
+                                    "/etc/passwd",
+                                    "/etc/group",
+                                    "/etc/nsswitch.conf",
+                                    "/etc/localtime",
+                                    "/etc/ld.so.cache",
+                                    "/sys/kernel/mm/transparent_hugepage"};
 
 static long landlock_version(void)
 {
@@ -40,8 +51,8 @@ static int allow(int rules, const char *path, uint64_t access)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	if (fstat(fd, &status) < 0)
 		return -errno;
-	struct landlock_path_beneath_attr rule = {.allowed_access = S_ISDIR(status.st_mode) ? access : access & LANDLOCK_ACCESS_FS_READ_FILE,
-	                                          .parent_fd = fd};
+	struct landlock_path_beneath_attr rule = {
+	        .allowed_access = S_ISDIR(status.st_mode) ? access : access & LANDLOCK_ACCESS_FS_READ_FILE, .parent_fd = fd};
 	return syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
 }
 

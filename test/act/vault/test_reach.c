@@ -24,7 +24,8 @@ static int setup(unused_arg void **state)
 {
 	if (!mkdtemp(top) || chdir(top) < 0)
 		return -1;
-	bool made = system("mkdir data data/sub cache staging staging/a repository elsewhere && touch data/file elsewhere/secret password cert && "
+	bool made = system("mkdir data data/sub cache staging staging/a repository elsewhere && touch data/file elsewhere/secret "
+	                   "password cert && "
 	                   "ln -s ../elsewhere data/out") == 0;
 	return made ? 0 : -1;
 }
@@ -53,9 +54,18 @@ static int looks(const struct restic *restic, const char *data)
 	const struct {
 		const char *path;
 		int error;
-	} rows[] = {{"data/file", 0},         {"data/sub", 0},          {"elsewhere/secret", EACCES}, {"data/out/secret", EACCES},
-	            {"data/out", EACCES},     {"password", EACCES},     {"cert", 0},                  {"repository", 0},
-	            {"cache", 0},             {"/etc/shadow", EACCES},  {"/etc/passwd", 0},           {"/proc/self/environ", EACCES},
+	} rows[] = {{"data/file", 0},
+	            {"data/sub", 0},
+	            {"elsewhere/secret", EACCES},
+	            {"data/out/secret", EACCES},
+	            {"data/out", EACCES},
+	            {"password", EACCES},
+	            {"cert", 0},
+	            {"repository", 0},
+	            {"cache", 0},
+	            {"/etc/shadow", EACCES},
+	            {"/etc/passwd", 0},
+	            {"/proc/self/environ", EACCES},
 	            {"/usr/bin/env", 0}};
 	for (size_t i = 0; i < countof(rows); i++)
 		if (opens(rows[i].path) != rows[i].error && opens(rows[i].path) != ENOENT)
@@ -76,7 +86,8 @@ static void test_what_it_reads(unused_arg void **state)
 	snprintf(cache, sizeof(cache), "%s/cache", top);
 	snprintf(staging, sizeof(staging), "%s/staging", top);
 	snprintf(repository, sizeof(repository), "%s/repository", top);
-	const struct restic restic = {.repository = repository, .credentials = "", .password = "", .cache = cache, .staging = staging};
+	const struct restic restic = {
+	        .repository = repository, .credentials = "", .password = "", .cache = cache, .staging = staging};
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)

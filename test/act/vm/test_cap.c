@@ -175,11 +175,11 @@ static void test_whose_process_it_is(void **state unused_arg)
 	guests_user = 65534;
 	pid_t other = guest(8, "kill -STOP $$", 0);
 	guests_user = 0;
-	assert_int_equal(process_find(&vm, 8), 0);
-	pid_t ours = guest(8, "kill -STOP $$", 0);
-	assert_int_equal(process_find(&vm, 8), ours);
+	pid_t first = process_find(&vm, 8), ours = guest(8, "kill -STOP $$", 0), second = process_find(&vm, 8);
 	guest_end(other);
 	guest_end(ours);
+	assert_int_equal(first, 0);
+	assert_int_equal(second, ours);
 }
 
 /* A remembered process is believed only as long as it is that very one. */

@@ -127,15 +127,20 @@ static int check_probe_protocol(const struct check *c)
 {
 	if (c->service->probe.protocol != CONF_PROBE_HTTP)
 		return check_plain_probe(c);
-	const struct conf_probe *p = &c->service->probe;
-	bool root = false;
-	for (size_t i = 0; i < p->n_content; i++)
-		root |= strcmp(p->content[i], "/") == 0;
-	if (p->challenge && !root)
-		return yaml_fail(place(c, "probe/content"), c->err,
-		                 "'content' must name '/' too, whose bytes the challenge is about; or say 'challenge: no'");
 	int r = refuse_written(c, "send", false, "tcp' or 'udp");
 	return r == 0 ? refuse_written(c, "expect", false, "tcp' or 'udp") : r;
+}
+
+static int check_challenge(const struct check *c)
+{
+	const struct conf_probe *p = &c->service->probe;
+	for (size_t i = 0; i < p->n_content; i++)
+		if (strcmp(p->content[i], "/") == 0)
+			return 0;
+	if (!p->challenge)
+		return 0;
+	return yaml_fail(place(c, "probe/content"), c->err,
+	                 "'content' must name '/' too, whose bytes the challenge is about; or say 'challenge: no'");
 }
 
 static int check_probe_numbers(const struct check *c)
@@ -369,8 +374,8 @@ static int check_carry(const struct check *c)
 int conf_check(const struct yaml_tree *tree, struct conf *conf, struct err *err)
 {
 	static int (*const checks[])(const struct check *) = {
-	        check_probe_port, check_probe_protocol, check_probe_numbers, check_exposure, check_addresses, check_clients,
-	        check_outside,    check_others,         check_vault,         check_carry,    check_secrets};
+	        check_probe_port, check_probe_protocol, check_challenge, check_probe_numbers, check_exposure, check_addresses,
+	        check_clients,    check_outside,        check_others,    check_vault,         check_carry,    check_secrets};
 	struct check c = {.tree = tree, .conf = conf, .err = err};
 	int e = check_device(&c);
 	for (size_t i = 0; e == 0 && i < conf->n_services; i++) {

@@ -37,8 +37,10 @@ static bool library_begin(void)
 {
 	static bool begun;
 	int (*begin)(void);
+	if (begun)
+		return true;
 	*(void **)&begin = dlsym(RTLD_NEXT, "gnutls_global_init");
-	begun = begun || (begin && begin() == GNUTLS_E_SUCCESS);
+	begun = begin && begin() == GNUTLS_E_SUCCESS;
 	return begun;
 }
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define REFER (UINT64_C(1) << 13) /* renames and links from folder to folder; without a right to it Landlock forbids them all */
+#define REFER LANDLOCK_ACCESS_FS_REFER /* renames and links from folder to folder; without a right to it all are forbidden */
 
 static const char *const usual[] = {"/usr",
                                     "/bin",
@@ -78,7 +78,7 @@ int reach_limit(const struct restic *restic, const char *data, const char *const
 		r = allow(rules, usual[i], READS);
 	for (; *environment && r == 0; environment++) { /* certificates and the like that the credentials name */
 		const char *value = strchr(*environment, '=');
-		if (value && value[1] == '/' && strncmp(*environment, "PATH=", 5) != 0)
+		if (value && value[1] == '/')
 			r = allow(rules, value + 1, READS);
 	}
 	if (r == 0)
